@@ -1,0 +1,282 @@
+"""Numerical routines: each one a plain reference and, beside it, the fast variants that must agree with it.
+
+    @Kernel
+    def softmax(x, axis): ...                      # the reference: NumPy and CuPy, every dtype and shape
+
+    @softmax.variant("numba", device="cpu", supports=rows_of_float32)
+    def softmax_numba(x, axis): ...                # the same signature
+
+A call goes to the variant in force for the type of its first argument. That choice is made once, when it changes,
+and not per call. By default it is the first of DEFAULT_ORDER that is installed; `use(...)` and the environment variable
+MINIDL_KERNELS ("numpy", or "softmax=numpy,adam=numba") choose otherwise. Outside of what a variant `supports`, the
+reference runs.
+
+This package imports NumPy, Numba and CuPy and nothing of minidl.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Self
+
+if __name__ == "kernels":
+    raise ImportError("this package is minidl.kernels: write `from minidl import kernels`, not `import kernels`")
+
+DEFAULT_ORDER = {"cpu": ("numba", "numpy"), "cuda": ("cuda", "cupy")}
+REFERENCE = {"cpu": "numpy", "cuda": "cupy"}
+REGISTRY: dict[str, Kernel] = {}
+
+
+class KernelUnavailable(RuntimeError):
+    """The variant asked for does not exist or cannot run on this machine; the message lists what there is."""
+
+
+class Variant:
+    """One implementation of a kernel for one device, and the inputs that it is made for."""
+
+    def __init__(
+        self, name: str, device: str, run: Callable[..., Any], supports: Callable[..., bool] | None, requires: str
+    ) -> None:
+        self.name, self.device, self.run, self.supports, self.requires = name, device, run, supports, requires
+
+    def missing(self) -> str:
+        """Why this variant cannot run here, or the empty string."""
+        if self.requires and importlib.util.find_spec(self.requires) is None:
+            return f"{self.requires} is not installed"
+        return ""
+
+
+class Kernel:
+    """One numerical routine: a reference and its variants. Use as a decorator of the reference."""
+
+    def __init__(self, reference: Callable[..., Any]) -> None:
+        self.name = reference.__name__
+        self.reference = reference
+        self.signature = inspect.signature(reference)
+        self.variants: dict[tuple[str, str], Variant] = {}
+        for device, name in REFERENCE.items():
+            self.variants[device, name] = Variant(name, device, reference, None, "" if name == "numpy" else name)
+        self.choice: dict[str, str | Callable[..., Any]] = {}  # device -> what `use` asked for
+        self._resolved: dict[type, Callable[..., Any]] = {}  # array type -> the function that a call goes to
+        self.__name__, self.__doc__, self.__wrapped__ = reference.__name__, reference.__doc__, reference
+        if self.name in REGISTRY and REGISTRY[self.name].reference.__code__ != reference.__code__:
+            raise ValueError(f"kernel {self.name!r} is defined twice: {location(reference)} and before")
+        REGISTRY[self.name] = self
+
+    def variant(
+        self, name: str, device: str, supports: Callable[..., bool] | None = None, requires: str | None = None
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register the decorated function as the variant `name` for `device` ("cpu" or "cuda").
+
+        `supports` takes the kernel's arguments and says whether the variant is made for them; `requires` names the
+        package without which it is missing (default: numba for "numba", cupy for the device "cuda").
+        """
+        if requires is None:
+            requires = "numba" if "numba" in name else "cupy" if device == "cuda" else ""
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            if list(inspect.signature(function).parameters) != list(self.signature.parameters):
+                raise TypeError(
+                    f"kernel {self.name}: variant {name!r} has the parameters {inspect.signature(function)}, "
+                    f"the reference has {self.signature}"
+                )
+            self.variants[device, name] = Variant(name, device, function, supports, requires)
+            self._resolved.clear()
+            return function
+
+        return register
+
+    def __call__(self, *args: Any) -> Any:
+        try:
+            run = self._resolved[type(args[0])]
+        except KeyError:
+            run = self._resolved[type(args[0])] = self._resolve(device_of(type(args[0])))
+        return run(*args)
+
+    def in_force(self, device: str = "cpu") -> Variant:
+        """The variant that calls with this device's arrays go to."""
+        wanted = self.choice.get(device)
+        if callable(wanted):
+            return Variant(wanted.__name__, device, wanted, None, "")
+        if wanted is not None:
+            return self.variants[device, wanted]
+        for name in DEFAULT_ORDER[device]:
+            variant = self.variants.get((device, name))
+            if variant is not None and not variant.missing():
+                return variant
+        return self.variants[device, REFERENCE[device]]
+
+    def _resolve(self, device: str) -> Callable[..., Any]:
+        variant = self.in_force(device)
+        run, supports, reference = variant.run, variant.supports, self.reference
+        if supports is None:
+            return run
+
+        def guarded(*args: Any) -> Any:
+            return run(*args) if supports(*args) else reference(*args)
+
+        return guarded
+
+    def choose(self, wanted: str | Callable[..., Any] | None) -> None:
+        """Put a variant (by name), a function of yours, or the default (None) in force."""
+        if wanted is None:
+            self.choice.clear()
+        elif callable(wanted):
+            self.choice = {"cpu": wanted, "cuda": wanted}
+        else:
+            devices = [device for device, name in self.variants if name == wanted]
+            reasons = [self.variants[device, wanted].missing() for device in devices]
+            if not devices or all(reasons):
+                raise KernelUnavailable(
+                    f"kernel {self.name!r} has no variant {wanted!r} here{''.join(f' ({r})' for r in reasons if r)}; "
+                    f"there are: {self.describe()}"
+                )
+            self.choice.update(dict.fromkeys(devices, wanted))
+        self._resolved.clear()
+
+    def describe(self) -> str:
+        """The variants in one line, each missing one with its reason."""
+        parts = []
+        for (device, name), variant in self.variants.items():
+            why = variant.missing()
+            parts.append(f"{name} [{device}]" + (f" (missing: {why})" if why else ""))
+        return ", ".join(parts)
+
+    def __repr__(self) -> str:
+        return f"<Kernel {self.name}: {self.describe()}; in force on the CPU: {self.in_force().name}>"
+
+
+def device_of(array_type: type) -> str:
+    """ "cpu" or "cuda", by the module that an array type comes from."""
+    return "cuda" if array_type.__module__.partition(".")[0] == "cupy" else "cpu"
+
+
+def array_module(x: Any) -> ModuleType:
+    """The module, numpy or cupy, whose functions work on `x`."""
+    return sys.modules["cupy" if device_of(type(x)) == "cuda" else "numpy"]
+
+
+class use:
+    """Choose kernel variants: at once when called, until the end of the block in a `with`.
+
+    Arguments: one variant name for all kernels that have it, or `kernel=variant` pairs, where a variant is a name,
+    a function with the kernel's signature, or None for the default.
+    Raises: KernelUnavailable, ValueError for an unknown kernel.
+
+    Example:
+        >>> with kernels.use(softmax="numpy"):
+        ...     loss = model(x)
+    """
+
+    def __init__(self, everywhere: str | None = None, **each: str | Callable[..., Any] | None) -> None:
+        load_all()
+        unknown = set(each) - set(REGISTRY)
+        if unknown:
+            raise ValueError(f"unknown kernel {', '.join(sorted(unknown))}; there are: {', '.join(sorted(REGISTRY))}")
+        self.before = {name: dict(kernel.choice) for name, kernel in REGISTRY.items()}
+        try:
+            if everywhere is not None:
+                having = [k for k in REGISTRY.values() if any(name == everywhere for _, name in k.variants)]
+                if not having:
+                    raise KernelUnavailable(f"no kernel has a variant {everywhere!r}")
+                for kernel in having:
+                    kernel.choose(everywhere)
+            for name, wanted in each.items():
+                REGISTRY[name].choose(wanted)
+        except KernelUnavailable:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for name, choice in self.before.items():
+            REGISTRY[name].choice = dict(choice)
+            REGISTRY[name]._resolved.clear()
+
+
+def load_all() -> None:
+    """Import every kernel family, so that REGISTRY is complete."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+
+
+def location(thing: Any) -> str:
+    """file:line of a function or class, as far as Python knows its source."""
+    thing = inspect.unwrap(thing)
+    try:
+        path, line = Path(inspect.getsourcefile(thing) or "?").resolve(), inspect.getsourcelines(thing)[1]
+    except (OSError, TypeError):  # typed into a prompt, or built in
+        return "(no source file)"
+    root = Path(__file__).resolve().parent.parent
+    return f"{path.relative_to(root) if path.is_relative_to(root) else path}:{line}"
+
+
+def _called_by(thing: Any) -> Iterator[Kernel]:
+    """The kernels whose names occur in the code of a function, or in the forward and backward of an op or module."""
+    if isinstance(thing, type):
+        functions = [getattr(thing, name, None) for name in ("forward", "backward")]
+    else:
+        functions = [inspect.unwrap(thing)]
+    for function in functions:
+        for name in getattr(getattr(function, "__code__", None), "co_names", ()):
+            if name in REGISTRY:
+                yield REGISTRY[name]
+
+
+def explain(thing: Any) -> str:
+    """Print, and return, the path from `thing` (an op, a function, a kernel or its name) down to the routines that run.
+
+    Each line names a file and line; the variant in force is marked with an arrow.
+
+    Example:
+        >>> kernels.explain("softmax")
+    """
+    load_all()
+    if isinstance(thing, str):
+        if thing not in REGISTRY:
+            raise ValueError(f"no kernel is named {thing!r}; there are: {', '.join(sorted(REGISTRY))}")
+        thing = REGISTRY[thing]
+    lines = []
+    if isinstance(thing, Kernel):
+        found = [thing]
+    else:
+        path = getattr(thing, "explain_path", lambda: [thing])()
+        lines += [f"{getattr(step, '__qualname__', step)}  {location(step)}" for step in path]
+        found = list(dict.fromkeys(kernel for step in path for kernel in _called_by(step)))
+    for kernel in found:
+        lines.append(f"  kernels.{kernel.name}  {location(kernel.reference)}")
+        own = [kernel.in_force(device) for device, wanted in kernel.choice.items() if callable(wanted)]
+        for variant in [*kernel.variants.values(), *own]:
+            mark = "->" if variant.run is kernel.in_force(variant.device).run else "  "
+            why = f"  missing: {variant.missing()}" if variant.missing() else ""
+            lines.append(f"  {mark} {variant.name} [{variant.device}]  {location(variant.run)}{why}")
+    text = "\n".join(lines)
+    print(text)
+    return text
+
+
+def _choose_from_environment() -> None:
+    """MINIDL_KERNELS: one variant name, or kernel=variant pairs separated by commas."""
+    wanted = os.environ.get("MINIDL_KERNELS", "").strip()
+    if not wanted:
+        return
+    pairs = [item.split("=") for item in wanted.split(",")]
+    if any(len(pair) > 2 for pair in pairs) or (len(pairs) > 1 and any(len(pair) == 1 for pair in pairs)):
+        raise ValueError(f"MINIDL_KERNELS={wanted!r}: write one variant name, or kernel=variant pairs with commas")
+    if len(pairs[0]) == 1:
+        use(wanted)
+    else:
+        use(**{name.strip(): variant.strip() for name, variant in pairs})
+
+
+_choose_from_environment()

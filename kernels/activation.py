@@ -1,0 +1,336 @@
+"""Activation functions: sigmoid, erf, GELU, and bias + activation in one pass over memory.
+
+    sigmoid(x)     1 / (1 + e^-x)
+    gelu(x)        x * Phi(x), Phi the distribution function of the normal distribution: (1 + erf(x / sqrt 2)) / 2
+    gelu, "tanh"   x / 2 * (1 + tanh(u)), u = sqrt(2 / pi) (x + 0.044715 x^3)   (Hendrycks and Gimpel, 2016)
+ReLU alone is `np.maximum(x, 0)`; nothing here would improve on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import Kernel, array_module
+from .common import Array, at_least_float32, float32_in_order, float32_side_by_side, in_memory_order, rows
+from .elementary import erf32, exp32, sigmoid32, tanh32
+from .jit import jit
+
+ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
+CUBIC = 0.044715
+APPROXIMATIONS = ("none", "tanh")
+ACTIVATIONS = ("identity", "relu", "gelu_tanh", "sigmoid", "tanh")
+
+
+@Kernel
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e^-x), elementwise.
+
+    Example:
+        >>> sigmoid(np.array([0.0, -1000.0]))
+        array([0.5, 0. ])
+    """
+    xp = array_module(x)
+    e = xp.exp(-abs(x))  # at most 1: no overflow on either side
+    return xp.where(x >= 0, 1, e) / (1 + e)
+
+
+@Kernel
+def erf(x: Array) -> Array:
+    """The error function, 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x; elementwise.
+
+    Example:
+        >>> erf(np.array([0.0, 10.0]))
+        array([0., 1.])
+    """
+    if array_module(x) is np:
+        from scipy import special
+    else:
+        from cupyx.scipy import special
+    return special.erf(x).astype(x.dtype, copy=False)
+
+
+@Kernel
+def gelu(x: Array, approximate: str) -> Array:
+    """Gaussian error linear unit; approximate is "none" (with erf) or "tanh".
+
+    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
+
+    Example:
+        >>> gelu(np.array([0.0, 1.0]), "none")
+        array([0.        , 0.84134475])
+    """
+    check("gelu", "approximate", approximate, APPROXIMATIONS)
+    z = at_least_float32(x)
+    t = tanh_u(z) if approximate == "tanh" else erf.reference(z / math.sqrt(2))
+    return (z / 2 * (1 + t)).astype(x.dtype, copy=False)
+
+
+@Kernel
+def gelu_backward(g: Array, x: Array, approximate: str) -> Array:
+    """Gradient of gelu's input x, from the gradient g of its result."""
+    check("gelu_backward", "approximate", approximate, APPROXIMATIONS)
+    xp = array_module(x)
+    z = at_least_float32(x)
+    if approximate == "tanh":
+        t = tanh_u(z)
+        du = ROOT_2_OVER_PI * (1 + 3 * CUBIC * z * z)
+        slope = (1 + t) / 2 + z / 2 * (1 - t * t) * du
+    else:
+        phi = (1 + erf.reference(z / math.sqrt(2))) / 2
+        slope = phi + z * xp.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    return (g * slope).astype(x.dtype, copy=False)
+
+
+@Kernel
+def bias_activation(x: Array, bias: Array, activation: str) -> Array:
+    """activation(x + bias) for x (..., D) and bias (D,); activation is one of ACTIVATIONS.
+
+    Example:
+        >>> bias_activation(np.array([[1.0, -3.0]]), np.array([1.0, 1.0]), "relu")
+        array([[2., 0.]])
+    """
+    check("bias_activation", "activation", activation, ACTIVATIONS)
+    xp = array_module(x)
+    z = x + bias
+    if activation == "relu":
+        return xp.maximum(z, 0)
+    if activation == "gelu_tanh":
+        return gelu.reference(z, "tanh")
+    if activation == "sigmoid":
+        return sigmoid.reference(z)
+    return xp.tanh(z) if activation == "tanh" else z
+
+
+@Kernel
+def bias_activation_backward(g: Array, x: Array, bias: Array, activation: str) -> Array:
+    """Gradient of x, from the gradient g of the result; summed over the leading axes it is the gradient of the bias.
+
+    x + bias is computed again: it need not be stored between the passes.
+    """
+    check("bias_activation_backward", "activation", activation, ACTIVATIONS)
+    xp = array_module(x)
+    z = x + bias
+    if activation == "relu":
+        return xp.where(z <= 0, 0, g)  # at NaN the gradient passes, as in PyTorch
+    if activation == "gelu_tanh":
+        return gelu_backward.reference(g, z, "tanh")
+    if activation == "sigmoid":
+        s = sigmoid.reference(z)
+        return g * s * (1 - s)
+    return g * (1 - xp.tanh(z) ** 2) if activation == "tanh" else g.copy()
+
+
+def tanh_u(z: Array) -> Array:
+    with np.errstate(over="ignore"):  # the tanh of infinity is right
+        return array_module(z).tanh(ROOT_2_OVER_PI * (z + CUBIC * z**3))
+
+
+def check(kernel: str, parameter: str, came: str, known: tuple[str, ...]) -> None:
+    if came not in known:
+        raise ValueError(f"{kernel}: {parameter}={came!r} is unknown; it is one of {', '.join(known)}")
+
+
+# Numba, elementwise: the order of the elements does not matter, so an array in channels-last order needs no copy.
+
+
+def supports_gelu(x: Array, approximate: str) -> bool:
+    return approximate in GELU and float32_side_by_side(x)
+
+
+def supports_gelu_backward(g: Array, x: Array, approximate: str) -> bool:
+    return approximate in GELU and float32_side_by_side(g, x)
+
+
+def elementwise(loop: Callable[..., None], *arrays: Array) -> Array:
+    out = np.empty_like(arrays[0])
+    loop(*(in_memory_order(a) for a in arrays), in_memory_order(out))
+    return out
+
+
+@sigmoid.variant("numba", device="cpu", supports=float32_side_by_side)
+def sigmoid_numba(x: Array) -> Array:
+    return elementwise(sigmoid_loop, x)
+
+
+@erf.variant("numba", device="cpu", supports=float32_side_by_side)
+def erf_numba(x: Array) -> Array:
+    return elementwise(erf_loop, x)
+
+
+@gelu.variant("numba", device="cpu", supports=supports_gelu)
+def gelu_numba(x: Array, approximate: str) -> Array:
+    return elementwise(GELU[approximate], x)
+
+
+@gelu_backward.variant("numba", device="cpu", supports=supports_gelu_backward)
+def gelu_backward_numba(g: Array, x: Array, approximate: str) -> Array:
+    return elementwise(GELU_BACKWARD[approximate], g, x)
+
+
+@jit
+def sigmoid_loop(x: Any, out: Any) -> None:
+    for i in range(x.size):
+        out[i] = sigmoid32(x[i])
+
+
+@jit
+def erf_loop(x: Any, out: Any) -> None:
+    for i in range(x.size):
+        out[i] = erf32(x[i])
+
+
+@jit
+def gelu_loop(x: Any, out: Any) -> None:
+    for i in range(x.size):
+        out[i] = x[i] * (F_HALF + F_HALF * erf32(x[i] * F_ROOT_HALF))
+
+
+@jit
+def gelu_tanh_loop(x: Any, out: Any) -> None:
+    for i in range(x.size):
+        out[i] = gelu_tanh32(x[i])
+
+
+@jit
+def gelu_backward_loop(g: Any, x: Any, dx: Any) -> None:
+    for i in range(x.size):
+        phi = F_HALF + F_HALF * erf32(x[i] * F_ROOT_HALF)
+        dx[i] = g[i] * (phi + x[i] * F_DENSITY * exp32(-F_HALF * x[i] * x[i]))
+
+
+@jit
+def gelu_tanh_backward_loop(g: Any, x: Any, dx: Any) -> None:
+    for i in range(x.size):
+        dx[i] = g[i] * gelu_tanh_derivative32(x[i])
+
+
+F_ONE, F_HALF, F_ROOT_HALF = np.float32(1), np.float32(0.5), np.float32(math.sqrt(0.5))
+F_DENSITY = np.float32(1 / math.sqrt(2 * math.pi))  # the normal density at 0
+U1, U3 = np.float32(2 * ROOT_2_OVER_PI), np.float32(2 * ROOT_2_OVER_PI * CUBIC)  # 2u = U1 x + U3 x^3
+DU3 = np.float32(3 * U3)
+
+
+@jit(fastmath={"contract"}, forceinline=True)
+def gelu_tanh32(x: Any) -> Any:
+    """x * sigmoid(2u), since (1 + tanh(u)) / 2 = sigmoid(2u): one exponential, and no 1 - 1 for negative x."""
+    return x * sigmoid32(x * (U1 + U3 * x * x))
+
+
+@jit(fastmath={"contract"}, forceinline=True)
+def gelu_tanh_derivative32(x: Any) -> Any:
+    s = sigmoid32(x * (U1 + U3 * x * x))
+    return s + x * s * (F_ONE - s) * (U1 + DU3 * x * x)
+
+
+# Numba, bias and activation: x + bias stays in a register instead of passing through memory.
+
+
+def supports_bias(x: Array, bias: Array, activation: str) -> bool:
+    return float32_in_order(x, bias) and activation in BIAS and x.shape[-1:] == bias.shape
+
+
+def supports_bias_backward(g: Array, x: Array, bias: Array, activation: str) -> bool:
+    return supports_bias(x, bias, activation) and float32_in_order(g)
+
+
+@bias_activation.variant("numba", device="cpu", supports=supports_bias)
+def bias_activation_numba(x: Array, bias: Array, activation: str) -> Array:
+    out = np.empty_like(x)
+    BIAS[activation](rows(x), bias, rows(out))
+    return out
+
+
+@bias_activation_backward.variant("numba", device="cpu", supports=supports_bias_backward)
+def bias_activation_backward_numba(g: Array, x: Array, bias: Array, activation: str) -> Array:
+    if activation == "identity":
+        return g.copy()
+    dx = np.empty_like(x)
+    BIAS_BACKWARD[activation](rows(g), rows(x), bias, rows(dx))
+    return dx
+
+
+@jit
+def bias_identity(x: Any, bias: Any, out: Any) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = x[i, j] + bias[j]
+
+
+@jit
+def bias_relu(x: Any, bias: Any, out: Any) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            z = x[i, j] + bias[j]
+            out[i, j] = np.float32(0) if z < np.float32(0) else z  # NaN stays NaN
+
+
+@jit
+def bias_gelu_tanh(x: Any, bias: Any, out: Any) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = gelu_tanh32(x[i, j] + bias[j])
+
+
+@jit
+def bias_sigmoid(x: Any, bias: Any, out: Any) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = sigmoid32(x[i, j] + bias[j])
+
+
+@jit
+def bias_tanh(x: Any, bias: Any, out: Any) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = tanh32(x[i, j] + bias[j])
+
+
+@jit
+def bias_relu_backward(g: Any, x: Any, bias: Any, dx: Any) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            dx[i, j] = np.float32(0) if x[i, j] + bias[j] <= np.float32(0) else g[i, j]
+
+
+@jit
+def bias_gelu_tanh_backward(g: Any, x: Any, bias: Any, dx: Any) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            dx[i, j] = g[i, j] * gelu_tanh_derivative32(x[i, j] + bias[j])
+
+
+@jit
+def bias_sigmoid_backward(g: Any, x: Any, bias: Any, dx: Any) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            s = sigmoid32(x[i, j] + bias[j])
+            dx[i, j] = g[i, j] * s * (F_ONE - s)
+
+
+@jit
+def bias_tanh_backward(g: Any, x: Any, bias: Any, dx: Any) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            t = tanh32(x[i, j] + bias[j])
+            dx[i, j] = g[i, j] * (F_ONE - t * t)
+
+
+GELU = {"none": gelu_loop, "tanh": gelu_tanh_loop}
+GELU_BACKWARD = {"none": gelu_backward_loop, "tanh": gelu_tanh_backward_loop}
+BIAS = {
+    "identity": bias_identity,
+    "relu": bias_relu,
+    "gelu_tanh": bias_gelu_tanh,
+    "sigmoid": bias_sigmoid,
+    "tanh": bias_tanh,
+}
+BIAS_BACKWARD = {
+    "relu": bias_relu_backward,
+    "gelu_tanh": bias_gelu_tanh_backward,
+    "sigmoid": bias_sigmoid_backward,
+    "tanh": bias_tanh_backward,
+}

@@ -1,0 +1,40 @@
+"""What the kernel families share: the array type of their signatures, and the conditions of their Numba variants."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any  # numpy.ndarray or cupy.ndarray; the two have no common type to name
+
+FLOAT32 = np.dtype(np.float32)
+
+
+def float32_in_order(*arrays: Array) -> bool:
+    """Whether all arrays are float32 and C-contiguous, which is what one compiled loop per kernel is made for."""
+    return all(a.dtype == FLOAT32 and a.flags.c_contiguous for a in arrays)
+
+
+def at_least_float32(x: Array) -> Array:
+    """x itself, or a float16 x in float32: its sums, squares and exponentials do not fit into float16."""
+    return x.astype(np.result_type(x.dtype, FLOAT32), copy=False)
+
+
+def rows(x: Array) -> Array:
+    """x (..., D) as (N, D)."""
+    width = x.shape[-1]
+    return x.reshape(x.size // width if width else 0, width)
+
+
+def float32_side_by_side(*arrays: Array) -> bool:
+    """Whether the arrays are float32, laid out alike and without gaps in any order of axes, channels-last for one."""
+    x = arrays[0]
+    return all(a.dtype == FLOAT32 and a.strides == x.strides and a.shape == x.shape for a in arrays) and (
+        x.flags.c_contiguous or np.may_share_memory(x, in_memory_order(x))
+    )
+
+
+def in_memory_order(x: Array) -> Array:
+    """x as one axis, its elements in the order in which they lie in memory: a view where there are no gaps."""
+    return x.ravel(order="K")

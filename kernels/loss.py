@@ -1,0 +1,165 @@
+"""Softmax cross-entropy of logits (N, V) with integer targets (N,), and its backward pass.
+
+With p = softmax(x), target y, class weights w (1 without them) and label smoothing e:
+    loss  = (1 - e) w_y (L - x_y)  +  e / V * sum_c w_c (L - x_c)          L = log sum_c e^x_c
+    dx_c  = g * ( ((1 - e) w_y + e W / V) p_c  -  (1 - e) w_y [c = y]  -  e / V * w_c )         W = sum_c w_c
+A row whose target is `ignore_index` has loss and gradient 0. Softmax is not stored: the backward pass computes
+p_c = e^(x_c - L) again from the N numbers L. They are float64, since in float32 a rounded L = 10000 alone would change
+p by 5e-4. Reduction over the rows, and the check that targets lie in [0, V), are the caller's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from . import Kernel, array_module
+from .common import Array, at_least_float32, float32_in_order
+from .elementary import exp32, row_max, sum_exp
+from .jit import jit
+
+
+@Kernel
+def cross_entropy(
+    logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float
+) -> tuple[Array, Array]:
+    """Losses (N,) in the dtype of the logits (N, V), and log-sum-exp (N,) in float64 for `cross_entropy_backward`.
+
+    Semantics of `torch.nn.functional.cross_entropy(reduction="none")`; weight is (V,) or None.
+
+    Example:
+        >>> cross_entropy(np.zeros((1, 4)), np.array([2]), None, -100, 0.0)
+        (array([1.38629436]), array([1.38629436]))
+    """
+    xp = array_module(logits)
+    x = at_least_float32(logits)
+    row = xp.arange(len(x))
+    kept = target != ignore_index
+    y = xp.where(kept, target, 0)  # an ignored target need not be an index
+    with np.errstate(invalid="ignore"):
+        m = x.max(axis=1, keepdims=True)
+        log_total = xp.log(xp.exp(x - m).sum(axis=1, keepdims=True))
+        log_p = (x - m) - log_total
+    losses = -log_p[row, y] * (1 if weight is None else weight[y])
+    if smoothing:
+        mean = -(log_p * (1 if weight is None else weight)).sum(axis=1) / x.shape[1]
+        losses = (1 - smoothing) * losses + smoothing * mean
+    lse = m.astype(np.float64) + log_total
+    return xp.where(kept, losses, 0).astype(logits.dtype), lse[:, 0]
+
+
+@Kernel
+def cross_entropy_backward(
+    g: Array, logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float, lse: Array
+) -> Array:
+    """Gradient (N, V) of the logits, from the gradients g (N,) of the losses and the forward pass's `lse` (N,)."""
+    xp = array_module(logits)
+    row, classes = xp.arange(len(logits)), logits.shape[1]
+    kept = target != ignore_index
+    y = xp.where(kept, target, 0)
+    w = xp.ones(classes, dtype=logits.dtype) if weight is None else weight
+    one_hot_part = (1 - smoothing) * w[y]
+    with np.errstate(invalid="ignore"):
+        p = xp.exp(logits - lse[:, None])
+    dx = (one_hot_part + smoothing / classes * w.sum())[:, None] * p
+    dx[row, y] -= one_hot_part
+    if smoothing:
+        dx -= smoothing / classes * w
+    return xp.where(kept[:, None], g[:, None] * dx, 0).astype(logits.dtype)
+
+
+# Numba: one row at a time, so that the passes after the first read the first-level cache and not memory.
+
+
+def supports(
+    logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float, lse: Array | None = None
+) -> bool:
+    return (
+        float32_in_order(logits)
+        and logits.size > 0
+        and target.dtype == np.int64
+        and target.flags.c_contiguous
+        and (weight is None or float32_in_order(weight))
+    )
+
+
+def supports_backward(
+    g: Array, logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float, lse: Array
+) -> bool:
+    return float32_in_order(g) and supports(logits, target, weight, ignore_index, smoothing) and lse.flags.c_contiguous
+
+
+def ones_for(weight: Array | None, classes: int) -> Array:
+    """The weights, or ones: one compiled loop serves both."""
+    return np.ones(classes, np.float32) if weight is None else weight
+
+
+@cross_entropy.variant("numba", device="cpu", supports=supports)
+def cross_entropy_numba(
+    logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float
+) -> tuple[Array, Array]:
+    losses, lse = np.empty(len(logits), np.float32), np.empty(len(logits), np.float64)
+    loss_rows(logits, target, ones_for(weight, logits.shape[1]), ignore_index, float(smoothing), losses, lse)
+    return losses, lse
+
+
+@jit  # reassoc is left to `sum_exp`: here it would undo the subtraction of the maximum
+def loss_rows(
+    logits: Any, target: Any, weight: Any, ignore_index: int, smoothing: float, losses: Any, lse: Any
+) -> None:
+    classes, total_weight = logits.shape[1], np.float64(weight.sum())
+    for i in range(logits.shape[0]):
+        m = row_max(logits, i)
+        log_total = math.log(np.float64(sum_exp(logits, i, m)))
+        lse[i] = m + log_total
+        y = target[i]
+        if y == ignore_index:
+            losses[i] = 0
+            continue
+        loss = weight[y] * (np.float64(m - logits[i, y]) + log_total)
+        if smoothing > 0:
+            every = np.float64(sum_below(logits, i, m, weight)) + total_weight * log_total
+            loss = (1 - smoothing) * loss + smoothing / classes * every
+        losses[i] = loss
+
+
+@jit(fastmath={"reassoc", "contract"})  # reassoc: several partial sums side by side
+def sum_below(logits: Any, i: int, m: Any, weight: Any) -> Any:
+    """Sum of weight * (m - x) over row i."""
+    total = np.float32(0)
+    for c in range(logits.shape[1]):
+        total += weight[c] * (m - logits[i, c])
+    return total
+
+
+@cross_entropy_backward.variant("numba", device="cpu", supports=supports_backward)
+def cross_entropy_backward_numba(
+    g: Array, logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float, lse: Array
+) -> Array:
+    dx = np.empty_like(logits)
+    gradient_rows(g, logits, target, ones_for(weight, logits.shape[1]), ignore_index, float(smoothing), lse, dx)
+    return dx
+
+
+@jit
+def gradient_rows(
+    g: Any, logits: Any, target: Any, weight: Any, ignore_index: int, smoothing: float, lse: Any, dx: Any
+) -> None:
+    classes = logits.shape[1]
+    total_weight = weight.sum()
+    spread = np.float32(smoothing / classes)
+    for i in range(logits.shape[0]):
+        y = target[i]
+        if y == ignore_index:
+            dx[i, :] = 0
+            continue
+        high = np.float32(lse[i])  # lse in two float32 numbers: near the maximum, x - high is exact
+        low = np.float32(lse[i] - high)
+        one_hot_part = np.float32((1 - smoothing) * weight[y])
+        p_part = g[i] * (one_hot_part + spread * total_weight)
+        flat_part = g[i] * spread
+        for c in range(classes):
+            dx[i, c] = p_part * exp32((logits[i, c] - high) - low) - flat_part * weight[c]
+        dx[i, y] -= g[i] * one_hot_part

@@ -1,0 +1,268 @@
+"""Random numbers from a counter: Philox4x32-10, and uniform, normal and dropout on top of it.
+
+Philox is a function, not a state: block number `counter` of the stream `key` is four 32-bit words, each scrambled from
+the number of the block in ten rounds. Any block can be computed alone, in any order and on any device, so that the same
+seed gives the same numbers everywhere, and dropout computes its mask twice instead of storing it.
+
+Every function here takes `key`, 0 <= key < 2^64 (the seed), and `counter`, 0 <= counter < 2^128, the number of the
+first block that it uses. A call for n elements consumes `blocks(n, words per element)` blocks: the next call starts
+after them.
+
+Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from . import Kernel, array_module
+from .common import Array, float32_in_order
+from .jit import jit
+
+ROUNDS = 10
+MULTIPLIER_0, MULTIPLIER_2 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+WEYL_0, WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # added to the key in every round: golden ratio, sqrt 3
+LOW, SHIFT_32 = np.uint64(0xFFFFFFFF), np.uint64(32)
+WORDS = {np.dtype(np.float32): 1, np.dtype(np.float64): 2}  # random words per element
+
+
+def blocks(n: int, words_per_element: int) -> int:
+    """How many blocks of four words n elements consume.
+
+    Example:
+        >>> blocks(9, 1)
+        3
+    """
+    return -(-n * words_per_element // 4)
+
+
+@Kernel
+def philox(out: Array, key: int, counter: int) -> None:
+    """Fill the uint32 array `out`, in C order, with the words of the blocks from `counter` on.
+
+    Consumes blocks(out.size, 1).
+
+    Example:
+        >>> words = np.empty(4, np.uint32)
+        >>> philox(words, 0, 0)
+        >>> words
+        array([1713891541, 3781805453, 3159862348, 2600524760], dtype=uint32)
+    """
+    if out.dtype != np.uint32:
+        raise TypeError(f"philox: dtype {out.dtype}; the words need a uint32 array")
+    out[...] = words(array_module(out), out.size, key, counter).astype(np.uint32).reshape(out.shape)
+
+
+@Kernel
+def uniform(out: Array, key: int, counter: int) -> None:
+    """Fill `out`, float32 or float64, with numbers spread evenly over [0, 1).
+
+    float32: the upper 24 bits of a word over 2^24. float64: the upper 53 bits of two words over 2^53. Either division
+    is exact, so that all variants agree to the bit. Consumes blocks(out.size, 1 or 2).
+
+    Example:
+        >>> u = np.empty(1000, np.float32)
+        >>> uniform(u, 0, 0)
+        >>> bool(0 <= u.min() and u.max() < 1)
+        True
+    """
+    per_element = words_per_element("uniform", out)
+    w = words(array_module(out), out.size * per_element, key, counter)
+    values = (w >> np.uint64(8)) * 2.0**-24 if per_element == 1 else fraction_53(w[0::2], w[1::2])
+    out[...] = values.reshape(out.shape)
+
+
+@Kernel
+def normal(out: Array, key: int, counter: int) -> None:
+    """Fill `out`, float32 or float64, with numbers from the normal distribution of mean 0 and standard deviation 1.
+
+    The Box-Muller transform makes two of two uniform numbers: r cos(a) and r sin(a), r = sqrt(-2 log u1), a = 2 pi u2.
+    It is computed in float64 for float32 too. Variants whose sine or logarithm differ in the last bit of float64 then
+    give the same float32, save about one in 10^8, which differs in its last bit. Consumes blocks(out.size, 1 or 2).
+
+    Source: Box and Muller, "A Note on the Generation of Random Normal Deviates", 1958.
+    """
+    xp = array_module(out)
+    per_element = words_per_element("normal", out)
+    w = words(xp, blocks(out.size, per_element) * 4, key, counter)
+    if per_element == 1:
+        u1, u2 = (w[0::2] + np.uint64(1)) * 2.0**-32, w[1::2] * 2.0**-32
+    else:
+        u1, u2 = fraction_53(w[0::4], w[1::4]) + 2.0**-53, fraction_53(w[2::4], w[3::4])
+    r, angle = xp.sqrt(-2 * xp.log(u1)), 2 * math.pi * u2
+    pairs = xp.stack((r * xp.cos(angle), r * xp.sin(angle)), axis=1)
+    out[...] = pairs.reshape(-1)[: out.size].reshape(out.shape)
+
+
+@Kernel
+def dropout(x: Array, p: float, key: int, counter: int) -> Array:
+    """x * keep / (1 - p), with each element kept with probability 1 - p; the backward pass is the same call on g.
+
+    Element i in C order is kept if word i is at least p * 2^32. Nothing is stored, and the layout of x does not matter.
+    Consumes blocks(x.size, 1).
+
+    Source: Srivastava and others, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
+    """
+    xp = array_module(x)
+    threshold, scale = threshold_and_scale(p)
+    keep = words(xp, x.size, key, counter).reshape(x.shape) >= threshold
+    return x * xp.where(keep, scale, 0).astype(x.dtype)
+
+
+def threshold_and_scale(p: float) -> tuple[np.uint64, float]:
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p={p}, but a probability lies in [0, 1]")
+    return np.uint64(round(p * 2**32)), 1 / (1 - p) if p < 1 else 0.0
+
+
+def words_per_element(kernel: str, out: Array) -> int:
+    if out.dtype not in WORDS:
+        raise TypeError(f"{kernel}: dtype {out.dtype}; fill a float32 or float64 array and convert it")
+    return WORDS[out.dtype]
+
+
+def fraction_53(high: Array, low: Array) -> Array:
+    """The upper 53 bits of a pair of words, as a float64 in [0, 1)."""
+    return (((high << SHIFT_32) | low) >> np.uint64(11)) * 2.0**-53
+
+
+def words(xp: Any, n: int, key: int, counter: int) -> Array:
+    """The first n words from the block `counter` on, as uint64: a product of two words then keeps all its bits."""
+    low, high, key64 = as_uint64(key, counter)
+    block = xp.arange(blocks(n, 1), dtype=np.uint64) + low  # wraps around at 2^64, and `high` takes the carry
+    c0, c1 = block & LOW, block >> SHIFT_32
+    c2 = high + (block < low)
+    c2, c3 = c2 & LOW, c2 >> SHIFT_32
+    k0, k1 = key64 & LOW, key64 >> SHIFT_32
+    for _ in range(ROUNDS):
+        product_0, product_2 = MULTIPLIER_0 * c0, MULTIPLIER_2 * c2
+        c0, c1 = (product_2 >> SHIFT_32) ^ c1 ^ k0, product_2 & LOW
+        c2, c3 = (product_0 >> SHIFT_32) ^ c3 ^ k1, product_0 & LOW
+        k0, k1 = (k0 + WEYL_0) & LOW, (k1 + WEYL_1) & LOW
+    return xp.stack((c0, c1, c2, c3), axis=1).reshape(-1)[:n]
+
+
+def as_uint64(key: int, counter: int) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """The lower and upper half of a block number, and the key."""
+    if not (0 <= key < 2**64 and 0 <= counter < 2**128):
+        raise ValueError(f"philox: key {key} must lie in [0, 2^64), counter {counter} in [0, 2^128)")
+    return np.uint64(counter & 0xFFFFFFFFFFFFFFFF), np.uint64(counter >> 64), np.uint64(key)
+
+
+# Numba: each block is computed, used and forgotten, so no word passes through memory but those of `philox` itself.
+
+
+def supports_words(out: Array, key: int, counter: int) -> bool:
+    return bool(out.dtype == np.uint32 and out.flags.c_contiguous)
+
+
+def supports_fill(out: Array, key: int, counter: int) -> bool:
+    return float32_in_order(out)
+
+
+def supports_dropout(x: Array, p: float, key: int, counter: int) -> bool:
+    return float32_in_order(x)
+
+
+@philox.variant("numba", device="cpu", supports=supports_words)
+def philox_numba(out: Array, key: int, counter: int) -> None:
+    philox_loop(out.reshape(-1), *as_uint64(key, counter))
+
+
+@uniform.variant("numba", device="cpu", supports=supports_fill)
+def uniform_numba(out: Array, key: int, counter: int) -> None:
+    uniform_loop(out.reshape(-1), *as_uint64(key, counter))
+
+
+@normal.variant("numba", device="cpu", supports=supports_fill)
+def normal_numba(out: Array, key: int, counter: int) -> None:
+    normal_loop(out.reshape(-1), *as_uint64(key, counter))
+
+
+@dropout.variant("numba", device="cpu", supports=supports_dropout)
+def dropout_numba(x: Array, p: float, key: int, counter: int) -> Array:
+    out = np.empty_like(x)
+    dropout_loop(x.reshape(-1), *threshold_and_scale(p), *as_uint64(key, counter), out.reshape(-1))
+    return out
+
+
+@jit(forceinline=True)
+def block_words(b: Any, low: Any, high: Any, key: Any) -> Any:
+    """The four words, as uint64, of the block b after high * 2^64 + low."""
+    block = low + np.uint64(b)
+    if block < low:
+        high += np.uint64(1)
+    c0, c1, c2, c3 = block & LOW, block >> SHIFT_32, high & LOW, high >> SHIFT_32
+    k0, k1 = key & LOW, key >> SHIFT_32
+    for _ in range(ROUNDS):
+        product_0, product_2 = MULTIPLIER_0 * c0, MULTIPLIER_2 * c2
+        c0, c1 = (product_2 >> SHIFT_32) ^ c1 ^ k0, product_2 & LOW
+        c2, c3 = (product_0 >> SHIFT_32) ^ c3 ^ k1, product_0 & LOW
+        k0, k1 = (k0 + WEYL_0) & LOW, (k1 + WEYL_1) & LOW
+    return c0, c1, c2, c3
+
+
+@jit
+def philox_loop(out: Any, low: Any, high: Any, key: Any) -> None:
+    n = out.size
+    for b in range(n // 4):
+        out[4 * b], out[4 * b + 1], out[4 * b + 2], out[4 * b + 3] = block_words(b, low, high, key)
+    rest = block_words(n // 4, low, high, key)
+    for i in range(n - n % 4, n):
+        out[i] = rest[i % 4]
+
+
+@jit(forceinline=True)
+def upper_24_bits(word: Any) -> Any:
+    return np.float32(np.int32(word >> np.uint64(8))) * np.float32(2**-24)
+
+
+@jit
+def uniform_loop(out: Any, low: Any, high: Any, key: Any) -> None:
+    n = out.size
+    for b in range(n // 4):
+        w0, w1, w2, w3 = block_words(b, low, high, key)
+        out[4 * b] = upper_24_bits(w0)
+        out[4 * b + 1] = upper_24_bits(w1)
+        out[4 * b + 2] = upper_24_bits(w2)
+        out[4 * b + 3] = upper_24_bits(w3)
+    rest = block_words(n // 4, low, high, key)
+    for i in range(n - n % 4, n):
+        out[i] = upper_24_bits(rest[i % 4])
+
+
+@jit(forceinline=True)
+def box_muller(word1: Any, word2: Any) -> Any:
+    r = math.sqrt(-2 * math.log(np.float64(word1 + np.uint64(1)) * 2.0**-32))
+    angle = 2 * math.pi * (np.float64(word2) * 2.0**-32)
+    return np.float32(r * math.cos(angle)), np.float32(r * math.sin(angle))
+
+
+@jit
+def normal_loop(out: Any, low: Any, high: Any, key: Any) -> None:
+    n = out.size
+    for b in range(n // 4):
+        w0, w1, w2, w3 = block_words(b, low, high, key)
+        out[4 * b], out[4 * b + 1] = box_muller(w0, w1)
+        out[4 * b + 2], out[4 * b + 3] = box_muller(w2, w3)
+    w0, w1, w2, w3 = block_words(n // 4, low, high, key)
+    rest = box_muller(w0, w1) + box_muller(w2, w3)
+    for i in range(n - n % 4, n):
+        out[i] = rest[i % 4]
+
+
+@jit
+def dropout_loop(x: Any, threshold: Any, scale: float, low: Any, high: Any, key: Any, out: Any) -> None:
+    n, kept, dropped = x.size, np.float32(scale), np.float32(0)
+    for b in range(n // 4):
+        w0, w1, w2, w3 = block_words(b, low, high, key)
+        out[4 * b] = x[4 * b] * (kept if w0 >= threshold else dropped)
+        out[4 * b + 1] = x[4 * b + 1] * (kept if w1 >= threshold else dropped)
+        out[4 * b + 2] = x[4 * b + 2] * (kept if w2 >= threshold else dropped)
+        out[4 * b + 3] = x[4 * b + 3] * (kept if w3 >= threshold else dropped)
+    rest = block_words(n // 4, low, high, key)
+    for i in range(n - n % 4, n):
+        out[i] = x[i] * (kept if rest[i % 4] >= threshold else dropped)

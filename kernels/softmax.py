@@ -1,0 +1,153 @@
+"""Softmax and log-softmax along one axis, and their backward passes.
+
+For each line x of D numbers along the axis, with m = max x:
+    softmax      y_i = e^(x_i - m) / sum_j e^(x_j - m)        dx_i = y_i (g_i - sum_j g_j y_j)
+    log-softmax  y_i = x_i - m - log sum_j e^(x_j - m)        dx_i = g_i - e^y_i sum_j g_j
+Subtracting m changes nothing in the result and keeps every exponential at most 1. A line of only -inf has no largest
+finite number to subtract: it gives NaN, as in PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from . import Kernel, array_module
+from .common import Array, at_least_float32, float32_in_order, rows
+from .elementary import exp32, row_max, sum_exp
+from .jit import jit
+
+
+def shifted(x: Array, axis: int) -> Array:
+    """x - max x along the axis, in at least float32."""
+    x = at_least_float32(x)
+    with np.errstate(invalid="ignore"):  # infinity - infinity is NaN, and that is the answer
+        return x - x.max(axis=axis, keepdims=True) if x.size else x
+
+
+@Kernel
+def softmax(x: Array, axis: int) -> Array:
+    """Softmax of x along an axis; the result has x's shape and dtype.
+
+    Example:
+        >>> softmax(np.array([0.0, 0.0]), 0)
+        array([0.5, 0.5])
+    """
+    xp = array_module(x)
+    e = xp.exp(shifted(x, axis))
+    return (e / e.sum(axis=axis, keepdims=True)).astype(x.dtype, copy=False)
+
+
+@Kernel
+def softmax_backward(g: Array, out: Array, axis: int) -> Array:
+    """Gradient of softmax's input, from the gradient g of its result `out`."""
+    wide_g, wide_out = at_least_float32(g), at_least_float32(out)
+    dx = wide_out * (wide_g - (wide_g * wide_out).sum(axis=axis, keepdims=True))
+    return dx.astype(g.dtype, copy=False)
+
+
+@Kernel
+def log_softmax(x: Array, axis: int) -> Array:
+    """Logarithm of softmax along an axis, computed without forming softmax, whose small entries would become 0.
+
+    Example:
+        >>> log_softmax(np.array([0.0, -1000.0]), 0)
+        array([    0., -1000.])
+    """
+    xp = array_module(x)
+    z = shifted(x, axis)
+    with np.errstate(divide="ignore"):  # an empty line has the sum 0
+        return (z - xp.log(xp.exp(z).sum(axis=axis, keepdims=True))).astype(x.dtype, copy=False)
+
+
+@Kernel
+def log_softmax_backward(g: Array, out: Array, axis: int) -> Array:
+    """Gradient of log_softmax's input, from the gradient g of its result `out`."""
+    xp = array_module(g)
+    wide_g = at_least_float32(g)
+    dx = wide_g - xp.exp(at_least_float32(out)) * wide_g.sum(axis=axis, keepdims=True)
+    return dx.astype(g.dtype, copy=False)
+
+
+# Numba: one row at a time, so that the second and third pass over it read the first-level cache and not memory.
+
+
+def last_axis(x: Array, axis: int) -> bool:
+    return x.size > 0 and axis in (-1, x.ndim - 1) and x.ndim > 0 and float32_in_order(x)
+
+
+def last_axis_backward(g: Array, out: Array, axis: int) -> bool:
+    return last_axis(out, axis) and float32_in_order(g)
+
+
+@softmax.variant("numba", device="cpu", supports=last_axis)
+def softmax_numba(x: Array, axis: int) -> Array:
+    out = np.empty_like(x)
+    softmax_rows(rows(x), rows(out))
+    return out
+
+
+@jit(fastmath={"reassoc", "contract"})  # reassoc: several partial sums side by side
+def softmax_rows(x: Any, out: Any) -> None:
+    for i in range(x.shape[0]):
+        m = row_max(x, i)
+        total = np.float32(0)
+        for j in range(x.shape[1]):
+            e = exp32(x[i, j] - m)
+            out[i, j] = e
+            total += e
+        scale = np.float32(1) / total
+        for j in range(x.shape[1]):
+            out[i, j] *= scale
+
+
+@softmax_backward.variant("numba", device="cpu", supports=last_axis_backward)
+def softmax_backward_numba(g: Array, out: Array, axis: int) -> Array:
+    dx = np.empty_like(out)
+    softmax_backward_rows(rows(g), rows(out), rows(dx))
+    return dx
+
+
+@jit(fastmath={"reassoc", "contract"})
+def softmax_backward_rows(g: Any, out: Any, dx: Any) -> None:
+    for i in range(g.shape[0]):
+        total = np.float32(0)
+        for j in range(g.shape[1]):
+            total += g[i, j] * out[i, j]
+        for j in range(g.shape[1]):
+            dx[i, j] = out[i, j] * (g[i, j] - total)
+
+
+@log_softmax.variant("numba", device="cpu", supports=last_axis)
+def log_softmax_numba(x: Array, axis: int) -> Array:
+    out = np.empty_like(x)
+    log_softmax_rows(rows(x), rows(out))
+    return out
+
+
+@jit  # without reassoc, which would make of the last line x - (m + log_total), less accurate where m is large
+def log_softmax_rows(x: Any, out: Any) -> None:
+    for i in range(x.shape[0]):
+        m = row_max(x, i)
+        log_total = np.float32(math.log(sum_exp(x, i, m)))
+        for j in range(x.shape[1]):
+            out[i, j] = (x[i, j] - m) - log_total
+
+
+@log_softmax_backward.variant("numba", device="cpu", supports=last_axis_backward)
+def log_softmax_backward_numba(g: Array, out: Array, axis: int) -> Array:
+    dx = np.empty_like(out)
+    log_softmax_backward_rows(rows(g), rows(out), rows(dx))
+    return dx
+
+
+@jit(fastmath={"reassoc", "contract"})
+def log_softmax_backward_rows(g: Any, out: Any, dx: Any) -> None:
+    for i in range(g.shape[0]):
+        total = np.float32(0)
+        for j in range(g.shape[1]):
+            total += g[i, j]
+        for j in range(g.shape[1]):
+            dx[i, j] = g[i, j] - exp32(out[i, j]) * total

@@ -1,0 +1,377 @@
+"""The engine: gradients from the end of the graph back to its leaves.
+
+Every operation got a sequence number when it ran, so its number is larger than those of the operations that made its
+inputs. Going through the nodes by falling number therefore meets each node only after everything that uses its result,
+when its gradient is complete. This is the topological sort that reverse-mode differentiation needs, without recursion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from operator import attrgetter
+from sys import getrefcount
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..kernels import array_module
+from .grad_mode import grad_mode
+from .op import FREED, AccumulateGrad, Op, OutputOf, wrap
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+next_pass = count(1).__next__
+by_sequence = attrgetter("seq")
+check_rule: Callable[[Op, Any], None] | None = None  # set by detect_anomaly: sees what every rule returned
+
+
+def run(
+    roots: Sequence[Op],
+    gradients: Sequence[Any],
+    retain_graph: bool,
+    create_graph: bool,
+    captured: dict[Op, Any] | None = None,
+    accumulate: bool = True,
+) -> None:
+    """One backward pass from `roots`, whose gradients are arrays, or Tensors under create_graph.
+
+    With `captured`, only the nodes among its keys and what leads to them are computed: their gradients are put there, and
+    added to leaves only if `accumulate`.
+    """
+    mark = next_pass()
+    order, set_aside = _reach(roots, mark)
+    order.sort(key=by_sequence, reverse=True)
+    needed = None if captured is None else _leading_to(captured, order)
+    for node, gradient in zip(roots, gradients, strict=True):
+        node.grad = gradient if node.grad is None else node.grad + gradient
+    mode_before = grad_mode.set(create_graph)
+    gs: Any
+    v: Any
+    try:
+        for node in order:
+            g = node.grad
+            if g is None:
+                continue
+            node.grad = None
+            if node.hooks is not None:
+                g = _run_hooks(node, g, create_graph)
+            kind = node.__class__
+            if captured is not None and node in captured:
+                captured[node] = g
+            if kind is AccumulateGrad:
+                gs = v = None  # the last rule's results must not count as holders of g
+                if accumulate and (captured is None or node in captured):
+                    _accumulate(node, g, create_graph, getrefcount(g) <= SOLE_HOLDER)  # type: ignore[arg-type]
+                continue
+            if needed is not None and node not in needed:
+                continue
+            if kind is OutputOf:
+                _place(node, g)  # type: ignore[arg-type]
+                continue
+            rule = node.composite if create_graph and hasattr(kind, "composite") else node.backward
+            if node.kept is None:
+                gs = rule(g)
+            else:
+                gs = rule(g, *node.unpack(create_graph))
+                if not retain_graph:
+                    node.kept = FREED
+            if gs.__class__ is not tuple:
+                gs = tuple(gs) if isinstance(gs, list) else (gs,)
+            if node.hooks is not None and node.hooks.post:
+                gs = _run_post_hooks(node, gs, g, create_graph)
+            if check_rule is not None:
+                check_rule(node, gs)
+            for i, (edge, v) in enumerate(zip(node.edges, gs, strict=True)):
+                if edge is None or v is None:
+                    continue
+                if node.shapes is not None and v.shape != node.shapes[i]:
+                    v = sum_to(v, node.shapes[i])
+                so_far = edge.grad
+                if so_far is None:
+                    edge.grad = v  # by reference: it may be another node's too
+                elif create_graph or edge.mark == mark:
+                    edge.grad = so_far + v
+                    edge.mark = -mark  # from now on the sum is this node's own
+                else:
+                    so_far += v
+                    edge.grad = so_far
+    finally:
+        grad_mode.reset(mode_before)
+        for node in order:
+            node.grad = None
+        for node, gradient in set_aside:
+            node.grad = gradient
+
+
+def _reach(roots: Sequence[Op], mark: int) -> tuple[list[Op], list[tuple[Op, Any]]]:
+    """Every node below the roots, and the gradients that an enclosing backward pass had left on some of them."""
+    order: list[Op] = []
+    set_aside: list[tuple[Op, Any]] = []
+    push = order.append
+    for node in roots:
+        if node.mark != mark:
+            node.mark = mark
+            push(node)
+    for node in order:
+        if node.grad is not None:
+            set_aside.append((node, node.grad))
+            node.grad = None
+        for edge in node.edges:
+            if edge is not None and edge.mark != mark:
+                edge.mark = mark
+                push(edge)
+    return order, set_aside
+
+
+def _leading_to(captured: dict[Op, Any], order: list[Op]) -> set[Op]:
+    """The nodes whose rule must run for the captured gradients: those with a captured node below them."""
+    needed: set[Op] = set()
+    for node in reversed(order):
+        if any(edge in captured or edge in needed for edge in node.edges if edge is not None):
+            needed.add(node)
+    return needed
+
+
+def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
+    """Undo broadcasting: add up `g` over the dimensions in which an input of that shape was repeated."""
+    lead = g.ndim - len(shape)
+    axes = tuple(range(lead)) + tuple(
+        i + lead for i, size in enumerate(shape) if size == 1 and g.shape[i + lead] != 1
+    )
+    if axes:
+        g = g.sum(axis=axes, keepdims=True)
+    return g.reshape(shape) if lead else g
+
+
+def _place(node: OutputOf, g: Any) -> None:
+    """Put the gradient of one result among those of the operation's others."""
+    op = node.edges[0]
+    assert op is not None
+    if op.grad is None:
+        op.grad = (None,) * node.count
+    so_far = op.grad[node.index]
+    total = g if so_far is None else so_far + g
+    op.grad = (*op.grad[: node.index], total, *op.grad[node.index + 1 :])
+
+
+def _accumulate(node: AccumulateGrad, g: Any, create_graph: bool, may_keep: bool) -> None:
+    """Add a gradient to `.grad` of a leaf: the first is kept if it is nobody else's, the next are added in place."""
+    tensor = node.tensor()
+    if tensor is None:
+        return
+    if tensor.grad is None:
+        if not create_graph:
+            g = np.asarray(g) if isinstance(g, np.generic) else g
+            g = wrap(g if may_keep and g.flags.owndata else g.copy())
+        tensor.grad = g
+    elif create_graph:
+        tensor.grad = tensor.grad + g
+    elif tensor.grad.node is None:
+        tensor.grad.array += g
+        tensor.grad.version[0] += 1
+    else:
+        tensor.grad = wrap(tensor.grad.array + g)
+    if node.hooks is not None:
+        for hook in tuple(node.hooks.post.values()):
+            hook(tensor)
+
+
+def _run_hooks(node: Op, g: Any, create_graph: bool) -> Any:
+    """Let the tensor's hooks see and replace its gradient, then keep it if retain_grad() asked for that."""
+    hooks = node.hooks
+    assert hooks is not None
+    if isinstance(g, tuple):
+        return g  # one gradient per result: each has its own node, where its hooks ran
+    for hook in tuple(hooks.pre.values()):
+        changed = hook(g if create_graph else wrap(np.asarray(g)))
+        if changed is not None:
+            if tuple(changed.shape) != g.shape:
+                raise RuntimeError(
+                    f"a hook on {node.name()} changed the gradient's shape from {list(g.shape)} to {list(changed.shape)}"
+                )
+            g = changed if create_graph else changed.array
+    tensor = hooks.retain and hooks.retain()
+    if tensor is not None:
+        new = g if create_graph else wrap(np.array(g))
+        tensor.grad = new if tensor.grad is None else tensor.grad + new
+    return g
+
+
+def _run_post_hooks(node: Op, gs: tuple[Any, ...], g: Any, create_graph: bool) -> tuple[Any, ...]:
+    """Let the node's hooks see and replace what its rule returned."""
+
+    def shown(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        return values if create_graph else tuple(None if x is None else wrap(np.asarray(x)) for x in values)
+
+    assert node.hooks is not None
+    for hook in tuple(node.hooks.post.values()):
+        changed = hook(shown(gs), shown(g if isinstance(g, tuple) else (g,)))
+        if changed is not None:
+            changed = changed if isinstance(changed, tuple) else (changed,)
+            gs = changed if create_graph else tuple(None if x is None else x.array for x in changed)
+    return gs
+
+
+def _sole_holder() -> int:
+    """What getrefcount says of an object that only one local variable refers to."""
+    g = object()
+    return getrefcount(g)
+
+
+SOLE_HOLDER = _sole_holder()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What users call: Tensor.backward, autograd.backward, autograd.grad
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Tensor | None | Sequence[Tensor | None] = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensor | Sequence[Tensor] | None = None,
+) -> None:
+    """Add the gradients of `tensors` to `.grad` of every leaf they depend on (or of `inputs` alone).
+
+    grad_tensors: the gradients of `tensors`, of their shapes; None for a tensor with one element means 1.
+    retain_graph: keep what the graph holds, for another pass (default: as create_graph).
+    create_graph: record the pass itself, so that the gradients can be differentiated.
+    Raises RuntimeError where a tensor has no graph, or a gradient is missing or of another shape.
+
+    Example:
+        >>> x = minidl.tensor([1.0, 2.0], requires_grad=True)
+        >>> minidl.autograd.backward((x * x).sum()); x.grad
+        tensor([2., 4.])
+    """
+    roots, gradients = _starting_points(_tuple(tensors), grad_tensors, create_graph)
+    captured = None
+    if inputs is not None:
+        chosen = _tuple(inputs)
+        if not chosen:
+            raise RuntimeError("backward: inputs cannot be empty; leave it out to reach every leaf")
+        captured = {_node_of(t): None for t in chosen}
+    run(roots, gradients, create_graph if retain_graph is None else retain_graph, create_graph, captured)
+    for t in () if inputs is None else _tuple(inputs):
+        if not t.is_leaf and captured is not None and captured[t.node] is not None:
+            g = captured[t.node] if create_graph else wrap(np.array(captured[t.node]))
+            t.grad = g if t.grad is None else t.grad + g
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | None | Sequence[Tensor | None] = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of the sum of `outputs` (weighted with `grad_outputs`) with respect to `inputs`; no `.grad` changes.
+
+    allow_unused: give None for an input that the outputs do not depend on, instead of raising; materialize_grads: zeros.
+    is_grads_batched: grad_outputs have a leading dimension of several cotangents; so have the results.
+
+    Example:
+        >>> x = minidl.tensor(3.0, requires_grad=True)
+        >>> minidl.autograd.grad(x**3, x)
+        (tensor(27.),)
+    """
+    chosen = _tuple(inputs)
+    if not only_inputs:
+        raise ValueError("grad: only_inputs=False is not supported; use backward() to fill .grad of all leaves")
+    if is_grads_batched:
+        return _batched_grad(outputs, chosen, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
+    roots, gradients = _starting_points(_tuple(outputs), grad_outputs, create_graph)
+    captured: dict[Op, Any] = {_node_of(t): None for t in chosen}
+    keep = create_graph if retain_graph is None else retain_graph
+    run(roots, gradients, keep, create_graph, captured, accumulate=False)
+    results: list[Any] = []
+    for i, t in enumerate(chosen):
+        g = captured[t.node]  # type: ignore[index]  # _node_of has checked that there is one
+        if g is None:
+            if materialize_grads:
+                g = wrap(np.zeros_like(t.array))
+            elif not allow_unused:
+                raise RuntimeError(
+                    f"grad: input {i} (shape {list(t.shape)}) appears to not have been used in the graph of the outputs. "
+                    "Set allow_unused=True to get None for it."
+                )
+        elif not create_graph:
+            g = wrap(np.array(g) if type(t.array) is np.ndarray else g.copy())  # never shared with another result
+        results.append(g)
+    return tuple(results)
+
+
+def _batched_grad(
+    outputs: Any, inputs: tuple[Tensor, ...], cotangents: Any, retain: bool | None, create: bool, *options: Any
+) -> tuple[Any, ...]:
+    """One pass per cotangent; the gradients are stacked along a new first dimension."""
+    from ..ops.shape import stack
+
+    batches = _tuple(cotangents)
+    rows = [
+        grad(outputs, inputs, tuple(c[i] for c in batches), True, create, True, options[0], False, options[1])
+        for i in range(len(batches[0]))
+    ]
+    if not retain and not create:
+        for t in _tuple(outputs):
+            _free(t.node)
+    return tuple(None if column[0] is None else stack(column) for column in zip(*rows, strict=True))
+
+
+def _free(node: Op | None) -> None:
+    """Drop what the graph below a node keeps, as a pass without retain_graph does."""
+    for below in _reach([node] if node else [], next_pass())[0]:
+        if below.kept is not None:
+            below.kept = FREED
+
+
+def _tuple(x: Any) -> tuple[Any, ...]:
+    return tuple(x) if isinstance(x, (list, tuple)) else (x,) if hasattr(x, "node") or x is None else tuple(x)
+
+
+def _node_of(t: Tensor) -> Op:
+    if t.node is None:
+        raise RuntimeError(
+            f"grad: one of the differentiated tensors (shape {list(t.shape)}) does not require grad; "
+            "call requires_grad_() on it before it is used"
+        )
+    return t.node
+
+
+def _starting_points(
+    tensors: tuple[Tensor, ...], grad_tensors: Any, create_graph: bool
+) -> tuple[list[Op], list[Any]]:
+    """The nodes that a pass starts from and their gradients, checked."""
+    given = (None,) * len(tensors) if grad_tensors is None else _tuple(grad_tensors)
+    if len(given) != len(tensors):
+        raise RuntimeError(f"backward: got {len(tensors)} tensors and {len(given)} gradients")
+    roots, gradients = [], []
+    for i, (t, g) in enumerate(zip(tensors, given, strict=True)):
+        if t.node is None:
+            raise RuntimeError(
+                f"element {i} of tensors does not require grad and does not have a grad_fn: nothing it was computed "
+                "from requires a gradient, or it was computed under no_grad()"
+            )
+        if g is None:
+            if t.array.size != 1:
+                raise RuntimeError(
+                    "grad can be implicitly created only for scalar outputs: this one has shape "
+                    f"{list(t.shape)}; pass gradient=, or reduce it with sum() or mean()"
+                )
+            g = wrap(array_module(t.array).ones_like(t.array))
+        elif g.shape != t.shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[{i}] has a shape of {list(g.shape)} and output[{i}] has a shape of "
+                f"{list(t.shape)}."
+            )
+        elif g.array.dtype != t.array.dtype:
+            g = g.to(t.dtype)
+        roots.append(t.node)
+        gradients.append(g if create_graph else g.array)
+    return roots, gradients

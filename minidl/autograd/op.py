@@ -1,0 +1,534 @@
+"""Op: one differentiable operation, and what a call of it does.
+
+An operation is a class. `forward` computes on arrays; `backward` is the gradient rule, and the names in its signature
+say what the call must keep for it: inputs by their names, the result as `out`.
+
+    class Tanh(Op):
+        forward = np.tanh
+        def backward(self, g, out):
+            return g * (1 - out * out)
+
+    tanh = Tanh.apply
+
+The instance of the class is the node in the graph and the context of the rule, all in one; a `forward` that must
+remember something writes it to `self`. A rule is ordinary mathematics. In a first-order backward pass it runs on arrays;
+with `create_graph=True` the same rule runs on Tensors, and the second derivative comes for free. That is why every
+`apply` takes arrays as well as Tensors: arrays in, array out.
+
+Everything that operations have in common is settled here, once: dtype promotion, scalars, devices, whether a graph is
+recorded, what is kept and in which version, views.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import ref
+
+import numpy as np
+
+from .. import dtypes
+from .grad_mode import grad_mode
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+next_seq = itertools.count(1).__next__
+new = object.__new__
+NUMBERS = frozenset((int, float))
+FREED: tuple[Any, ...] = ("freed",)  # stands in `kept` after the backward pass has used it
+observers: list[Callable[[Op, Any], None]] = []  # called with (op, outputs) for every recorded operation
+
+
+class Op:
+    """One differentiable operation. Subclasses define `forward` and, if they have a gradient, `backward`.
+
+    forward(self, x, y, *, dim): positional parameters are arrays, keyword-only ones are parameters. It returns an array
+        or a tuple of arrays. A NumPy ufunc or a staticmethod will do where nothing need be remembered.
+    backward(self, g, x, out): returns the gradient for each positional input, in order (a lone one without a tuple);
+        None where there is none. `g` is the gradient of the result; for several results a tuple, with None for those
+        that nothing depends on. `self.edges[i]` is None where input i wants no gradient: an expensive term can be left out.
+    composite: the rule again in terms of differentiable operations, where `backward` calls a kernel. It takes
+        what backward takes and runs in its place under create_graph.
+    """
+
+    __slots__ = ("edges", "grad", "hooks", "kept", "mark", "seq", "shapes", "versions")
+
+    promotion: ClassVar[str | None] = None  # "common": inputs are cast to their common dtype; "float": to a float one
+    view: ClassVar[bool] = False  # the result may share memory with the first input
+    kept_for: ClassVar[dict[str, str]] = {}  # {"x": "y"}: x is kept only if y wants a gradient
+    differentiable: ClassVar[bool] = False
+    several: ClassVar[bool] = False  # forward returns a tuple
+
+    forward: ClassVar[Callable[..., Any]]
+    backward: ClassVar[Callable[..., Any]]
+    composite: ClassVar[Callable[..., Any]]
+    apply: ClassVar[Callable[..., Any]]
+
+    edges: tuple[Op | None, ...]  # the node of each input
+    grad: Any  # the gradient that has arrived so far in the running backward pass
+    hooks: Hooks | None
+    kept: tuple[Any, ...] | None
+    mark: int  # the last backward pass that reached this node; negative once it may add to `grad` in place
+    seq: int  # creation order: every node comes after its inputs
+    shapes: tuple[Any, ...] | None  # the shapes of the inputs, None where no gradient can need summing
+    versions: tuple[int | None, ...]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not hasattr(cls, "forward"):
+            return
+        raw = inspect.getattr_static(cls, "forward")
+        cls._stateless = not inspect.isfunction(raw)
+        cls._names, variadic = _input_names(cls.forward, cls._stateless)
+        cls.differentiable = hasattr(cls, "backward")
+        cls._keeps, cls._keeps_out, cls._condition = (), False, ()
+        if cls.differentiable:
+            wanted = list(inspect.signature(cls.backward).parameters)[2:]
+            unknown = [name for name in wanted if name != "out" and name not in cls._names]
+            if unknown or "out" in wanted[:-1]:
+                raise TypeError(
+                    f"{cls.__name__}.backward asks for {unknown or 'out before the last place'}; it may name the "
+                    f"inputs of forward, {cls._names}, and last `out`"
+                )
+            cls._keeps_out = "out" in wanted
+            cls._keeps = tuple(cls._names.index(name) for name in wanted if name != "out")
+            cls._condition = tuple(
+                cls._names.index(cls.kept_for[cls._names[i]]) if cls._names[i] in cls.kept_for else None
+                for i in cls._keeps
+            )
+            cls._variadic = variadic
+        if cls._stateless and not cls.view and len(cls._names) == 1:
+            cls.apply = staticmethod(_unary_call(cls))
+        elif cls._stateless and not cls.view and len(cls._names) == 2:
+            cls.apply = staticmethod(_binary_call(cls))
+        else:
+            cls.apply = staticmethod(_general_call(cls))
+
+    _names: ClassVar[list[str]]
+    _stateless: ClassVar[bool]
+    _variadic: ClassVar[bool] = False
+    _keeps: ClassVar[tuple[int, ...]]
+    _keeps_out: ClassVar[bool]
+    _condition: ClassVar[tuple[int | None, ...]]
+
+    def name(self) -> str:
+        """PyTorch's kind of name: MulBackward0."""
+        return f"{type(self).__name__}Backward0"
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+    @property
+    def next_functions(self) -> tuple[tuple[Op | None, int], ...]:
+        """The nodes of the inputs, as (node, index of the output that was used)."""
+        return tuple(
+            (edge.edges[0], edge.index) if isinstance(edge, OutputOf) else (edge, 0) for edge in self.edges
+        )
+
+    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call hook(grad_inputs, grad_outputs) after this node's rule; a tuple that it returns replaces grad_inputs."""
+        return RemovableHandle(hooks_of(self).post, hook)
+
+    def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call hook(grad_outputs) before this node's rule; a tuple that it returns replaces grad_outputs."""
+        return RemovableHandle(hooks_of(self).pre, lambda g: (hook((g,)) or (None,))[0])
+
+    def unpack(self, as_tensors: bool) -> list[Any]:
+        """What was kept, as arrays or as Tensors. Raises if it was changed in place since, or freed."""
+        if self.kept is FREED:
+            raise RuntimeError(
+                f"{self.name()}: trying to backward through the graph a second time, but the values it kept were freed "
+                "by the first pass. Say retain_graph=True the first time if you need two."
+            )
+        values = []
+        for kept, version in zip(self.kept or (), self.versions, strict=True):
+            if isinstance(kept, Packed):
+                kept = kept.unpack()
+            elif version is not None and kept.version[0] != version:
+                raise _modified(self, kept, version)
+            values.append(kept.array if version is not None and not as_tensors else kept)
+        if self._keeps_out and as_tensors:
+            values[-1] = _as_outputs(self, values[-1])
+        if self._variadic and self._keeps:
+            inputs = len(values) - self._keeps_out
+            values = [values[:inputs], *values[inputs:]]
+        return values
+
+
+class AccumulateGrad(Op):
+    """The node of a leaf: where gradients end and are added to `tensor.grad`. It does not keep its tensor alive."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = ref(tensor)
+        self.edges, self.kept, self.shapes, self.hooks = (), None, None, None
+        self.grad, self.mark, self.seq = None, 0, 0
+
+    def name(self) -> str:
+        return "AccumulateGrad"
+
+    @property
+    def variable(self) -> Tensor | None:
+        return self.tensor()
+
+
+class OutputOf(Op):
+    """The node of one of several results: puts its gradient into its place among the operation's."""
+
+    __slots__ = ("count", "index")
+
+    def __init__(self, op: Op, index: int, count: int) -> None:
+        self.edges, self.index, self.count, self.seq = (op,), index, count, next_seq()
+        self.kept = self.shapes = self.grad = self.hooks = None
+        self.mark = 0
+
+    def name(self) -> str:
+        return self.edges[0].name()  # type: ignore[union-attr]  # its one edge is never None
+
+
+class Hooks:
+    """Functions of the user on one node: `pre` sees and may replace the gradient, `post` the rule's results."""
+
+    __slots__ = ("post", "pre", "retain")
+
+    def __init__(self) -> None:
+        self.pre: dict[int, Callable[..., Any]] = {}
+        self.post: dict[int, Callable[..., Any]] = {}
+        self.retain: Any = None  # a weak reference to the tensor whose .grad is to be kept
+
+
+def hooks_of(node: Op) -> Hooks:
+    """The hooks of a node, made at the first request."""
+    if node.hooks is None:
+        node.hooks = Hooks()
+    return node.hooks
+
+
+class RemovableHandle:
+    """What registering a hook returns: `remove()` takes the hook away; works as a context manager too."""
+
+    _next_id = itertools.count().__next__
+
+    def __init__(self, hooks: dict[int, Any], hook: Any, first: bool = False) -> None:
+        self.id = RemovableHandle._next_id()
+        self._hooks = ref(hooks) if hasattr(hooks, "__weakref__") else lambda: hooks
+        others = dict(hooks) if first else {}
+        if first:
+            hooks.clear()
+        hooks[self.id] = hook
+        hooks.update(others)
+
+    def remove(self) -> None:
+        hooks = self._hooks()
+        if hooks is not None:
+            hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+
+class View:
+    """How a tensor lies in another's memory: the tensor that owns it, and the view operations that lead from there.
+
+    `steps` is None where the view cannot be taken again by itself (one of several results of one operation).
+    """
+
+    __slots__ = ("root", "steps")
+
+    def __init__(self, root: Tensor, steps: tuple[tuple[type[Op], dict[str, Any]], ...] | None) -> None:
+        self.root, self.steps = root, steps
+
+    def of(self, x: Any) -> Any:
+        """The same view of another tensor or array."""
+        for op, params in self.steps or ():
+            x = op.apply(x, **params)
+        return x
+
+
+class Packed:
+    """A kept tensor that a saved-tensors hook has put away: `unpack` brings it back."""
+
+    __slots__ = ("handle", "restore")
+
+    def __init__(self, handle: Any, restore: Callable[[Any], Any]) -> None:
+        self.handle, self.restore = handle, restore
+
+    def unpack(self) -> Any:
+        return self.restore(self.handle)
+
+
+def wrap(array: Any, node: Op | None = None) -> Tensor:
+    """A Tensor around an array, without any check."""
+    t: Tensor = new(_Tensor)
+    t.array, t.node, t.grad, t.version, t.base, t.views = array, node, None, [0], None, None
+    return t
+
+
+def record(op: Op, inputs: tuple[Any, ...], outputs: Any) -> None:
+    """Make `op` the node of its outputs: edges to the inputs, and what the rule wants kept, with versions."""
+    op.edges = edges = tuple(x.node if isinstance(x, _Tensor) else None for x in inputs)
+    op.grad = op.hooks = None
+    op.mark, op.seq = 0, next_seq()
+    op.shapes = tuple(x.array.shape if isinstance(x, _Tensor) else None for x in inputs)
+    keeps = range(len(inputs)) if op._variadic and op._keeps else op._keeps
+    kept: list[Any] = [
+        inputs[i] if op._variadic or needed_by is None or edges[needed_by] is not None else None
+        for i, needed_by in zip(keeps, op._condition or itertools.repeat(None))
+    ]
+    several = isinstance(outputs, tuple)
+    if op._keeps_out:
+        # tensors without a node: the node must not keep its own results, or neither would ever be freed
+        aliases = tuple(_alias(t) for t in outputs) if several else _alias(outputs)
+        kept.append(aliases)
+    if kept:
+        op.kept = tuple(kept)
+        op.versions = tuple(x.version[0] if isinstance(x, _Tensor) else None for x in kept)
+    else:
+        op.kept, op.versions = None, ()
+    if several:
+        for i, t in enumerate(outputs):
+            if t.array.dtype.kind in "fc":
+                t.node = OutputOf(op, i, len(outputs))
+    else:
+        outputs.node = op
+    for observe in observers:
+        observe(op, outputs)
+
+
+def _alias(t: Tensor) -> Tensor:
+    alias = wrap(t.array)
+    alias.version = t.version
+    return alias
+
+
+def _as_outputs(op: Op, aliases: Any) -> Any:
+    """The results of `op` as Tensors in the graph, for a rule that runs on Tensors."""
+    if not isinstance(aliases, tuple):
+        return wrap(aliases.array, op)
+    return tuple(
+        wrap(t.array, OutputOf(op, i, len(aliases)) if t.array.dtype.kind in "fc" else None)
+        for i, t in enumerate(aliases)
+    )
+
+
+def _modified(op: Op, kept: Tensor, version: int) -> RuntimeError:
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"{op.name()} kept a tensor of shape {list(kept.array.shape)} at version {version}, and it is at version "
+        f"{kept.version[0]} now. Use the out-of-place form of that operation, or give it a clone()."
+    )
+
+
+def _input_names(forward: Any, stateless: bool) -> tuple[list[str], bool]:
+    """The names of forward's array inputs, and whether their number is open (*xs)."""
+    if isinstance(forward, np.ufunc):
+        return ["x", "y", "z"][: forward.nin], False
+    parameters = list(inspect.signature(forward).parameters.values())[0 if stateless else 1 :]
+    inputs = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    return [p.name for p in inputs], any(p.kind is p.VAR_POSITIONAL for p in inputs)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The call. `_general_call` is the whole of it; the other two are the same for element-wise operations on one and two
+# inputs, written out because their cost is the cost of every small operation.
+
+
+def _general_call(cls: type[Op]) -> Callable[..., Any]:
+    def apply(*inputs: Any, **params: Any) -> Any:
+        if not any(isinstance(x, _Tensor) for x in inputs):
+            return new(cls).forward(*inputs, **params)  # a gradient rule at work on arrays
+        inputs = settle(cls, inputs)
+        op = new(cls)
+        try:
+            result = op.forward(*[x.array if isinstance(x, _Tensor) else x for x in inputs], **params)
+        except (TypeError, ValueError) as error:
+            raise _explained(cls, inputs, error) from None
+        outputs: Any = tuple(wrap(_array(r)) for r in result) if isinstance(result, tuple) else wrap(_array(result))
+        if cls.view:
+            _mark_views(cls, inputs[0], outputs, params)
+        if (
+            cls.differentiable
+            and grad_mode.get()
+            and any(isinstance(x, _Tensor) and x.node is not None for x in inputs)
+        ):
+            _refuse_complex(cls, outputs)
+            record(op, inputs, outputs)
+        return outputs
+
+    return apply
+
+
+def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
+    forward, general = cls.forward, _general_call(cls)
+    to_float, differentiable = cls.promotion == "float", cls.differentiable
+    keeps_x, keeps_out = bool(cls._keeps), cls._keeps_out
+
+    def apply(x: Any) -> Any:
+        if not isinstance(x, _Tensor):
+            return forward(x)
+        a = x.array
+        if to_float and a.dtype.kind not in "fc":
+            return general(x)
+        r = forward(a)
+        if r.shape == ():
+            r = _array(r)
+        t = new(_Tensor)
+        t.array, t.grad, t.version, t.base, t.views = r, None, [0], None, None
+        node = x.node
+        if node is None or not differentiable or not grad_mode.get():
+            t.node = None
+            return t
+        t.node = op = new(cls)
+        op.edges, op.shapes, op.grad, op.hooks, op.mark, op.seq = (node,), None, None, None, 0, next_seq()
+        if keeps_out:
+            kept = _alias(t)
+            op.kept, op.versions = ((x, kept), (x.version[0], 0)) if keeps_x else ((kept,), (0,))
+        elif keeps_x:
+            op.kept, op.versions = (x,), (x.version[0],)
+        else:
+            op.kept, op.versions = None, ()
+        for observe in observers:
+            observe(op, t)
+        return t
+
+    return apply
+
+
+def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
+    forward, general = cls.forward, _general_call(cls)
+    to_float, differentiable = cls.promotion == "float", cls.differentiable
+    product = cls._keeps == (0, 1) and not cls._keeps_out and cls._condition == (1, 0)  # keeps x for y and y for x
+    nothing = not cls._keeps and not cls._keeps_out
+
+    def apply(x: Any, y: Any) -> Any:
+        # the two inputs' arrays and nodes, or `general` for whatever is not plain tensors and numbers of one dtype
+        if isinstance(x, _Tensor):
+            a, nx = x.array, x.node
+            if isinstance(y, _Tensor):
+                b, ny = y.array, y.node
+                if a.dtype is not b.dtype or (to_float and a.dtype.kind not in "fc"):
+                    return general(x, y)
+            elif y.__class__ in NUMBERS and a.dtype.kind == "f":
+                b, ny = y, None
+            else:
+                return general(x, y)
+        elif isinstance(y, _Tensor) and x.__class__ in NUMBERS and y.array.dtype.kind == "f":
+            a, nx, b, ny = x, None, y.array, y.node
+        else:
+            return general(x, y)
+        try:
+            r = forward(a, b)
+        except (TypeError, ValueError) as error:
+            raise _explained(cls, (x, y), error) from None
+        if r.shape == ():
+            r = _array(r)
+        t = new(_Tensor)
+        t.array, t.grad, t.version, t.base, t.views = r, None, [0], None, None
+        if (nx is None and ny is None) or not differentiable or not grad_mode.get():
+            t.node = None
+            return t
+        if not product and not nothing:
+            record(new(cls), (x, y), t)
+            return t
+        t.node = op = new(cls)
+        op.edges, op.grad, op.hooks, op.mark, op.seq = (nx, ny), None, None, 0, next_seq()
+        if nothing:
+            op.kept, op.versions = None, ()
+        else:
+            keep_x, keep_y = ny is not None, nx is not None
+            op.kept = (x if keep_x else None, y if keep_y else None)
+            op.versions = (
+                x.version[0] if keep_x and a is not x else None,
+                y.version[0] if keep_y and b is not y else None,
+            )
+        if a is x or b is y or a.shape == b.shape:  # a number never wants its gradient summed
+            op.shapes = None
+        else:
+            op.shapes = (a.shape, b.shape)
+        for observe in observers:
+            observe(op, t)
+        return t
+
+    return apply
+
+
+def settle(cls: type[Op], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Inputs as an operation wants them: NumPy arrays as Tensors, NumPy scalars as numbers, dtypes by `promotion`."""
+    if any(isinstance(x, (np.ndarray, np.generic)) for x in inputs):
+        inputs = tuple(
+            wrap(x) if isinstance(x, np.ndarray) else x.item() if isinstance(x, np.generic) else x for x in inputs
+        )
+    if cls.promotion is None:
+        return inputs
+    operands = []
+    for x in inputs:
+        if isinstance(x, _Tensor):
+            operands.append(x.array)
+        elif isinstance(x, (bool, int, float, complex)):
+            operands.append(x)
+        elif x is not None:
+            raise TypeError(f"{cls.__name__}: expected tensors or numbers, got {type(x).__name__}; wrap it in tensor()")
+    common = dtypes.result_dtype(operands)
+    if cls.promotion == "float" and common.kind not in "fc":
+        common = dtypes.get_default_dtype().dtype
+    return tuple(_cast(x, common) if isinstance(x, _Tensor) and x.array.dtype != common else x for x in inputs)
+
+
+def _explained(cls: type[Op], inputs: tuple[Any, ...], error: Exception) -> Exception:
+    """The error of a forward, naming the operation and its inputs; tensors on two devices are the likely cause."""
+    places = {str(x.device): x for x in inputs if isinstance(x, _Tensor)}
+    if len(places) > 1:
+        (here, x), (there, y) = list(places.items())[:2]
+        return RuntimeError(
+            f"{cls.__name__}: expected all tensors on one device, found shape {list(x.shape)} on {here} and "
+            f"shape {list(y.shape)} on {there}; nothing is moved implicitly: use .to({here!r})"
+        )
+    shapes = [list(x.array.shape) for x in inputs if isinstance(x, _Tensor)]
+    if "broadcast" in str(error) and len(shapes) > 1:
+        return RuntimeError(
+            f"{cls.__name__}: the shapes {' and '.join(map(str, shapes))} cannot be broadcast together: from the last "
+            "dimension backwards, sizes must be equal or 1"
+        )
+    return type(error)(f"{cls.__name__}: {error} (inputs of shape {', '.join(map(str, shapes))})")
+
+
+def _array(r: Any) -> Any:
+    """NumPy gives a scalar where an array without dimensions is meant."""
+    return np.asarray(r) if isinstance(r, (np.generic, int, float, complex)) else r
+
+
+def _refuse_complex(cls: type[Op], outputs: Any) -> None:
+    for t in outputs if isinstance(outputs, tuple) else (outputs,):
+        if t.array.dtype.kind == "c":
+            raise RuntimeError(
+                f"{cls.__name__}: the gradient of a complex result is not defined in this engine; "
+                "work on real and imaginary parts, or call it under no_grad()"
+            )
+
+
+def _mark_views(cls: type[Op], x: Tensor, outputs: Any, params: dict[str, Any]) -> None:
+    """Tie results that share memory with x to the tensor that owns the memory."""
+    several = isinstance(outputs, tuple)
+    root, steps = (x, ()) if x.base is None else (x.base.root, x.base.steps)
+    path = None if several or steps is None else (*steps, (cls, params))
+    for t in outputs if several else (outputs,):
+        if t.array.base is None or (t.array.base is not x.array and t.array.base is not x.array.base):
+            continue  # the operation had to copy
+        t.version = x.version
+        t.base = View(root, path)
+        if root.views is None:
+            root.views = []
+        elif len(root.views) >= 32 and len(root.views).bit_count() == 1:  # at 32, 64, 128, ...: drop the dead ones
+            root.views = [r for r in root.views if r() is not None]
+        root.views.append(ref(t))
+
+
+_Tensor: type[Tensor]  # set by minidl.tensor, which needs this module first
+_cast: Callable[[Any, np.dtype[Any]], Any]  # set by minidl.ops.arithmetic: a cast is itself an operation

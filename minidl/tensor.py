@@ -1,0 +1,434 @@
+"""Tensor: an array and its place in the graph.
+
+Most methods are the functions of minidl.ops, put on the class by `method` where each is defined.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+
+from . import device as devices
+from . import dtypes, printing
+from .autograd import engine
+from .autograd import op as _op
+from .autograd.op import AccumulateGrad, Op, OutputOf, RemovableHandle, View, hooks_of, wrap
+
+
+class Size(tuple[int, ...]):
+    """A tensor's shape: a tuple with `numel()`, printed as PyTorch prints it."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return int(np.prod(self, dtype=np.int64))
+
+    def __repr__(self) -> str:
+        return f"torch.Size([{', '.join(map(str, self))}])"
+
+    def __add__(self, other: Any) -> Size:
+        return Size(tuple.__add__(self, tuple(other)))
+
+    def __getitem__(self, index: Any) -> Any:
+        part = tuple.__getitem__(self, index)
+        return Size(part) if isinstance(index, slice) else part
+
+
+class Tensor:
+    """A multi-dimensional array that records how it was computed.
+
+    Made by `minidl.tensor(...)` and the other creation functions; `Tensor(2, 3)` and `Tensor([1, 2])` are PyTorch's legacy
+    constructor: an uninitialised float tensor of that size, or float data.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "array",  # the NumPy or CuPy array
+        "base",  # for a view: whose memory it lies in, and how
+        "grad",  # the gradient that backward() has added up, a Tensor or None
+        "node",  # the operation that made it, AccumulateGrad for a leaf that wants gradients, else None
+        "version",  # [number of in-place writes], one list for all tensors that share the memory
+        "views",  # weak references to the views of this tensor's memory, or None
+    )
+    __array_priority__ = 1000  # numpy_array * tensor comes to Tensor.__rmul__
+
+    array: Any
+    base: View | None
+    grad: Tensor | None
+    node: Op | None
+    version: list[int]
+    views: list[Any] | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
+        t = object.__new__(cls)
+        t.node, t.grad, t.version, t.base, t.views = None, None, [0], None, None
+        return t
+
+    def __init__(self, *data: Any, device: Any = None) -> None:
+        if data and all(isinstance(n, (int, np.integer)) for n in data):
+            array = np.zeros(data, dtypes.get_default_dtype().dtype)
+        elif len(data) == 1 and isinstance(data[0], Size):
+            array = np.zeros(data[0], dtypes.get_default_dtype().dtype)
+        elif len(data) == 1:
+            source = data[0].array if isinstance(data[0], Tensor) else data[0]
+            array = np.array(source, dtypes.get_default_dtype().dtype)
+        elif not data:
+            array = np.zeros(0, dtypes.get_default_dtype().dtype)
+        else:
+            raise TypeError(f"Tensor: expected sizes or one sequence of data, got {data!r}; use minidl.tensor(data)")
+        self.array = devices.move(array, devices.device(device or "cpu"))
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        return Size(self.array.shape)
+
+    @property
+    def ndim(self) -> int:
+        return int(self.array.ndim)
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        return dtypes.BY_ARRAY_DTYPE[self.array.dtype]
+
+    @property
+    def device(self) -> devices.device:
+        return devices.of_array(self.array)
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def is_sparse(self) -> bool:
+        return False
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.array.nbytes)
+
+    @property
+    def itemsize(self) -> int:
+        return int(self.array.itemsize)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return int(self.array.ndim)
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return int(self.array.size)
+
+    nelement = numel
+    ndimension = dim
+
+    def element_size(self) -> int:
+        """Bytes per element."""
+        return int(self.array.itemsize)
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Steps in memory per dimension, counted in elements."""
+        steps = tuple(s // self.array.itemsize for s in self.array.strides)
+        return steps if dim is None else steps[dim]
+
+    def storage_offset(self) -> int:
+        """Where the tensor begins in the memory that it is a view of, counted in elements."""
+        owner = self.array if self.array.base is None else self.array.base
+        start = getattr(owner, "__array_interface__", self.array.__array_interface__)["data"][0]
+        return int((self.array.__array_interface__["data"][0] - start) // self.array.itemsize)
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        return int(self.array.__array_interface__["data"][0])
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie in memory in row-major order without gaps."""
+        return bool(self.array.flags.c_contiguous)
+
+    def is_floating_point(self) -> bool:
+        return bool(self.array.dtype.kind == "f")
+
+    def is_complex(self) -> bool:
+        return bool(self.array.dtype.kind == "c")
+
+    # -- its place in the graph ----------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Say whether gradients of this leaf are wanted. Raises for integer tensors and for non-leaves."""
+        if not self.is_leaf:
+            if not requires_grad:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables: this tensor was computed by "
+                    f"{self.node!r}; use detach() for one that does not require grad"
+                )
+        elif not requires_grad:
+            self.node = None
+        elif self.node is None:
+            if self.array.dtype.kind != "f":
+                raise RuntimeError(
+                    f"only Tensors of floating point dtype can require gradients, this one is {self.dtype}; "
+                    "convert it first, with float()"
+                )
+            self.node = AccumulateGrad(self)
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.node is None or isinstance(self.node, AccumulateGrad)
+
+    @property
+    def grad_fn(self) -> Op | None:
+        """The node of the operation that made this tensor; None for a leaf."""
+        node = self.node
+        if isinstance(node, OutputOf):
+            return node.edges[0]
+        return None if isinstance(node, AccumulateGrad) else node
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory outside the graph: writes to it go unnoticed by version checks."""
+        return wrap(self.array)
+
+    @data.setter
+    def data(self, other: Tensor) -> None:
+        self.array = other.array
+
+    @property
+    def _version(self) -> int:
+        return self.version[0]
+
+    @property
+    def _base(self) -> Tensor | None:
+        return self.base and self.base.root
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Add the gradient of this tensor to `.grad` of every leaf it was computed from; see autograd.backward."""
+        engine.backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def detach(self) -> Tensor:
+        """A tensor on the same memory that is no part of the graph."""
+        t = wrap(self.array)
+        t.version = self.version
+        return t
+
+    def detach_(self) -> Tensor:
+        """Take this tensor out of the graph."""
+        if self.base is not None and not self.is_leaf:
+            raise RuntimeError("detach_: this tensor is a view; use detach() on it, or detach_() before the view is taken")
+        self.node = None
+        return self
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this non-leaf tensor in `.grad` too."""
+        if self.node is None:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if not self.is_leaf:
+            hooks_of(self.node).retain = ref(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        return not self.is_leaf and self.node is not None and self.node.hooks is not None and bool(self.node.hooks.retain)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call hook(grad) when the gradient of this tensor is complete; a tensor that it returns replaces it."""
+        if self.node is None:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        return RemovableHandle(hooks_of(self.node).pre, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> RemovableHandle:
+        """Call hook(tensor) after a gradient has been added to `.grad` of this leaf."""
+        if not isinstance(self.node, AccumulateGrad):
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        return RemovableHandle(hooks_of(self.node).post, hook)
+
+    # -- to Python and NumPy -------------------------------------------------------------------------------------------
+
+    def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
+        """The NumPy array itself, sharing memory. Raises for a tensor with a gradient or on a GPU, unless `force`."""
+        if force:
+            return devices.move(self.array, devices.CPU)  # type: ignore[no-any-return]
+        if self.node is not None:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if type(self.array) is not np.ndarray:
+            raise TypeError(f"can't convert a tensor on {self.device} to numpy. Use tensor.cpu() first.")
+        return self.array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.detach().array.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()  # type: ignore[no-any-return]
+
+    def tolist(self) -> Any:
+        """The values as nested Python lists, or one number."""
+        return self.array.tolist()
+
+    def item(self) -> Any:
+        """The one value as a Python number. Raises for any other number of elements."""
+        if self.array.size != 1:
+            raise RuntimeError(
+                f"a Tensor with {self.array.size} elements cannot be converted to Scalar; its shape is {list(self.shape)}"
+            )
+        return self.array.item()
+
+    def __bool__(self) -> bool:
+        if self.array.size != 1:
+            raise RuntimeError(
+                f"Boolean value of Tensor with {'more than one' if self.array.size else 'no'} "
+                f"value{'s' if not self.array.size else ''} is ambiguous: use any() or all()"
+            )
+        return bool(self.array.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self.array.size != 1 or self.array.dtype.kind not in "biu":
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.array.item())
+
+    def __len__(self) -> int:
+        if not self.array.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return int(self.array.shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.array.shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __contains__(self, value: Any) -> bool:
+        other = value.array if isinstance(value, Tensor) else value
+        if not isinstance(value, (Tensor, bool, int, float, complex)):
+            raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(value)}.")
+        return bool((self.array == other).any())
+
+    __hash__ = object.__hash__
+
+    # -- text, copies --------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        usual = [dtypes.get_default_dtype()]
+        if self.array.size:
+            usual += [dtypes.int64, dtypes.bool_, dtypes.default_complex()]
+        return printing.format_tensor(
+            devices.move(self.array, devices.CPU),
+            dtype_suffix=None if self.dtype in usual else repr(self.dtype),
+            requires_grad=self.node is not None and self.is_leaf,
+            grad_fn_name=None if self.grad_fn is None else self.grad_fn.name(),
+            device=str(self.device) if self.is_cuda else None,
+        )
+
+    def __format__(self, spec: str) -> str:
+        if not self.array.shape and type(self) is Tensor:
+            return format(self.item(), spec)
+        return object.__format__(self, spec)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        state = getattr(self, "__dict__", None) or None
+        return _rebuild, (type(self), devices.move(self.array, devices.CPU), self.requires_grad, str(self.device), state)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol; "
+                f"this one was computed by {self.grad_fn!r}: deepcopy x.detach() instead"
+            )
+        result = _rebuild(type(self), self.array.copy(order="K"), self.requires_grad, str(self.device), None)
+        memo[id(self)] = result
+        if self.grad is not None:
+            result.grad = copy.deepcopy(self.grad, memo)
+        if hasattr(self, "__dict__"):
+            result.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return result
+
+    if TYPE_CHECKING:  # the methods that minidl.ops puts on the class
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+
+
+def _rebuild(cls: type[Tensor], array: Any, requires_grad: bool, device: str, state: dict[str, Any] | None) -> Tensor:
+    """A tensor from its parts: what pickle and deepcopy call."""
+    t = Tensor.__new__(cls)
+    t.array = devices.move(array, devices.device(device))
+    if state:
+        t.__dict__.update(state)
+    return t.requires_grad_(requires_grad)
+
+
+def method(*names: str, inplace: bool = False) -> Callable[[Any], Any]:
+    """Put the decorated function on Tensor, under its own name or `names`; with `inplace` also as `name_`.
+
+    Example:
+        >>> @method("abs", "absolute", inplace=True)
+        ... def abs(input): ...
+    """
+    from .autograd.inplace import in_place
+
+    def attach(function: Any) -> Any:
+        for name in names or (function.__name__,):
+            setattr(Tensor, name, function)
+            if inplace and not name.startswith("__"):
+                setattr(Tensor, f"{name}_", in_place(function, name))
+        return function
+
+    return attach
+
+
+_op._Tensor = Tensor

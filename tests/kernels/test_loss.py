@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minidl.kernels.loss import cross_entropy, cross_entropy_backward
+
+IGNORE = -100
+OPTIONS = [(weighted, smoothing) for weighted in (False, True) for smoothing in (0.0, 0.1, 1.0)]
+
+
+def case(rng, n, v, weighted):
+    logits = (3 * rng.standard_normal((n, v))).astype(np.float32)
+    target = rng.integers(0, v, n)
+    target[1::3] = IGNORE
+    weight = rng.random(v, np.float32) if weighted else None
+    return logits, target, weight
+
+
+@pytest.mark.parametrize("n, v", [(1, 1), (1, 7), (7, 1), (33, 17)])
+@pytest.mark.parametrize("weighted, smoothing", OPTIONS)
+def test_variants_agree(n, v, weighted, smoothing, rng, compare):
+    logits, target, weight = case(rng, n, v, weighted)
+    compare(cross_entropy, logits, target, weight, IGNORE, smoothing)
+    _, lse = cross_entropy(logits, target, weight, IGNORE, smoothing)
+    g = rng.standard_normal(n).astype(np.float32)
+    compare(cross_entropy_backward, g, logits, target, weight, IGNORE, smoothing, lse)
+
+
+def test_large_logits_keep_their_differences(rng, compare):
+    logits, target, _ = case(rng, 9, 20, False)
+    logits = logits + np.float32(10000)
+    compare(cross_entropy, logits, target, None, IGNORE, 0.1)
+    _, lse = cross_entropy(logits, target, None, IGNORE, 0.1)
+    assert lse.dtype == np.float64
+    compare(cross_entropy_backward, np.ones(9, np.float32), logits, target, None, IGNORE, 0.1, lse)
+
+
+def test_masked_class(compare):
+    logits = np.array([[0.0, -np.inf, 1.0], [-np.inf, 2.0, 3.0]], np.float32)
+    target = np.array([0, 0])
+    compare(cross_entropy, logits, target, None, IGNORE, 0.0)
+    losses, lse = cross_entropy(logits, target, None, IGNORE, 0.0)
+    assert losses[1] == np.inf
+    compare(cross_entropy_backward, np.ones(2, np.float32), logits, target, None, IGNORE, 0.0, lse)
+
+
+def test_other_layouts_take_the_reference(rng, compare):
+    logits, target, _ = case(rng, 6, 8, False)
+    compare(cross_entropy, logits[:, ::2], target // 2, None, IGNORE // 2, 0.0, compiled=False)
+    compare(cross_entropy, logits, target.astype(np.int32), None, IGNORE, 0.0, compiled=False)
+    compare(cross_entropy, logits.astype(np.float64), target, None, IGNORE, 0.0, compiled=False)
+    _, lse = cross_entropy(logits, target, None, IGNORE, 0.0)
+    g = np.broadcast_to(np.float32(1), 6)
+    compare(cross_entropy_backward, g, logits, target, None, IGNORE, 0.0, lse, compiled=False)
+
+
+def test_no_rows(compare):
+    logits, target = np.zeros((0, 5), np.float32), np.zeros(0, np.int64)
+    compare(cross_entropy, logits, target, None, IGNORE, 0.0, compiled=False)
+    none = np.zeros(0, np.float32)
+    compare(cross_entropy_backward, none, logits, target, None, IGNORE, 0.0, np.zeros(0), compiled=False)
+
+
+@pytest.mark.parametrize("weighted, smoothing", OPTIONS)
+def test_against_pytorch(weighted, smoothing, rng):
+    torch = pytest.importorskip("torch")
+    logits, target, weight = case(rng, 10, 6, weighted)
+    x, w, g = logits.astype(np.float64), None if weight is None else weight.astype(np.float64), rng.standard_normal(10)
+    t = torch.tensor(x, requires_grad=True)
+    wanted = torch.nn.functional.cross_entropy(
+        t,
+        torch.tensor(target),
+        weight=None if w is None else torch.tensor(w),
+        ignore_index=IGNORE,
+        label_smoothing=smoothing,
+        reduction="none",
+    )
+    (gradient,) = torch.autograd.grad(wanted, t, torch.tensor(g))
+    losses, lse = cross_entropy(x, target, w, IGNORE, smoothing)
+    np.testing.assert_allclose(losses, wanted.detach(), rtol=1e-12, atol=1e-14)
+    dx = cross_entropy_backward(g, x, target, w, IGNORE, smoothing, lse)
+    np.testing.assert_allclose(dx, gradient, rtol=1e-11, atol=1e-14)
