@@ -142,7 +142,7 @@ class _ReplaceRegion(Op):
         self.region_of(self.outside)[...] = False
 
     def backward(self, g: Any) -> Any:
-        from ..ops.arithmetic import where
+        from ..ops.selection import where
 
         return where(self.outside, g, 0.0), self.region_of(g)
 

@@ -39,7 +39,7 @@ next_seq = itertools.count(1).__next__
 new = object.__new__
 NUMBERS = frozenset((int, float))
 FREED: tuple[Any, ...] = ("freed",)  # stands in `kept` after the backward pass has used it
-observers: list[Callable[[Op, Any], None]] = []  # called with (op, outputs) for every recorded operation
+observers: list[Callable[[Op, tuple[Any, ...], Any], None]] = []  # called as (op, inputs, outputs) when one is recorded
 
 
 class Op:
@@ -67,6 +67,14 @@ class Op:
     composite: ClassVar[Callable[..., Any]]
     apply: ClassVar[Callable[..., Any]]
 
+    # read off the signatures when the class is made
+    _names: ClassVar[list[str]] = []
+    _stateless: ClassVar[bool] = False
+    _variadic: ClassVar[bool] = False
+    _keeps: ClassVar[tuple[int, ...]] = ()
+    _keeps_out: ClassVar[bool] = False
+    _condition: ClassVar[tuple[int | None, ...]] = ()  # per kept input: the input for whose gradient it is needed
+
     edges: tuple[Op | None, ...]  # the node of each input
     grad: Any  # the gradient that has arrived so far in the running backward pass
     hooks: Hooks | None
@@ -84,7 +92,6 @@ class Op:
         cls._stateless = not inspect.isfunction(raw)
         cls._names, variadic = _input_names(cls.forward, cls._stateless)
         cls.differentiable = hasattr(cls, "backward")
-        cls._keeps, cls._keeps_out, cls._condition = (), False, ()
         if cls.differentiable:
             wanted = list(inspect.signature(cls.backward).parameters)[2:]
             unknown = [name for name in wanted if name != "out" and name not in cls._names]
@@ -106,13 +113,6 @@ class Op:
             cls.apply = staticmethod(_binary_call(cls))
         else:
             cls.apply = staticmethod(_general_call(cls))
-
-    _names: ClassVar[list[str]]
-    _stateless: ClassVar[bool]
-    _variadic: ClassVar[bool] = False
-    _keeps: ClassVar[tuple[int, ...]]
-    _keeps_out: ClassVar[bool]
-    _condition: ClassVar[tuple[int | None, ...]]
 
     def name(self) -> str:
         """PyTorch's kind of name: MulBackward0."""
@@ -145,7 +145,7 @@ class Op:
             )
         values = []
         for kept, version in zip(self.kept or (), self.versions, strict=True):
-            if isinstance(kept, Packed):
+            if kept.__class__ is Packed:
                 kept = kept.unpack()
             elif version is not None and kept.version[0] != version:
                 raise _modified(self, kept, version)
@@ -299,7 +299,7 @@ def record(op: Op, inputs: tuple[Any, ...], outputs: Any) -> None:
     else:
         outputs.node = op
     for observe in observers:
-        observe(op, outputs)
+        observe(op, inputs, outputs)
 
 
 def _alias(t: Tensor) -> Tensor:
@@ -395,7 +395,7 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
         else:
             op.kept, op.versions = None, ()
         for observe in observers:
-            observe(op, t)
+            observe(op, (x,), t)
         return t
 
     return apply
@@ -453,7 +453,7 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
         else:
             op.shapes = (a.shape, b.shape)
         for observe in observers:
-            observe(op, t)
+            observe(op, (x, y), t)
         return t
 
     return apply

@@ -1,0 +1,90 @@
+"""minidl: a deep-learning engine made to be read, with PyTorch's names.
+
+    import minidl as torch
+
+gives the tensors, the functions, `torch.nn`, `torch.optim`, `torch.autograd` and `torch.utils.data` of public teaching code.
+Packages that are not needed for tensors (Numba, SciPy, plotting) are imported where they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+# NumPy warns of 1/0 and the like; here, as in PyTorch, infinities and NaN are values. Only this package is silenced.
+warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"minidl\.")
+
+from . import autograd  # noqa: E402
+from .autograd.grad_mode import (  # noqa: E402
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from .device import device  # noqa: E402
+from .dtypes import (  # noqa: E402
+    bool_ as bool,  # noqa: A004
+)
+from .dtypes import (  # noqa: E402
+    can_cast,
+    cdouble,
+    cfloat,
+    complex64,
+    complex128,
+    double,
+    dtype,
+    finfo,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    half,
+    iinfo,
+    int8,
+    int16,
+    int32,
+    int64,
+    long,
+    promote_types,
+    result_type,
+    set_default_dtype,
+    short,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from .ops import *  # noqa: E402, F403
+from .printing import set_printoptions  # noqa: E402
+from .random import (  # noqa: E402
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)
+from .tensor import Size, Tensor  # noqa: E402
+
+float = float32  # noqa: A001  # the dtypes' names, as in PyTorch
+int = int32  # noqa: A001
+inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from . import bench, kernels, linalg, nn, optim, utils
+
+_SUBMODULES = ("bench", "kernels", "linalg", "nn", "optim", "testing", "utils", "datasets")
+
+
+def __getattr__(name: str) -> Any:
+    """Submodules are imported when they are first used, so that `import minidl` stays cheap."""
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module 'minidl' has no attribute {name!r}")

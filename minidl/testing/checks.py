@@ -1,0 +1,94 @@
+"""The checks that every operation's samples go through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd.gradcheck import directional_check
+from ..autograd.op import Op, wrap
+from .samples import Sample, samples_of
+
+
+def check_op(op: type[Op]) -> int:
+    """Run every check on every sample of an operation; the number of samples. Raises AssertionError or GradcheckError."""
+    found = samples_of(op)
+    assert found, f"{op.__name__} declares no sample: add one beside the class, with @samples({op.__name__})"
+    for sample in found:
+        check_value(op, sample)
+        check_layout(op, sample)
+        if op.differentiable and sample.smooth:
+            check_gradient(op, sample)
+            check_gradient_dtype(op, sample)
+    return len(found)
+
+
+def _tensors(sample: Sample, dtype: Any = np.float64, requires_grad: bool = False) -> list[Any]:
+    """The sample's inputs as tensors; float arrays in `dtype`, other arrays as they are."""
+    result = []
+    for x in sample.inputs:
+        if not isinstance(x, np.ndarray):
+            result.append(x)
+        elif x.dtype.kind == "f":
+            t = wrap(x.astype(dtype))
+            result.append(t.requires_grad_() if requires_grad else t)
+        else:
+            result.append(wrap(x.copy()))
+    return result
+
+
+def _arrays(out: Any) -> list[Any]:
+    return [t.array for t in (out if isinstance(out, tuple) else (out,))]
+
+
+def check_value(op: type[Op], sample: Sample) -> None:
+    """The float32 value agrees with the float64 value, shapes and dtypes are kept."""
+    reference = _arrays(op.apply(*_tensors(sample), **sample.params))
+    single = _arrays(op.apply(*_tensors(sample, np.float32), **sample.params))
+    assert len(reference) == len(single)
+    for a, b in zip(reference, single, strict=True):
+        assert a.shape == b.shape, f"{op.__name__} {sample}: shape {b.shape} in float32, {a.shape} in float64"
+        # 1e-4: float32 inputs are themselves rounded, and the samples' condition numbers are below a few hundred
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-4, err_msg=f"{op.__name__} {sample}")
+
+
+def check_layout(op: type[Op], sample: Sample) -> None:
+    """Transposed and strided inputs give the value of contiguous ones."""
+    reference = _arrays(op.apply(*_tensors(sample), **sample.params))
+    strided = []
+    for x in _tensors(sample):
+        if hasattr(x, "array"):
+            wide = np.repeat(x.array.T, 2, axis=0) if x.array.ndim else x.array
+            x = wrap(wide[::2].T if x.array.ndim else x.array)
+        strided.append(x)
+    for a, b in zip(reference, _arrays(op.apply(*strided, **sample.params)), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-12, err_msg=f"{op.__name__} {sample}: strided input")
+
+
+def check_gradient(op: type[Op], sample: Sample) -> None:
+    """First and second derivatives agree with finite differences along random directions."""
+    inputs = _tensors(sample, requires_grad=True)
+    if any(hasattr(x, "node") and x.node is not None for x in inputs):
+        order = 2 if sample.second_order else 1
+        try:
+            directional_check(lambda *xs: op.apply(*xs, **sample.params), inputs, order=order)
+        except Exception as error:
+            error.add_note(f"{op.__name__} {sample}")
+            raise
+
+
+def check_gradient_dtype(op: type[Op], sample: Sample) -> None:
+    """Gradients of float32 inputs are float32 of the inputs' shapes."""
+    from ..autograd.engine import grad
+
+    inputs = _tensors(sample, np.float32, requires_grad=True)
+    wanted = [x for x in inputs if hasattr(x, "node") and x.node is not None]
+    out = op.apply(*inputs, **sample.params)
+    outs = [t for t in (out if isinstance(out, tuple) else (out,)) if t.node is not None]
+    if not wanted or not outs:
+        return
+    for x, g in zip(wanted, grad(outs, wanted, [wrap(np.ones_like(t.array)) for t in outs], allow_unused=True), strict=True):
+        if g is not None:
+            assert g.array.dtype == np.float32, f"{op.__name__} {sample}: gradient in {g.dtype} of a float32 input"
+            assert g.array.shape == x.array.shape, f"{op.__name__} {sample}: gradient of shape {list(g.shape)}"
