@@ -69,6 +69,7 @@ from .random import (  # noqa: E402
     seed,
     set_rng_state,
 )
+from .serialization import load, save  # noqa: E402
 from .tensor import Size, Tensor  # noqa: E402
 
 float = float32  # noqa: A001  # the dtypes' names, as in PyTorch

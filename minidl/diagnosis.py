@@ -1,0 +1,96 @@
+"""What this machine has that matters to minidl: the findings of `minidl doctor`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def findings() -> list[tuple[str, str, str]]:
+    """Rows of (what, what was found, what it means)."""
+    return [_python(), _numpy(), _numba(), _cache(), _cpu(), _threads(), _cupy(), _driver(), _torch()]
+
+
+def _version(package: str) -> str:
+    try:
+        return str(importlib.import_module(package).__version__)
+    except ImportError:
+        return ""
+
+
+def _python() -> tuple[str, str, str]:
+    return "Python", f"{platform.python_version()} ({platform.machine()})", "fine" if sys.version_info >= (3, 11) else "too old"
+
+
+def _numpy() -> tuple[str, str, str]:
+    import numpy as np
+
+    config: Any = np.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {})
+    name = f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+    return "NumPy and its BLAS", f"{np.__version__}, {name}", "matrix products run in this BLAS"
+
+
+def _numba() -> tuple[str, str, str]:
+    version = _version("numba")
+    if not version:
+        return "Numba", "missing", "everything runs on the NumPy reference, slower; pip install numba"
+    return "Numba", version, "CPU kernels are compiled at their first call and kept on disk"
+
+
+def _cache() -> tuple[str, str, str]:
+    place = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "kernels" / "__pycache__")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            return "kernel cache", str(place), "writable: compiled once"
+    except OSError:
+        return "kernel cache", f"{place} (read-only)", "Numba uses a folder of your own, or set NUMBA_CACHE_DIR"
+
+
+def _cpu() -> tuple[str, str, str]:
+    if importlib.util.find_spec("llvmlite") is None:
+        return "CPU vectors", "unknown", "Numba would tell"
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    width = 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
+    extra = ", VNNI" if features.get("avx512vnni") else ""
+    return "CPU vectors", f"{width} bits{extra} ({binding.get_host_cpu_name()})", f"{width // 32} floats per instruction"
+
+
+def _threads() -> tuple[str, str, str]:
+    asked = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS") if name in os.environ}
+    return "cores", str(os.cpu_count()), f"BLAS threads are set by {asked}" if asked else "BLAS uses all of them"
+
+
+def _cupy() -> tuple[str, str, str]:
+    version = _version("cupy")
+    if not version:
+        return "CuPy", "missing", "no GPU: install minidl[cuda12] or minidl[cuda13], whichever the driver supports"
+    import cupy
+
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+        names = [cupy.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(count)]
+        return "CuPy", f"{version}: {', '.join(names)}", "tensors can move to cuda"
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return "CuPy", f"{version}, no usable GPU", str(error)
+
+
+def _driver() -> tuple[str, str, str]:
+    path = Path("/proc/driver/nvidia/version")
+    if not path.exists():
+        return "NVIDIA driver", "none", "everything runs on the CPU"
+    return "NVIDIA driver", path.read_text().splitlines()[0].split("  ")[1], "a GPU is there"
+
+
+def _torch() -> tuple[str, str, str]:
+    found = importlib.util.find_spec("torch") is not None
+    return "PyTorch", "installed" if found else "missing", "`minidl bench` and parity tests use it; minidl never does"

@@ -1,0 +1,233 @@
+"""Training a classifier on the digits: the recipes and the loop behind `minidl train`.
+
+A run is a folder: config.json (what was asked for), metrics.jsonl (a line per epoch), last.ckpt and best.ckpt (model,
+optimizer, scheduler, random state, epoch), and at the end result.json and report.png.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minidl as md
+
+from . import nn, optim
+from .datasets import digits
+from .utils.data import DataLoader
+
+
+def linear() -> nn.Module:
+    """Softmax regression: one linear layer."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def mlp() -> nn.Module:
+    """Two hidden layers with ReLU."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
+    )
+
+
+def mlp_dropout() -> nn.Module:
+    """Two hidden layers with GELU, layer normalization and dropout."""
+    return nn.Sequential(
+        nn.Flatten(),
+        *(nn.Linear(64, 256), nn.LayerNorm(256), nn.GELU(), nn.Dropout(0.3)),
+        *(nn.Linear(256, 128), nn.LayerNorm(128), nn.GELU(), nn.Dropout(0.3)),
+        nn.Linear(128, 10),
+    )
+
+
+RECIPES: dict[str, Callable[[], nn.Module]] = {"mlp": mlp, "mlp-dropout": mlp_dropout, "linear": linear}
+
+
+@dataclass
+class Config:
+    """What a run was asked for."""
+
+    recipe: str = "mlp"
+    epochs: int = 30
+    seed: int = 0
+    device: str = "cpu"
+    lr: float = 2e-3
+    batch_size: int = 64
+
+
+@dataclass
+class Run:
+    """A run in progress: where it lives and what it is made of."""
+
+    config: Config
+    folder: Path
+    model: nn.Module
+    optimizer: optim.Optimizer
+    scheduler: Any
+    epoch: int = 0
+    best_accuracy: float = -1.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "random": md.get_rng_state(),
+            "epoch": self.epoch,
+            "best_accuracy": self.best_accuracy,
+        }
+
+    def save(self, name: str) -> None:
+        md.save(self.state(), self.folder / name)
+
+
+def new_folder(recipe: str, root: Path = Path("runs")) -> Path:
+    """The first runs/digits-RECIPE-N that does not exist yet."""
+    n = 1
+    while (root / f"digits-{recipe}-{n}").exists():
+        n += 1
+    return root / f"digits-{recipe}-{n}"
+
+
+def start(config: Config, folder: Path) -> Run:
+    """A new run in a folder, which must be new or empty. Raises ValueError for an unknown recipe, FileExistsError."""
+    if config.recipe not in RECIPES:
+        raise ValueError(f"unknown recipe {config.recipe!r}; there are: {', '.join(RECIPES)}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and is not empty; choose another --out, or continue it with --resume")
+    run = _build(config, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    run.save("last.ckpt")
+    return run
+
+
+def resume(folder: Path, epochs: int | None = None) -> Run:
+    """A run as its last checkpoint has it; `epochs` may raise the number to reach."""
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} is no run folder: it has no config.json")
+    config = Config(**json.loads((folder / "config.json").read_text()))
+    state = md.load(folder / "last.ckpt")
+    if epochs is not None and epochs != config.epochs:
+        config.epochs = epochs
+        (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    run = _build(config, folder)
+    run.model.load_state_dict(state["model"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.scheduler.load_state_dict(state["scheduler"])
+    md.set_rng_state(state["random"])
+    run.epoch, run.best_accuracy = state["epoch"], state["best_accuracy"]
+    lines = (folder / "metrics.jsonl").read_text().splitlines() if (folder / "metrics.jsonl").exists() else []
+    run.history = [json.loads(line) for line in lines][: run.epoch]
+    return run
+
+
+def _build(config: Config, folder: Path) -> Run:
+    md.manual_seed(config.seed)
+    model = RECIPES[config.recipe]().to(config.device)
+    optimizer = optim.Adam(model.parameters(), lr=config.lr)
+    scheduler = optim.lr_scheduler.StepLR(optimizer, step_size=10, gamma=0.5)
+    return Run(config, folder, model, optimizer, scheduler)
+
+
+def fit(run: Run, on_batch: Callable[[Run, dict[str, float]], None], on_epoch: Callable[[Run], None]) -> None:
+    """Train until `config.epochs`. The last complete epoch is always on disk, so that a run can be stopped at any time."""
+    train = digits("train", run.config.seed)
+    validation = digits("val", run.config.seed)
+    loader = DataLoader(train, batch_size=run.config.batch_size, shuffle=True)
+    while run.epoch < run.config.epochs:
+        loss = _train_epoch(run, loader, on_batch)
+        val_loss, accuracy, _ = evaluate(run.model, validation, run.config.device)
+        row = {"epoch": run.epoch + 1, "loss": loss, "val_loss": val_loss, "val_accuracy": accuracy,
+               "lr": run.optimizer.param_groups[0]["lr"]}  # fmt: skip
+        run.scheduler.step()
+        run.epoch += 1
+        run.history.append(row)
+        if accuracy > run.best_accuracy:
+            run.best_accuracy = accuracy
+            run.save("best.ckpt")
+        run.save("last.ckpt")
+        (run.folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in run.history))
+        on_epoch(run)
+
+
+def _train_epoch(run: Run, loader: DataLoader, on_batch: Callable[[Run, dict[str, float]], None]) -> float:
+    """One pass over the training data; the mean loss."""
+    run.model.train()
+    total, seen, right, began = 0.0, 0, 0, time.perf_counter()
+    for x, y in loader:
+        x, y = x.to(run.config.device), y.to(run.config.device)
+        logits = run.model(x)
+        loss = nn.functional.cross_entropy(logits, y)
+        run.optimizer.zero_grad()
+        loss.backward()
+        run.optimizer.step()
+        total += loss.item() * len(y)
+        seen += len(y)
+        right += int((logits.detach().argmax(1) == y).sum().item())
+        speed = seen / (time.perf_counter() - began)
+        on_batch(run, {"loss": total / seen, "accuracy": right / seen, "samples_per_second": speed, "seen": seen})
+    return total / seen
+
+
+def evaluate(model: nn.Module, dataset: Any, device: str = "cpu") -> tuple[float, float, np.ndarray[Any, Any]]:
+    """Mean loss, accuracy and predicted labels (N,) on a TensorDataset."""
+    model.eval()
+    x, y = (t.to(device) for t in dataset.tensors)
+    with md.no_grad():
+        logits = model(x)
+        loss = nn.functional.cross_entropy(logits, y).item()
+    predicted = logits.argmax(1).cpu().numpy()
+    return loss, float((predicted == y.cpu().numpy()).mean()), predicted
+
+
+def finish(run: Run) -> dict[str, Any]:
+    """Test the best checkpoint; write result.json and report.png. Returns accuracy and confusion matrix [true, predicted]."""
+    run.model.load_state_dict(md.load(run.folder / "best.ckpt")["model"])
+    test = digits("test", run.config.seed)
+    loss, accuracy, predicted = evaluate(run.model, test, run.config.device)
+    truth = test.tensors[1].numpy()
+    confusion = np.zeros((10, 10), np.int64)
+    np.add.at(confusion, (truth, predicted), 1)
+    result = {"test_loss": loss, "test_accuracy": accuracy, "confusion": confusion.tolist()}
+    (run.folder / "result.json").write_text(json.dumps(result) + "\n")
+    plot_report(run, test, predicted, confusion, run.folder / "report.png")
+    return result
+
+
+def plot_report(run: Run, test: Any, predicted: Any, confusion: Any, path: Path) -> None:
+    """Curves, confusion matrix and the misclassified digits as one picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    curves, matrix, gallery = figure.subfigures(1, 3)
+    axes = curves.subplots()
+    epochs = [row["epoch"] for row in run.history]
+    axes.plot(epochs, [row["loss"] for row in run.history], label="training loss")
+    axes.plot(epochs, [row["val_loss"] for row in run.history], label="validation loss")
+    axes.set(xlabel="epoch", ylabel="cross-entropy", yscale="log", title=f"{run.config.recipe}, seed {run.config.seed}")
+    accuracy = axes.twinx()
+    accuracy.plot(epochs, [row["val_accuracy"] for row in run.history], "k:", label="validation accuracy")
+    accuracy.set_ylabel("accuracy")
+    axes.legend(loc="lower left")
+    accuracy.legend(loc="center right")
+    axes = matrix.subplots()
+    axes.imshow(np.log1p(confusion), cmap="Blues")
+    for i, j in zip(*np.nonzero(confusion), strict=True):
+        axes.text(j, i, str(confusion[i, j]), ha="center", va="center", color="white" if i == j else "black", fontsize=8)
+    axes.set(xlabel="predicted", ylabel="true", title="test set", xticks=range(10), yticks=range(10))
+    images, truth = (t.numpy() for t in test.tensors)
+    wrong = np.nonzero(predicted != truth)[0][:12]
+    gallery.suptitle(f"misclassified: {int((predicted != truth).sum())} of {len(truth)}")
+    grid = gallery.subplots(3, 4).ravel()
+    for axes in grid:
+        axes.axis("off")
+    for axes, i in zip(grid, wrong, strict=False):
+        axes.imshow(images[i, 0], cmap="gray_r")
+        axes.set_title(f"{truth[i]} as {predicted[i]}", fontsize=8)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,35 @@
+"""Global state is sealed: a test that leaks grad mode, default dtype, seed or kernel choice fails."""
+
+from __future__ import annotations
+
+import pytest
+
+import minidl as md
+from minidl import kernels
+from minidl.autograd import engine
+from minidl.autograd import op as op_module
+
+
+@pytest.fixture(autouse=True)
+def sealed_state(request):
+    md.manual_seed(0)
+    choices = {name: dict(kernel.choice) for name, kernel in kernels.REGISTRY.items()}
+    yield
+    leaks = []
+    if not md.is_grad_enabled():
+        leaks.append("grad mode is off")
+        md.set_grad_enabled(True)
+    if md.get_default_dtype() is not md.float32:
+        leaks.append(f"the default dtype is {md.get_default_dtype()}")
+        md.set_default_dtype(md.float32)
+    if op_module.observers or engine.check_rule is not None:
+        leaks.append("an observer of operations is left")
+        op_module.observers.clear()
+        engine.check_rule = None
+    for name, kernel in kernels.REGISTRY.items():
+        if kernel.choice != choices.get(name, {}):
+            leaks.append(f"kernel {name} was chosen to be {kernel.choice}")
+            kernel.choice = {}
+            kernel._resolved.clear()
+    if leaks:
+        pytest.fail(f"{request.node.name} leaks global state: {'; '.join(leaks)}")
