@@ -43,11 +43,12 @@ def run(
     mark = next_pass()
     order, set_aside = _reach(roots, mark)
     order.sort(key=by_sequence, reverse=True)
-    needed = None if captured is None else _leading_to(captured, order)
-    for node, gradient in zip(roots, gradients, strict=True):
-        node.grad = gradient if node.grad is None else node.grad + gradient
+    needed = _leading_to(captured, order) if captured is not None else set()
+    for root, gradient in zip(roots, gradients, strict=True):
+        root.grad = gradient if root.grad is None else root.grad + gradient
     mode_before = grad_mode.set(create_graph)
     gs: Any
+    node: Any
     v: Any
     try:
         for node in order:
@@ -57,37 +58,41 @@ def run(
             node.grad = None
             if node.hooks is not None:
                 g = _run_hooks(node, g, create_graph)
+            if captured is not None:
+                if node in captured:
+                    captured[node] = g
+                if node not in needed and (node.seq or not accumulate or node not in captured):
+                    continue
             kind = node.__class__
-            if captured is not None and node in captured:
-                captured[node] = g
             if kind is AccumulateGrad:
                 gs = v = None  # the last rule's results must not count as holders of g
-                if accumulate and (captured is None or node in captured):
-                    _accumulate(node, g, create_graph, getrefcount(g) <= SOLE_HOLDER)  # type: ignore[arg-type]
-                continue
-            if needed is not None and node not in needed:
+                _accumulate(node, g, create_graph, getrefcount(g) <= SOLE_HOLDER)
                 continue
             if kind is OutputOf:
-                _place(node, g)  # type: ignore[arg-type]
+                _place(node, g)
                 continue
-            rule = node.composite if create_graph and hasattr(kind, "composite") else node.backward
             if node.kept is None:
-                gs = rule(g)
+                gs = node.backward(g) if not create_graph else node.rule_on_tensors(g)
+            elif create_graph:
+                gs = node.rule_on_tensors(g, *node.unpack(True))
             else:
-                gs = rule(g, *node.unpack(create_graph))
-                if not retain_graph:
-                    node.kept = FREED
+                gs = node.backward(g, *node.unpack(False))
+            if not retain_graph and node.kept is not None:
+                node.kept = FREED
             if gs.__class__ is not tuple:
                 gs = tuple(gs) if isinstance(gs, list) else (gs,)
             if node.hooks is not None and node.hooks.post:
                 gs = _run_post_hooks(node, gs, g, create_graph)
             if check_rule is not None:
                 check_rule(node, gs)
-            for i, (edge, v) in enumerate(zip(node.edges, gs, strict=True)):
+            if node.shapes is not None:
+                gs = [
+                    v if v is None or shape is None or v.shape == shape else sum_to(v, shape)
+                    for v, shape in zip(gs, node.shapes, strict=True)
+                ]
+            for edge, v in zip(node.edges, gs):  # noqa: B905  # strict= costs a tenth of a small operation's pass
                 if edge is None or v is None:
                     continue
-                if node.shapes is not None and v.shape != node.shapes[i]:
-                    v = sum_to(v, node.shapes[i])
                 so_far = edge.grad
                 if so_far is None:
                     edge.grad = v  # by reference: it may be another node's too
@@ -97,10 +102,12 @@ def run(
                 else:
                     so_far += v
                     edge.grad = so_far
-    finally:
-        grad_mode.reset(mode_before)
+    except BaseException:
         for node in order:
             node.grad = None
+        raise
+    finally:
+        grad_mode.reset(mode_before)
         for node, gradient in set_aside:
             node.grad = gradient
 

@@ -35,6 +35,7 @@ from .grad_mode import grad_mode
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
+ndarray = np.ndarray
 next_seq = itertools.count(1).__next__
 new = object.__new__
 NUMBERS = frozenset((int, float))
@@ -136,6 +137,10 @@ class Op:
         """Call hook(grad_outputs) before this node's rule; a tuple that it returns replaces grad_outputs."""
         return RemovableHandle(hooks_of(self).pre, lambda g: (hook((g,)) or (None,))[0])
 
+    def rule_on_tensors(self, g: Any, *kept: Any) -> Any:
+        """The gradient rule where the pass itself is recorded."""
+        return self.composite(g, *kept) if hasattr(self, "composite") else self.backward(g, *kept)
+
     def unpack(self, as_tensors: bool) -> list[Any]:
         """What was kept, as arrays or as Tensors. Raises if it was changed in place since, or freed."""
         if self.kept is FREED:
@@ -143,13 +148,16 @@ class Op:
                 f"{self.name()}: trying to backward through the graph a second time, but the values it kept were freed "
                 "by the first pass. Say retain_graph=True the first time if you need two."
             )
-        values = []
-        for kept, version in zip(self.kept or (), self.versions, strict=True):
+        values: list[Any] = []
+        for kept, version in zip(self.kept, self.versions):  # type: ignore[arg-type]
+            if version is None:  # a number, or an input that need not be kept this time
+                values.append(kept)
+                continue
             if kept.__class__ is Packed:
                 kept = kept.unpack()
-            elif version is not None and kept.version[0] != version:
+            elif kept.version[0] != version:
                 raise _modified(self, kept, version)
-            values.append(kept.array if version is not None and not as_tensors else kept)
+            values.append(kept if as_tensors else kept.array)
         if self._keeps_out and as_tensors:
             values[-1] = _as_outputs(self, values[-1])
         if self._variadic and self._keeps:
@@ -377,16 +385,21 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
         if to_float and a.dtype.kind not in "fc":
             return general(x)
         r = forward(a)
-        if r.shape == ():
+        if r.__class__ is not ndarray:
             r = _array(r)
         t = new(_Tensor)
-        t.array, t.grad, t.version, t.base, t.views = r, None, [0], None, None
+        t.array = r
+        t.version = [0]
+        t.grad = t.base = t.views = None
         node = x.node
         if node is None or not differentiable or not grad_mode.get():
             t.node = None
             return t
         t.node = op = new(cls)
-        op.edges, op.shapes, op.grad, op.hooks, op.mark, op.seq = (node,), None, None, None, 0, next_seq()
+        op.edges = (node,)
+        op.shapes = op.grad = op.hooks = None
+        op.mark = 0
+        op.seq = next_seq()
         if keeps_out:
             kept = _alias(t)
             op.kept, op.versions = ((x, kept), (x.version[0], 0)) if keeps_x else ((kept,), (0,))
@@ -427,10 +440,12 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
             r = forward(a, b)
         except (TypeError, ValueError) as error:
             raise _explained(cls, (x, y), error) from None
-        if r.shape == ():
+        if r.__class__ is not ndarray:
             r = _array(r)
         t = new(_Tensor)
-        t.array, t.grad, t.version, t.base, t.views = r, None, [0], None, None
+        t.array = r
+        t.version = [0]
+        t.grad = t.base = t.views = None
         if (nx is None and ny is None) or not differentiable or not grad_mode.get():
             t.node = None
             return t
@@ -438,9 +453,12 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
             record(new(cls), (x, y), t)
             return t
         t.node = op = new(cls)
-        op.edges, op.grad, op.hooks, op.mark, op.seq = (nx, ny), None, None, 0, next_seq()
+        op.edges = (nx, ny)
+        op.grad = op.hooks = None
+        op.mark = 0
+        op.seq = next_seq()
         if nothing:
-            op.kept, op.versions = None, ()
+            op.kept = None
         else:
             keep_x, keep_y = ny is not None, nx is not None
             op.kept = (x if keep_x else None, y if keep_y else None)
@@ -452,8 +470,9 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
             op.shapes = None
         else:
             op.shapes = (a.shape, b.shape)
-        for observe in observers:
-            observe(op, (x, y), t)
+        if observers:
+            for observe in observers:
+                observe(op, (x, y), t)
         return t
 
     return apply

@@ -141,9 +141,7 @@ class ModuleList(_ModuleSequence):
             else:
                 runs.append((i, i, text))
         lines = [
-            f"({first}): {indent(text)}"
-            if first == last
-            else f"({first}-{last}): {last - first + 1} x {indent(text)}"
+            f"({first}): {indent(text)}" if first == last else f"({first}-{last}): {last - first + 1} x {indent(text)}"
             for first, last, text in runs
         ]
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
@@ -209,7 +207,9 @@ def _pairs(where: str, source: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(source, (Mapping, ModuleDict, ParameterDict)):
         return source.items()
     if not isinstance(source, Iterable):
-        raise TypeError(f"{where} should be called with an iterable of key/value pairs, but got {type(source).__name__}")
+        raise TypeError(
+            f"{where} should be called with an iterable of key/value pairs, but got {type(source).__name__}"
+        )
     return source
 
 
@@ -337,5 +337,3 @@ class ParameterDict(Module):
 
     def extra_repr(self) -> str:
         return "\n".join(f"  ({key}): {_describe(value)}" for key, value in self.items())
-
-

@@ -33,7 +33,9 @@ class Unflatten(Module):
     def __init__(self, dim: int, unflattened_size: Any) -> None:
         super().__init__()
         if not isinstance(dim, int) or not all(isinstance(n, int) for n in unflattened_size):
-            raise TypeError(f"Unflatten: expected an integer and a tuple of integers, got {dim!r}, {unflattened_size!r}")
+            raise TypeError(
+                f"Unflatten: expected an integer and a tuple of integers, got {dim!r}, {unflattened_size!r}"
+            )
         self.dim, self.unflattened_size = dim, unflattened_size
 
     def forward(self, input: Tensor) -> Tensor:

@@ -138,7 +138,7 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
 def kaiming_uniform_(
     tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
 ) -> Tensor:
-    """Uniform with variance gain² / fan: signals keep their size through rectifiers, forwards or backwards by `mode`."""
+    """Uniform with variance gain² / fan: signals keep their size through rectifiers, in the direction of `mode`."""
     if tensor.array.size == 0:
         return tensor
     bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)

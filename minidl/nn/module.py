@@ -105,7 +105,7 @@ class Module:
         return RemovableHandle(self._forward_hooks, (hook, with_kwargs), prepend)
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Call hook(module, grad_output) before the backward pass enters; a tuple that it returns replaces grad_output."""
+        """Call hook(module, grad_output) before backward enters; a tuple that it returns replaces grad_output."""
         return RemovableHandle(self._backward_pre_hooks, hook, prepend)
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
@@ -448,7 +448,7 @@ class Module:
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> IncompatibleKeys:
-        """Copy the values of a state_dict into the parameters and buffers, or with `assign` make its tensors the new ones.
+        """Copy a state_dict's values into the parameters and buffers; with `assign` its tensors take their place.
 
         Raises: RuntimeError that lists every size mismatch and, if `strict`, every missing and unexpected key.
         """
@@ -462,10 +462,10 @@ class Module:
         if strict:
             for kind, keys in (("Unexpected", unexpected), ("Missing", missing)):
                 if keys:
-                    errors.insert(0, f"{kind} key(s) in state_dict: {', '.join(f'"{k}"' for k in keys)}. ")
+                    listing = ", ".join(f'"{key}"' for key in keys)
+                    errors.insert(0, f"{kind} key(s) in state_dict: {listing}. ")
         if errors:
-            listing = "\n\t".join(errors)
-            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{listing}")
+            raise RuntimeError("\n\t".join([f"Error(s) in loading state_dict for {type(self).__name__}:", *errors]))
         return IncompatibleKeys(missing, unexpected)
 
     def _load_from_state_dict(

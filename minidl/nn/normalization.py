@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
-from ..autograd.op import wrap
+from .. import dtypes
 from ..tensor import Tensor
 from . import functional as F
 from . import init
@@ -69,7 +67,8 @@ class LayerNorm(_Affine):
 class RMSNorm(_Affine):
     """The last dimensions divided by the root of their mean square, then scaled.
 
-    eps: None for the smallest step of the dtype. Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+    eps: None for the smallest step of the dtype.
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
     """
 
     def __init__(
@@ -148,7 +147,8 @@ class _BatchNorm(_Affine):
         for name in ("running_mean", "running_var"):
             value = blank(num_features, device=device, dtype=dtype) if track_running_stats else None
             self.register_buffer(name, value)
-        self.register_buffer("num_batches_tracked", wrap(np.array(0)) if track_running_stats else None)
+        count = blank(device=device, dtype=dtypes.int64) if track_running_stats else None
+        self.register_buffer("num_batches_tracked", count)
         self._make_affine((num_features,), affine, affine, device, dtype)
 
     def reset_running_stats(self) -> None:
@@ -167,7 +167,7 @@ class _BatchNorm(_Affine):
         if input.ndim not in self.dimensions:
             expected = " or ".join(f"{n}D" for n in self.dimensions)
             raise ValueError(
-                f"{type(self).__name__}: expected {expected} input (got {input.ndim}D input of shape {list(input.shape)})"
+                f"{type(self).__name__}: expected {expected} input (got {input.ndim}D input, {list(input.shape)})"
             )
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:

@@ -107,7 +107,9 @@ def _copy_of(data: Any, dtype: np.dtype[Any] | None) -> Any:
         array = data if hasattr(data, "dtype") and hasattr(data, "astype") else np.asarray(data)
         array = np.asarray(array) if isinstance(array, np.generic) else array
         return array.astype(array.dtype if dtype is None else dtype)
-    raise TypeError(f"tensor: cannot make a tensor of {type(data).__name__}; expected numbers, arrays or sequences of them")
+    raise TypeError(
+        f"tensor: cannot make a tensor of {type(data).__name__}; expected numbers, arrays or sequences of them"
+    )
 
 
 def tensor(
@@ -175,7 +177,13 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
 
 
 def scalar_tensor(
-    s: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+    s: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A number as a tensor without dimensions, in the default dtype unless another is given."""
     return _finish(np.array(s, _float_or(dtype)), device, requires_grad)
@@ -206,7 +214,9 @@ def _sized(make: Callable[..., Any], name: str, what: str) -> Any:
 
     create.__name__ = create.__qualname__ = name
     create_new.__name__ = create_new.__qualname__ = f"new_{name}"
-    create.__doc__ = f"A tensor of the given size {what}: {name}(2, 3) or {name}((2, 3)). The default dtype unless given."
+    create.__doc__ = (
+        f"A tensor of the given size {what}: {name}(2, 3) or {name}((2, 3)). The default dtype unless given."
+    )
     create_new.__doc__ = f"A tensor of the given size {what}, with the dtype and device of this one unless given."
     return create
 
@@ -231,7 +241,11 @@ def full(
     """A tensor of the given size filled with a number. Without dtype: bool, int64 or the default dtype, by the number."""
     value = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
     wanted = dtypes.scalar_array_dtype(value) if dtype is None else dtypes.as_array_dtype(dtype)
-    return _finish(np.full(_shape("full", (size,) if isinstance(size, (tuple, list)) else (size,)), value, wanted), device, requires_grad)
+    return _finish(
+        np.full(_shape("full", (size,) if isinstance(size, (tuple, list)) else (size,)), value, wanted),
+        device,
+        requires_grad,
+    )
 
 
 @method()
@@ -244,7 +258,9 @@ def new_full(
 
 
 @method()
-def new_tensor(self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def new_tensor(
+    self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor with a copy of `data`, with the dtype and device of this one unless given."""
     return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
 
@@ -312,7 +328,9 @@ def arange(
     if not (math.isfinite(start) and math.isfinite(end)):
         raise RuntimeError(f"arange: unsupported range: {start} -> {end}")
     if (end - start) * step < 0:
-        raise RuntimeError(f"arange: upper bound and lower bound inconsistent with step sign: {start} -> {end}, step {step}")
+        raise RuntimeError(
+            f"arange: upper bound and lower bound inconsistent with step sign: {start} -> {end}, step {step}"
+        )
     integers = not any(isinstance(x, float) for x in (start, end, step))
     wanted = (dtypes.int64.dtype if integers else _float_or(None)) if dtype is None else dtypes.as_array_dtype(dtype)
     if integers:
@@ -330,7 +348,7 @@ def _evenly(start: Any, end: Any, steps: int, name: str) -> Any:
         raise RuntimeError(f"{name}: number of steps must be non-negative, got {steps}")
     i = np.arange(steps)
     step = (end - start) / max(steps - 1, 1)
-    return np.where(i < (steps + 1) // 2, start + step * i, end - step * (steps - 1 - i))
+    return np.where(i < max(steps // 2, 1), start + step * i, end - step * (steps - 1 - i))
 
 
 def linspace(
@@ -359,13 +377,17 @@ def eye(
     return _finish(np.eye(rows, columns, dtype=_float_or(dtype)), device, requires_grad)
 
 
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = dtypes.int64, device: Any = None, layout: Any = None) -> Tensor:
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = dtypes.int64, device: Any = None, layout: Any = None
+) -> Tensor:
     """Rows and columns, (2, N), of the elements on and below diagonal `offset` of a row x col matrix."""
     rows, columns = _shape("tril_indices", (row, col))
     return _finish(np.stack(np.tril_indices(rows, offset, columns)).astype(dtypes.as_array_dtype(dtype)), device, False)
 
 
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = dtypes.int64, device: Any = None, layout: Any = None) -> Tensor:
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = dtypes.int64, device: Any = None, layout: Any = None
+) -> Tensor:
     """Rows and columns, (2, N), of the elements on and above diagonal `offset` of a row x col matrix."""
     rows, columns = _shape("triu_indices", (row, col))
     return _finish(np.stack(np.triu_indices(rows, offset, columns)).astype(dtypes.as_array_dtype(dtype)), device, False)
@@ -402,7 +424,9 @@ def _legacy(name: str, dtype: dtypes.dtype) -> Any:
         return zeros(*data, dtype=dtype) if data else zeros(0, dtype=dtype)
 
     create.__name__ = create.__qualname__ = name
-    create.__doc__ = f"PyTorch's old constructor: {name}([1, 2]) holds these data as {dtype!r}, {name}(2, 3) zeros of that size."
+    create.__doc__ = (
+        f"PyTorch's old constructor: {name}([1, 2]) holds these data as {dtype!r}, {name}(2, 3) zeros of that size."
+    )
     return create
 
 

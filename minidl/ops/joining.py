@@ -86,7 +86,9 @@ def select(input: Any, dim: int, index: int) -> Any:
     dim, index = _dim_of(input, dim, "select"), int(index)
     n = input.shape[dim]
     if not -n <= index < n:
-        raise IndexError(f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {dim}")
+        raise IndexError(
+            f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {dim}"
+        )
     return Select.apply(input, dim=dim, index=index)
 
 
@@ -265,7 +267,9 @@ class Cat(Op):
         self.dim = dim
         self.sizes = [x.shape[dim] if x.ndim == ndim else None for x in xs]
         for i, x in enumerate(used):
-            if x.ndim != ndim or any(m != n for d, (m, n) in enumerate(zip(x.shape, used[0].shape, strict=True)) if d != dim):
+            if x.ndim != ndim or any(
+                m != n for d, (m, n) in enumerate(zip(x.shape, used[0].shape, strict=True)) if d != dim
+            ):
                 raise RuntimeError(
                     f"cat: sizes of tensors must match except in dimension {dim}. Expected {list(used[0].shape)} but got "
                     f"{list(x.shape)} for tensor number {i} in the list"
@@ -367,7 +371,9 @@ def atleast_1d(*tensors: Any) -> Any:
 
 def atleast_2d(*tensors: Any) -> Any:
     """Each tensor with at least two dimensions; a vector becomes a row."""
-    return _each(lambda x: x if x.ndim >= 2 else reshape(x, 1, -1) if x.ndim == 0 else reshape(x, 1, x.shape[0]), tensors)
+    return _each(
+        lambda x: x if x.ndim >= 2 else reshape(x, 1, -1) if x.ndim == 0 else reshape(x, 1, x.shape[0]), tensors
+    )
 
 
 def atleast_3d(*tensors: Any) -> Any:
@@ -429,7 +435,9 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f"meshgrid: indexing must be one of 'xy' or 'ij', but received: {indexing!r}")
     if not tensors or any(x.ndim > 1 for x in tensors):
-        raise RuntimeError(f"meshgrid: expected scalar or 1D tensors, got the shapes {[list(x.shape) for x in tensors]}")
+        raise RuntimeError(
+            f"meshgrid: expected scalar or 1D tensors, got the shapes {[list(x.shape) for x in tensors]}"
+        )
     n = len(tensors)
     shape = [prod(x.shape) for x in tensors]
     grids = [expand(reshape(x, [-1 if i == d else 1 for d in range(n)]), shape) for i, x in enumerate(tensors)]

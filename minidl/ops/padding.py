@@ -17,11 +17,9 @@ class ConstantPad(Op):
 
     def forward(self, x: Any, *, widths: Any, value: float) -> Any:
         self.widths = widths
-        inside = tuple(
-            slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in zip(x.shape, widths, strict=True)
-        )
-        outside = tuple((max(before, 0), max(after, 0)) for before, after in widths)
-        return array_module(x).pad(x[inside], outside, constant_values=value)
+        out = array_module(x).full([n + sum(width) for n, width in zip(x.shape, widths, strict=True)], value, x.dtype)
+        out[_inside(out.shape, widths, 1)] = x[_inside(x.shape, widths, -1)]
+        return out
 
     def backward(self, g: Any) -> Any:
         return ConstantPad.apply(g, widths=tuple((-before, -after) for before, after in self.widths), value=0.0)
@@ -34,10 +32,20 @@ def _(make: Any) -> Any:
     yield Sample(make(0, 3), widths=((1, 1), (0, 0)), value=1.0)
 
 
+def _inside(shape: Any, widths: Any, sign: int) -> Any:
+    """The region of an array of that shape without the widths of that sign."""
+    ends = zip(shape, widths, strict=True)
+    return tuple(slice(max(sign * before, 0), n - max(sign * after, 0)) for n, (before, after) in ends)
+
+
 def _constant(input: Any, pad: tuple[int, ...], value: float) -> Any:
     if len(pad) > 2 * input.ndim:
-        raise RuntimeError(f"pad: length of pad should be no more than twice the input's {input.ndim} dimensions, got {pad}")
-    widths = tuple((0, 0) for _ in range(input.ndim - len(pad) // 2)) + tuple(zip(pad[::2], pad[1::2], strict=True))[::-1]
+        raise RuntimeError(
+            f"pad: length of pad should be no more than twice the input's {input.ndim} dimensions, got {pad}"
+        )
+    widths = (
+        tuple((0, 0) for _ in range(input.ndim - len(pad) // 2)) + tuple(zip(pad[::2], pad[1::2], strict=True))[::-1]
+    )
     for d, (n, (before, after)) in enumerate(zip(input.shape, widths, strict=True)):
         if n + before + after < 0 or max(-before, 0) + max(-after, 0) > n:
             raise RuntimeError(f"pad: the widths {(before, after)} cut more off dimension {d} than its size, {n}")
@@ -51,7 +59,9 @@ def _source(n: int, before: int, after: int, mode: str) -> Any:
     if n == 0:
         raise RuntimeError(f"pad: mode {mode!r} needs a non-empty dimension to take entries from; use mode 'constant'")
     if mode == "reflect" and max(before, after) >= n:
-        raise RuntimeError(f"pad: Padding size should be less than the corresponding input dimension {n}, got {before, after}")
+        raise RuntimeError(
+            f"pad: Padding size should be less than the corresponding input dimension {n}, got {before, after}"
+        )
     if mode == "circular" and max(before, after) > n:
         raise RuntimeError(f"pad: Padding value causes wrapping around more than once: {before, after} for size {n}")
     i = np.arange(-before, n + after)

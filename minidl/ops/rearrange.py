@@ -194,7 +194,9 @@ def tile(input: Any, *dims: Any) -> Any:
 
 
 @method()
-def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None) -> Any:
+def repeat_interleave(
+    input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+) -> Any:
     """Every entry of dimension `dim` several times in succession: all equally often, or entry i repeats[i] times.
 
     Without dim the input is flattened. repeat_interleave(repeats) gives index i repeats[i] times.
@@ -226,6 +228,20 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
 # Sliding windows
 
 
+def _strided(x: Any, shape: Any, strides: Any) -> Any:
+    """A view that begins where x does, with other steps (in bytes) between its elements.
+
+    Made from the owner of the memory, as as_strided puts an object of its own between the view and its base, by which the
+    engine knows views.
+    """
+    owner = x.base if isinstance(x.base, np.ndarray) else x
+    memory = owner.ravel("K")
+    if array_module(x) is not np or memory.base is None:
+        return array_module(x).lib.stride_tricks.as_strided(x, shape, strides)
+    offset = x.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
+    return np.ndarray(shape, x.dtype, memory, offset, strides) if x.size else np.empty(shape, x.dtype)
+
+
 class Unfold(Op):
     """The windows of `size` entries, `step` apart, along dimension `dim`: (..., number of windows, ..., size), a view."""
 
@@ -235,11 +251,10 @@ class Unfold(Op):
         self.shape, self.dim, self.size, self.step = x.shape, dim, size, step
         if x.ndim == 0:
             return x.reshape(1)[:size]
-        windows = array_module(x).lib.stride_tricks.sliding_window_view(x, size, dim, writeable=True) if x.size else None
-        if windows is None:
-            count = (x.shape[dim] - size) // step + 1
-            return array_module(x).empty((*x.shape[:dim], count, *x.shape[dim + 1 :], size), x.dtype)
-        return windows[(*(slice(None),) * dim, slice(None, None, step))]
+        count = (x.shape[dim] - size) // step + 1
+        shape = (*x.shape[:dim], count, *x.shape[dim + 1 :], size)
+        steps = (*x.strides[:dim], step * x.strides[dim], *x.strides[dim + 1 :], x.strides[dim])
+        return _strided(x, shape, steps)
 
     def backward(self, g: Any) -> Any:
         return Fold.apply(g, shape=self.shape, dim=self.dim, size=self.size, step=self.step)

@@ -164,7 +164,9 @@ def unflatten(input: Any, dim: int, sizes: Any) -> Any:
         raise RuntimeError("unflatten: sizes must be non-empty")
     known = prod(n for n in sizes if n != -1)
     if sizes.count(-1) > 1 or (known != shape[dim] if -1 not in sizes else known == 0 or shape[dim] % known):
-        raise RuntimeError(f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim}, {shape[dim]}")
+        raise RuntimeError(
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim}, {shape[dim]}"
+        )
     sizes = tuple(shape[dim] // known if n == -1 else n for n in sizes)
     return Reshape.apply(input, shape=(*shape[:dim], *sizes, *shape[dim + 1 :]))
 
@@ -248,7 +250,9 @@ swapaxes = swapdims = transpose
 def t(input: Any) -> Any:
     """The transpose of a matrix; a tensor of fewer dimensions as it is."""
     if input.ndim > 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D; use .mT or transpose")
+        raise RuntimeError(
+            f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D; use .mT or transpose"
+        )
     return Transpose.apply(input, dim0=0, dim1=1) if input.ndim == 2 else input
 
 
@@ -260,7 +264,9 @@ def _transposed(input: Tensor) -> Tensor:
 def _matrix_transposed(input: Tensor) -> Tensor:
     """The last two dimensions exchanged: every matrix of a batch transposed."""
     if input.ndim < 2:
-        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {input.ndim}-D tensor.")
+        raise RuntimeError(
+            f"tensor.mT is only supported on matrices or batches of matrices. Got {input.ndim}-D tensor."
+        )
     return Transpose.apply(input, dim0=input.ndim - 2, dim1=input.ndim - 1)  # type: ignore[no-any-return]
 
 
@@ -274,7 +280,9 @@ def movedim(input: Any, source: Any, destination: Any) -> Any:
     source = normalize_dims(source, input.ndim, "movedim")
     destination = normalize_dims(destination, input.ndim, "movedim")
     if len(source) != len(destination):
-        raise RuntimeError(f"movedim: {len(source)} source dims, {source}, do not match {len(destination)}, {destination}")
+        raise RuntimeError(
+            f"movedim: {len(source)} source dims, {source}, do not match {len(destination)}, {destination}"
+        )
     if not input.ndim:
         return Permute.apply(input, dims=())
     rest = iter(d for d in range(input.ndim) if d not in source)
@@ -413,7 +421,9 @@ def expand(input: Any, *sizes: Any, implicit: bool = False) -> Any:
             f"expand: a tensor of shape {list(shape)} cannot be expanded to {list(wanted)}: from the last dimension "
             "backwards, each size must stay as it is (-1 says the same), or be 1"
         )
-    return Expand.apply(input, shape=(*wanted[:new], *(n if m == -1 else m for n, m in zip(shape, wanted[new:], strict=True))))
+    return Expand.apply(
+        input, shape=(*wanted[:new], *(n if m == -1 else m for n, m in zip(shape, wanted[new:], strict=True)))
+    )
 
 
 @method()

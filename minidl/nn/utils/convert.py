@@ -10,7 +10,7 @@ from ...tensor import Tensor
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """All parameters as one vector, in order; differentiable."""
-    from ...ops.shape import cat
+    from ...ops.joining import cat
 
     return cat([p.reshape(-1) for p in parameters])
 

@@ -1,0 +1,120 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..kernels.optimizer import adam
+from ..tensor import Tensor
+from .optimizer import Optimizer, array_of, check_not_negative, count_step, refuse_differentiable, zeros_like
+
+
+class Adam(Optimizer):
+    """Gradient descent with momentum, each element's step divided by the root of its mean squared gradient.
+
+    amsgrad: divide by the largest such root so far. foreach, fused and capturable are accepted and change nothing.
+    Sources: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014; Reddi, Kale and Kumar, "On the
+    Convergence of Adam and Beyond", 2018.
+
+    Example:
+        >>> optimizer = optim.Adam(model.parameters(), lr=1e-3)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
+        check_not_negative("learning rate", lr)
+        check_not_negative("epsilon value", eps)
+        for i, beta in enumerate(betas):
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+        check_not_negative("weight_decay value", weight_decay)
+        refuse_differentiable(differentiable)
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
+        super().__init__(params, defaults)
+
+    def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        step = count_step(state)
+        if "exp_avg" not in state:
+            state["exp_avg"], state["exp_avg_sq"] = zeros_like(param), zeros_like(param)
+            if group["amsgrad"]:
+                state["max_exp_avg_sq"] = zeros_like(param)
+        adam(
+            param.array,
+            grad,
+            state["exp_avg"].array,
+            state["exp_avg_sq"].array,
+            array_of(state, "max_exp_avg_sq"),
+            step,
+            float(group["lr"]),
+            *group["betas"],
+            group["eps"],
+            group["weight_decay"],
+            group["decoupled_weight_decay"],
+            group["maximize"],
+        )
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the parameters directly and does not pass through the gradient's statistics.
+
+    Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2017.
+
+    Example:
+        >>> optimizer = optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.1)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            foreach=foreach,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+            decoupled_weight_decay=True,
+        )

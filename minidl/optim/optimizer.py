@@ -1,0 +1,215 @@
+"""Optimizer: groups of parameters with their options, and the state that an algorithm keeps for each parameter."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd.grad_mode import enable_grad
+from ..autograd.op import RemovableHandle, wrap
+from ..kernels import array_module
+from ..nn.module import clear_grad
+from ..tensor import Tensor
+
+
+class Optimizer:
+    """The base class. A subclass passes its default options here and defines `update`, or a `step` of its own.
+
+    params: an iterable of tensors, or of dicts {"params": tensors, option: value, ...}, one a group.
+    """
+
+    param_groups: list[dict[str, Any]]
+    state: defaultdict[Tensor, dict[str, Any]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "step" in cls.__dict__:
+            cls.step = _with_hooks(cls.__dict__["step"])  # type: ignore[method-assign]
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        if isinstance(params, Tensor):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor; "
+                "write [tensor]"
+            )
+        self.defaults = defaults
+        self.state = defaultdict(dict)
+        self.param_groups = []
+        self._pre_hooks: dict[int, Callable[..., Any]] = {}
+        self._post_hooks: dict[int, Callable[..., Any]] = {}
+        self._stepped = False  # learning-rate schedulers warn when they come first
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with options of their own, for instance when layers are unfrozen during training."""
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        params = param_group["params"]
+        if isinstance(params, set):
+            raise TypeError(
+                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets "
+                "will change between runs. Please use a list instead."
+            )
+        params = [params] if isinstance(params, Tensor) else list(params)
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
+            if not p.is_leaf:
+                raise ValueError("can't optimize a non-leaf Tensor")
+        known = {p for group in self.param_groups for p in group["params"]}
+        if len({*params}) < len(params) or not known.isdisjoint(params):
+            raise ValueError("some parameters appear in more than one parameter group")
+        self.param_groups.append({**param_group, "params": params, **_missing(self.defaults, param_group)})
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all parameters, or fill them with zeros."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                clear_grad(p, set_to_none)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change every parameter that has a gradient; return what `closure`, which computes the loss anew, gives."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self.update(p, p.grad.array, self.state[p], group)
+                    p.version[0] += 1
+        return loss
+
+    def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Change one parameter by its gradient (an array), in place."""
+        raise NotImplementedError(f"{type(self).__name__} must define update() or step()")
+
+    # -- hooks ---------------------------------------------------------------------------------------------------------
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call hook(optimizer, args, kwargs) before each step; a pair that it returns replaces args and kwargs."""
+        return RemovableHandle(self._pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call hook(optimizer, args, kwargs) after each step."""
+        return RemovableHandle(self._post_hooks, hook)
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"state": {i: state of parameter i}, "param_groups": options, with the numbers i as "params"}."""
+        number: dict[Tensor, int] = {}
+        groups = []
+        for group in self.param_groups:
+            indices = [number.setdefault(p, len(number)) for p in group["params"]]
+            groups.append({**{k: v for k, v in group.items() if k != "params"}, "params": indices})
+        return {"state": {number.get(p, p): s for p, s in self.state.items()}, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state_dict; values are copied, with the dtype and device of their parameters.
+
+        Raises: ValueError where the groups do not agree with this optimizer's.
+        """
+        saved = state_dict["param_groups"]
+        if len(saved) != len(self.param_groups):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        if any(len(s["params"]) != len(g["params"]) for s, g in zip(saved, self.param_groups, strict=True)):
+            raise ValueError(
+                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+            )
+        param_of: dict[int, Tensor] = {}
+        for new, group in zip(saved, self.param_groups, strict=True):
+            param_of.update(zip(new["params"], group["params"], strict=True))
+            group.update(copy.deepcopy({k: v for k, v in new.items() if k != "params"}))
+        self.state = defaultdict(dict)
+        for index, values in state_dict["state"].items():
+            p = param_of.get(index, index)
+            self.state[p] = {key: _adopt(key, value, p) for key, value in values.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pre_hooks": {}, "_post_hooks": {}}
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+            lines.append("")
+        return "\n".join(lines)[:-1] + "\n)"
+
+
+def _missing(defaults: dict[str, Any], group: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in defaults.items() if key not in group}
+
+
+def _adopt(key: str, value: Any, param: Tensor) -> Any:
+    """A loaded value of the state of `param`, as a copy of its own."""
+    if not isinstance(value, Tensor):
+        return copy.deepcopy(value)
+    value = value.detach().clone()
+    if key == "step":
+        return value
+    return value.to(param.device).to(param.dtype) if param.is_floating_point() else value.to(param.device)
+
+
+def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step with the hooks that are registered for it."""
+
+    @functools.wraps(step)
+    def wrapped(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        self._stepped = True
+        for hook in tuple(self._pre_hooks.values()):
+            changed = hook(self, args, kwargs)
+            if changed is not None:
+                args, kwargs = changed
+        result = step(self, *args, **kwargs)
+        for hook in tuple(self._post_hooks.values()):
+            hook(self, args, kwargs)
+        return result
+
+    return wrapped
+
+
+Optimizer.step = _with_hooks(Optimizer.step)  # type: ignore[method-assign]
+
+
+def check_not_negative(what: str, value: Any) -> None:
+    """Raise ValueError, in PyTorch's words, for an option below 0."""
+    if not value >= 0.0:
+        raise ValueError(f"Invalid {what}: {value}")
+
+
+def refuse_differentiable(differentiable: bool) -> None:
+    """Raise for differentiable=True: steps here run on arrays, outside of any graph."""
+    if differentiable:
+        raise RuntimeError(
+            "differentiable=True is not supported: write the update with tensors, p - lr * grad, instead"
+        )
+
+
+def zeros_like(param: Tensor) -> Tensor:
+    """The state that most algorithms begin with, in the parameter's own memory layout."""
+    return wrap(array_module(param.array).zeros_like(param.array))
+
+
+def count_step(state: dict[str, Any]) -> int:
+    """Add 1 to the number of steps in the state, a float32 tensor as in PyTorch, and return it."""
+    if "step" not in state:
+        state["step"] = wrap(np.zeros((), np.float32))
+    count = state["step"].array
+    count += 1
+    return int(count)
+
+
+def array_of(state: dict[str, Any], key: str) -> Any:
+    """The array of a tensor in the state, None where the state has none."""
+    return state[key].array if key in state else None
