@@ -25,7 +25,7 @@ from .autograd.grad_mode import (  # noqa: E402
     no_grad,
     set_grad_enabled,
 )
-from .device import device  # noqa: E402
+from .devices import device  # noqa: E402
 from .dtypes import (  # noqa: E402
     bool_ as bool,  # noqa: A004
 )

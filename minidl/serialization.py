@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import device as devices
+from . import devices
 from . import dtypes
 from .autograd.op import wrap
 from .tensor import Size, Tensor

@@ -12,7 +12,7 @@ from weakref import ref
 
 import numpy as np
 
-from . import device as devices
+from . import devices
 from . import dtypes, printing
 from .autograd import engine
 from .autograd import op as _op

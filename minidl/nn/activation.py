@@ -67,7 +67,7 @@ class RReLU(_Activation):
 class Hardtanh(_Activation):
     """x cut to [min_val, max_val]."""
 
-    shown = ("min_val", "max_val")
+    shown: ClassVar[tuple[str, ...]] = ("min_val", "max_val")
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import device as devices
 from ..autograd.grad_mode import no_grad
+from ..devices import CPU, move
 from ..tensor import Tensor
 
 
@@ -51,7 +51,7 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
 def _fill(tensor: Tensor, values: Any) -> Tensor:
     """Write a number or a NumPy array into the tensor's memory."""
     if isinstance(values, np.ndarray):
-        values = devices.move(values, tensor.device)
+        values = move(values, tensor.device)
     tensor.array[...] = values
     tensor.version[0] += 1
     return tensor
@@ -77,7 +77,7 @@ def trunc_normal_(
 
     low, high = ndtr((a - mean) / std), ndtr((b - mean) / std)
     uniform_(tensor, low, high, generator)
-    quantiles = devices.move(tensor.array, devices.CPU).astype(np.float64)
+    quantiles = move(tensor.array, CPU).astype(np.float64)
     return _fill(tensor, np.clip(mean + std * ndtri(quantiles), a, b))
 
 
@@ -162,7 +162,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
         return tensor
     normal_(tensor, generator=generator)
     rows = tensor.shape[0]
-    matrix = devices.move(tensor.array, devices.CPU).reshape(rows, -1).astype(np.float64)
+    matrix = move(tensor.array, CPU).reshape(rows, -1).astype(np.float64)
     tall = matrix if rows >= matrix.shape[1] else matrix.T
     q, r = np.linalg.qr(tall)
     q *= np.sign(np.diag(r))  # without it the result would not be uniform over the orthogonal matrices
@@ -178,6 +178,6 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     uniform_(order, generator=generator)
     normal_(tensor, 0.0, std, generator)
     dropped = np.argsort(order.array, axis=0)[: math.ceil(sparsity * rows)]
-    values = devices.move(tensor.array, devices.CPU).copy()
+    values = move(tensor.array, CPU).copy()
     np.put_along_axis(values, dropped, 0, axis=0)
     return _fill(tensor, values)

@@ -11,10 +11,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
-from .. import device as devices
 from .. import dtypes
 from ..autograd.grad_mode import no_grad
 from ..autograd.op import RemovableHandle
+from ..devices import device as Device
 from ..tensor import Tensor
 from .backward_hooks import BackwardHooks
 from .parameter import Buffer, Parameter
@@ -311,11 +311,11 @@ class Module:
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a dotted path. Raises AttributeError."""
-        return self._get_member(target, "_parameters", "nn.Parameter")
+        return self._get_member(target, "_parameters", "nn.Parameter")  # type: ignore[no-any-return]
 
     def get_buffer(self, target: str) -> Tensor:
         """The buffer at a dotted path. Raises AttributeError."""
-        return self._get_member(target, "_buffers", "buffer")
+        return self._get_member(target, "_buffers", "buffer")  # type: ignore[no-any-return]
 
     def _get_member(self, target: str, kind: str, what: str) -> Any:
         path, _, name = target.rpartition(".")
@@ -384,13 +384,13 @@ class Module:
                 device, dtype = arg.device, arg.dtype
             elif isinstance(arg, dtypes.dtype):
                 dtype = arg
-            elif isinstance(arg, (str, int, devices.device)) and not isinstance(arg, bool):
+            elif isinstance(arg, (str, int, Device)) and not isinstance(arg, bool):
                 device = arg
             elif arg is not None and not isinstance(arg, bool):  # a bool is non_blocking
                 raise TypeError(f"Module.to: expected a device, a dtype or a tensor, got {_typename(arg)}")
         if dtype is not None and not dtype.is_floating_point:
             raise TypeError(f"nn.Module.to only accepts floating point dtypes, but got desired dtype={dtype}")
-        target = None if device is None else devices.device(device)
+        target = None if device is None else Device(device)
 
         def convert(t: Tensor) -> Tensor:
             moved = t if target is None else t.to(target)
@@ -420,7 +420,7 @@ class Module:
 
     def cuda(self, device: Any = None) -> Self:
         """Move to a GPU."""
-        return self.to("cuda" if device is None else devices.device(device))
+        return self.to("cuda" if device is None else Device(device))
 
     # -- state ---------------------------------------------------------------------------------------------------------
 

@@ -28,8 +28,9 @@ class _Affine(Module):
         """Set weight to 1 and bias to 0."""
         if self.weight is not None:
             init.ones_(self.weight)
-        if self._parameters.get("bias") is not None:
-            init.zeros_(self.bias)
+        bias = self._parameters.get("bias")  # RMSNorm has none
+        if bias is not None:
+            init.zeros_(bias)
 
 
 class LayerNorm(_Affine):
@@ -107,18 +108,21 @@ class GroupNorm(_Affine):
         affine: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if num_channels % num_groups:
             raise ValueError(f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        self._make_affine((num_channels,), affine, affine, device, dtype)
+        self._make_affine((num_channels,), affine, affine and bias, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        text = f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return text + f", bias={self.bias is not None}"
 
 
 class _BatchNorm(_Affine):
@@ -140,6 +144,8 @@ class _BatchNorm(_Affine):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
@@ -149,7 +155,7 @@ class _BatchNorm(_Affine):
             self.register_buffer(name, value)
         count = blank(device=device, dtype=dtypes.int64) if track_running_stats else None
         self.register_buffer("num_batches_tracked", count)
-        self._make_affine((num_features,), affine, affine, device, dtype)
+        self._make_affine((num_features,), affine, affine and bias, device, dtype)
 
     def reset_running_stats(self) -> None:
         """Set the running estimates to mean 0 and variance 1."""
@@ -189,7 +195,7 @@ class _BatchNorm(_Affine):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import device as devices
 from .. import dtypes
 from ..autograd.op import wrap
+from ..devices import device as to_device
+from ..devices import move
 from ..tensor import Tensor
 
 
@@ -50,4 +51,4 @@ def _share_memory(t: Tensor, data: Any) -> None:
 def blank(*shape: int, device: Any = None, dtype: Any = None) -> Tensor:
     """A tensor for an initialiser to fill: zeros of the default dtype, or of `dtype`, on `device`."""
     array_dtype = dtypes.as_array_dtype(dtype or dtypes.get_default_dtype())
-    return wrap(devices.move(np.zeros(shape, array_dtype), devices.device(device or "cpu")))
+    return wrap(move(np.zeros(shape, array_dtype), to_device(device or "cpu")))

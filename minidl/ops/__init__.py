@@ -1,5 +1,13 @@
 """The differentiable operations, one file a family. Each family's `__all__` is public in `minidl`."""
 
+from . import indexing
 from .arithmetic import *
+from .creation import *
 from .elementwise import *
+from .gather import *
+from .joining import *
+from .random import *
+from .rearrange import *
+from .reduction import *
 from .selection import *
+from .shape import *

@@ -55,7 +55,7 @@ class Move(Op):
     """The same values on another device."""
 
     def forward(self, x: Any, *, device: Any) -> Any:
-        from ..device import move, of_array
+        from ..devices import move, of_array
 
         self.device = of_array(x)
         return move(x, device)
@@ -66,7 +66,7 @@ class Move(Op):
 
 @samples(Move)
 def _(make: Any) -> Any:
-    from ..device import CPU
+    from ..devices import CPU
 
     yield Sample(make(2, 3), device=CPU)
 
@@ -74,7 +74,7 @@ def _(make: Any) -> Any:
 @method()
 def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Tensor:
     """The tensor with another dtype and on another device: x.to(float64), x.to("cuda"), x.to(other). Itself if it is so."""
-    from .. import device as devices
+    from .. import devices
 
     unknown = set(ignored) - {"non_blocking", "memory_format"}
     if unknown:

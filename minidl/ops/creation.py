@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import device as devices
+from .. import devices
 from .. import dtypes
 from ..autograd.op import wrap
 from ..kernels import array_module
@@ -73,7 +73,7 @@ def _from_sequence(data: Any, dtype: np.dtype[Any] | None) -> Any:
     for kind in found:
         if kind not in PLAIN and not isinstance(kind, (dtypes.dtype, np.dtype)):
             raise TypeError(
-                f"tensor: invalid data type {kind.__name__!r}; the data must be numbers, arrays, tensors or sequences of them"
+                f"tensor: invalid data type {kind.__name__!r}; expected numbers, arrays, tensors or sequences of them"
             )
     if not found <= PLAIN:
         data = _without_tensors(data)
@@ -141,7 +141,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 def asarray(
     obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """`obj` as a tensor: sharing its memory if possible (copy=None), never (True), or always (False, raises otherwise)."""
+    """`obj` as a tensor that shares its memory if possible (copy=None), never (True), or must (False: else raises)."""
     if copy:
         result = obj.to(dtype=dtype, device=device, copy=True) if isinstance(obj, Tensor) else None
         result = tensor(obj, dtype=dtype, device=device) if result is None else result
@@ -150,9 +150,9 @@ def asarray(
         source = obj.array if isinstance(obj, Tensor) else obj
         if copy is False and not (isinstance(source, np.ndarray) and np.may_share_memory(result.array, source)):
             raise ValueError("asarray: can't alias these data with copy=False; leave copy out")
-    if isinstance(obj, Tensor) and not requires_grad and result is not obj and result.requires_grad:
-        result = result.detach()
-    return result.requires_grad_() if requires_grad and not result.requires_grad else result  # type: ignore[no-any-return]
+    if requires_grad:
+        return result.requires_grad_()
+    return result.detach() if result.requires_grad else result
 
 
 def from_numpy(ndarray: Any) -> Tensor:
@@ -163,7 +163,7 @@ def from_numpy(ndarray: Any) -> Tensor:
 
 
 def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
-    """A vector on the memory of an object with the buffer protocol (bytes, bytearray, array.array); bytes are read-only."""
+    """A vector on the memory of an object with the buffer protocol: bytes (read-only), bytearray, array.array."""
     return _finish(np.frombuffer(buffer, dtypes.as_array_dtype(dtype), count, offset), None, requires_grad)
 
 
@@ -205,8 +205,8 @@ def _sized(make: Callable[..., Any], name: str, what: str) -> Any:
 
     @method(f"new_{name}")
     def create_new(
-        self: Tensor, *size: Any, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
-        pin_memory: bool = False, **named: Any,
+        self: Tensor, *size: Any, dtype: Any = None, layout: Any = None, device: Any = None,
+        requires_grad: bool = False, pin_memory: bool = False, **named: Any,
     ) -> Tensor:  # fmt: skip
         shape = _shape(f"new_{name}", _named_size(f"new_{name}", size, named))
         array = make(shape, self.array.dtype if dtype is None else dtypes.as_array_dtype(dtype))
@@ -235,17 +235,13 @@ empty = _sized(np.empty, "empty", "whose values are whatever the memory held")
 
 
 def full(
-    size: Any, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
-    pin_memory: bool = False,
+    size: Any, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
-    """A tensor of the given size filled with a number. Without dtype: bool, int64 or the default dtype, by the number."""
+    """A tensor of the given size filled with a number, whose type decides the dtype: bool, int64 or the default."""
     value = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
     wanted = dtypes.scalar_array_dtype(value) if dtype is None else dtypes.as_array_dtype(dtype)
-    return _finish(
-        np.full(_shape("full", (size,) if isinstance(size, (tuple, list)) else (size,)), value, wanted),
-        device,
-        requires_grad,
-    )
+    return _finish(np.full(_shape("full", (size,)), value, wanted), device, requires_grad)
 
 
 @method()
@@ -304,8 +300,8 @@ def _number(value: Any) -> Any:
 
 
 def arange(
-    *bounds: Any, start: Any = 0, end: Any = None, step: Any = 1, dtype: Any = None, layout: Any = None, device: Any = None,
-    requires_grad: bool = False, pin_memory: bool = False,
+    *bounds: Any, start: Any = 0, end: Any = None, step: Any = 1, dtype: Any = None, layout: Any = None,
+    device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """The numbers start, start + step, ... below `end`: arange(end), arange(start, end), arange(start, end, step).
 
@@ -334,7 +330,7 @@ def arange(
     integers = not any(isinstance(x, float) for x in (start, end, step))
     wanted = (dtypes.int64.dtype if integers else _float_or(None)) if dtype is None else dtypes.as_array_dtype(dtype)
     if integers:
-        return _finish(np.arange(start, end, step, np.int64).astype(wanted, copy=False), device, requires_grad)
+        return _finish(np.arange(start, end, step, dtype=np.int64).astype(wanted, copy=False), device, requires_grad)
     n = math.ceil((end - start) / step)
     if wanted.kind in "iu":
         start, step = int(start), int(step)
@@ -352,8 +348,8 @@ def _evenly(start: Any, end: Any, steps: int, name: str) -> Any:
 
 
 def linspace(
-    start: Any, end: Any, steps: int, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
-    pin_memory: bool = False,
+    start: Any, end: Any, steps: int, *, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """`steps` evenly spaced numbers from start to end, both included."""
     return _finish(_evenly(start, end, steps, "linspace").astype(_float_or(dtype)), device, requires_grad)
@@ -369,8 +365,8 @@ def logspace(
 
 
 def eye(
-    n: int, m: int | None = None, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
-    pin_memory: bool = False,
+    n: int, m: int | None = None, *, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """The n x m matrix (default n x n) with ones on the diagonal and zeros elsewhere."""
     rows, columns = _shape("eye", (n, n if m is None else m))
@@ -421,7 +417,7 @@ def _legacy(name: str, dtype: dtypes.dtype) -> Any:
     def create(*data: Any) -> Tensor:
         if len(data) == 1 and not isinstance(data[0], (int, np.integer)):
             return tensor(data[0], dtype=dtype)
-        return zeros(*data, dtype=dtype) if data else zeros(0, dtype=dtype)
+        return _finish(np.zeros(_shape(name, data or (0,)), dtype.dtype), None, False)
 
     create.__name__ = create.__qualname__ = name
     create.__doc__ = (

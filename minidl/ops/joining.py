@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -192,7 +193,7 @@ def split_with_sizes(input: Any, split_sizes: Any, dim: int = 0) -> Any:
     dim, sizes = _dim_of(input, dim, "split_with_sizes"), tuple(int(n) for n in split_sizes)
     if sum(sizes) != input.shape[dim] or any(n < 0 for n in sizes):
         raise RuntimeError(
-            f"split_with_sizes expects split_sizes to sum exactly to {input.shape[dim]} (input tensor's size at dimension "
+            f"split_with_sizes expects split_sizes to sum exactly to {input.shape[dim]} (the input's size at dimension "
             f"{dim}) and to be non-negative, but got split_sizes={list(sizes)}"
         )
     return Split.apply(input, sizes=sizes, dim=dim)
@@ -220,7 +221,7 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> Any:
     if where <= 0:
         raise RuntimeError(f"tensor_split: number of sections must be larger than 0, got {where}")
     ends = [i * (n // where) + min(i, n % where) for i in range(where + 1)]
-    return tuple(Narrow.apply(input, dim=dim, start=a, length=b - a) for a, b in zip(ends, ends[1:], strict=False))
+    return tuple(Narrow.apply(input, dim=dim, start=a, length=b - a) for a, b in pairwise(ends))
 
 
 def _split_along(input: Any, indices_or_sections: Any, dim: int, least: int, name: str) -> Any:
@@ -257,7 +258,7 @@ def dsplit(input: Any, indices_or_sections: Any) -> Any:
 
 
 class Cat(Op):
-    """Tensors one after the other along dimension `dim`. A vector of size 0 among tensors of more dimensions is skipped."""
+    """Tensors one after the other along dimension `dim`; vectors of size 0 among other tensors are skipped."""
 
     promotion = "common"
 
@@ -271,16 +272,21 @@ class Cat(Op):
                 m != n for d, (m, n) in enumerate(zip(x.shape, used[0].shape, strict=True)) if d != dim
             ):
                 raise RuntimeError(
-                    f"cat: sizes of tensors must match except in dimension {dim}. Expected {list(used[0].shape)} but got "
-                    f"{list(x.shape)} for tensor number {i} in the list"
+                    f"cat: sizes of tensors must match except in dimension {dim}. Expected {list(used[0].shape)} but "
+                    f"got {list(x.shape)} for tensor number {i} in the list"
                 )
         return array_module(used[0]).concatenate(used, axis=dim)
 
     def backward(self, g: Any) -> Any:
-        gradients, start = [], 0
+        gradients: list[Any] = []
+        start = 0
         for n, edge in zip(self.sizes, self.edges, strict=True):
-            wanted = n is not None and edge is not None
-            gradients.append(Narrow.apply(g, dim=self.dim, start=start, length=n) if wanted else None)
+            if edge is None:
+                gradients.append(None)
+            elif n is None:  # the vector of size 0 that was skipped
+                gradients.append(Narrow.apply(g.reshape(-1), dim=0, start=0, length=0))
+            else:
+                gradients.append(Narrow.apply(g, dim=self.dim, start=start, length=n))
             start += n or 0
         return tuple(gradients)
 
@@ -289,6 +295,7 @@ class Cat(Op):
 def _(make: Any) -> Any:
     yield Sample(make(2, 3), make(2, 1), make(2, 0), dim=1)
     yield Sample(make(2), make(3), dim=0)
+    yield Sample(make(0), make(2, 3), dim=1, note="a vector of size 0 is skipped")
 
 
 class Stack(Op):
@@ -321,13 +328,13 @@ def _checked(tensors: Any, name: str) -> tuple[Any, ...]:
     """A sequence of tensors as a tuple. Raises for anything else and for none at all."""
     if isinstance(tensors, (Tensor, np.ndarray)):
         raise TypeError(f"{name}(): argument 'tensors' must be tuple of Tensors, not a {type(tensors).__name__}")
-    tensors = tuple(tensors)
-    if not tensors:
+    found = tuple(tensors)
+    if not found:
         raise RuntimeError(f"{name}: expected a non-empty list of Tensors")
-    for i, x in enumerate(tensors):
+    for i, x in enumerate(found):
         if not hasattr(x, "ndim"):
             raise TypeError(f"{name}: expected Tensor as element {i}, but got {type(x).__name__}; wrap it in tensor()")
-    return tensors
+    return found
 
 
 def cat(tensors: Any, dim: int = 0) -> Any:

@@ -68,18 +68,19 @@ def _source(n: int, before: int, after: int, mode: str) -> Any:
     if mode == "replicate":
         return np.clip(i, 0, n - 1)
     if mode == "circular":
-        return i % n
+        first, size = max(-before, 0), n - max(-before, 0) - max(-after, 0)  # what is cut off does not come round
+        return first + (i - first) % size
     i = np.abs(i)
     return np.where(i < n, i, 2 * (n - 1) - i)
 
 
 def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
-    """Entries added around a tensor; `pad` gives (before, after) for the last dimension, then the one before it, and so on.
+    """Entries added around a tensor; `pad` gives (before, after) for the last dimension, then for the one before, ...
 
-    mode: "constant" (`value`, default 0), "reflect" (mirrored at the border, without repeating it), "replicate" (the border
-        repeated) or "circular" (from the other side). All but the first want (B, C, ...) or (C, ...) inputs and pad all of
-        the trailing dimensions.
-    Negative widths cut entries off. Raises RuntimeError where the widths do not fit, NotImplementedError for other inputs.
+    mode: "constant" (`value`, default 0), "reflect" (mirrored at the border, without repeating it), "replicate" (the
+        border repeated) or "circular" (from the other side). All but the first want inputs (B, C, ...) or (C, ...) and
+        widths for all dimensions after C.
+    Negative widths cut entries off. Raises RuntimeError where widths do not fit, NotImplementedError for other inputs.
 
     Example:
         >>> minidl.nn.functional.pad(minidl.ones(1, 2), (1, 1))

@@ -40,7 +40,7 @@ def clone(input: Any, *, memory_format: Any = None) -> Any:
 @method()
 def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
     """The tensor itself if its elements lie in memory in row-major order without gaps, else a copy that does."""
-    return input if input.is_contiguous() else Clone.apply(input, order="C")  # type: ignore[no-any-return]
+    return input if input.is_contiguous() else Clone.apply(input, order="C")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -81,9 +81,9 @@ def _(make: Any) -> Any:
 
 
 @method()
-def flip(input: Any, *dims: Any) -> Any:
+def flip(input: Any, *dims: Any, **named: Any) -> Any:
     """A copy with the order of the entries reversed in the given dimensions."""
-    return Flip.apply(input, dims=normalize_dims(sizes_of(dims), input.ndim, "flip"))
+    return Flip.apply(input, dims=normalize_dims(sizes_of(dims, named, "dims"), input.ndim, "flip"))
 
 
 @method()
@@ -175,21 +175,21 @@ def _(make: Any) -> Any:
 
 
 @method()
-def repeat(input: Any, *repeats: Any) -> Any:
+def repeat(input: Any, *repeats: Any, **named: Any) -> Any:
     """A copy in which the tensor is laid side by side: x.repeat(2, 3) twice along dimension 0, three times along 1."""
-    times = tuple(int(n) for n in sizes_of(repeats))
+    times = tuple(int(n) for n in sizes_of(repeats, named, "repeats"))
     if len(times) < input.ndim or any(n < 0 for n in times):
         raise RuntimeError(
-            f"repeat: number of dimensions of repeat dims, {list(times)}, can not be smaller than number of dimensions of "
-            f"tensor, {input.ndim}, and none may be negative"
+            f"repeat: number of dimensions of repeat dims, {list(times)}, can not be smaller than number of dimensions "
+            f"of tensor, {input.ndim}, and none may be negative"
         )
     return Repeat.apply(input, repeats=times)
 
 
 @method()
-def tile(input: Any, *dims: Any) -> Any:
+def tile(input: Any, *dims: Any, **named: Any) -> Any:
     """repeat(), where missing numbers for leading dimensions count as 1."""
-    times = tuple(sizes_of(dims))
+    times = sizes_of(dims, named, "dims")
     return repeat(input, (1,) * (input.ndim - len(times)) + times)
 
 
@@ -219,7 +219,8 @@ def repeat_interleave(
         return RepeatInterleave.apply(input, n=int(times[0]), dim=dim)
     if times.size != input.shape[dim]:
         raise RuntimeError(
-            f"repeat_interleave: repeats must have the same size as input along dim: {times.size} for size {input.shape[dim]}"
+            f"repeat_interleave: repeats must have the same size as input along dim: {times.size} for size "
+            f"{input.shape[dim]}"
         )
     return index_select(input, dim, np.repeat(np.arange(times.size), times))
 
@@ -231,8 +232,8 @@ def repeat_interleave(
 def _strided(x: Any, shape: Any, strides: Any) -> Any:
     """A view that begins where x does, with other steps (in bytes) between its elements.
 
-    Made from the owner of the memory, as as_strided puts an object of its own between the view and its base, by which the
-    engine knows views.
+    Made from the owner of the memory: as_strided would put an object of its own between the view and its base, by which
+    the engine knows views.
     """
     owner = x.base if isinstance(x.base, np.ndarray) else x
     memory = owner.ravel("K")
@@ -243,7 +244,7 @@ def _strided(x: Any, shape: Any, strides: Any) -> Any:
 
 
 class Unfold(Op):
-    """The windows of `size` entries, `step` apart, along dimension `dim`: (..., number of windows, ..., size), a view."""
+    """The windows of `size` entries, `step` apart, along dimension `dim`: (..., windows, ..., size), a view."""
 
     view = True
 

@@ -20,7 +20,7 @@ from ..testing.samples import Sample, samples
 
 
 def normalize_dim(dim: int, ndim: int, name: str) -> int:
-    """dim counted from the front. Raises IndexError if there is no such dimension; a 0-d tensor counts as having one."""
+    """dim counted from the front; a 0-d tensor counts as having one. Raises IndexError if there is none."""
     n = max(ndim, 1)
     if not -n <= dim < n:
         raise IndexError(f"{name}: Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
@@ -35,8 +35,12 @@ def normalize_dims(dims: Any, ndim: int, name: str) -> tuple[int, ...]:
     return found
 
 
-def sizes_of(sizes: tuple[Any, ...]) -> tuple[Any, ...]:
-    """f(2, 3) and f((2, 3)) mean the same."""
+def sizes_of(sizes: tuple[Any, ...], named: dict[str, Any] | None = None, key: str = "") -> tuple[Any, ...]:
+    """The sizes of f(2, 3), f((2, 3)) or f(key=(2, 3)), which mean the same."""
+    if named:
+        if sizes or set(named) != {key}:
+            raise TypeError(f"got unexpected arguments {sorted(named)}: expected the sizes one by one, or {key}=(...)")
+        return tuple(named[key])
     return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
 
 
@@ -77,7 +81,7 @@ def _(make: Any) -> Any:
 
 
 @method()
-def reshape(input: Any, *shape: Any) -> Any:
+def reshape(input: Any, *shape: Any, **named: Any) -> Any:
     """The same elements, in row-major order, under another shape; one size may be -1.
 
     The result shares memory with the input if the strides allow it, and is a copy otherwise.
@@ -86,7 +90,7 @@ def reshape(input: Any, *shape: Any) -> Any:
         >>> minidl.arange(6).reshape(2, -1).shape
         torch.Size([2, 3])
     """
-    return Reshape.apply(input, shape=sizes_of(shape))
+    return Reshape.apply(input, shape=sizes_of(shape, named, "shape"))
 
 
 @method()
@@ -105,8 +109,8 @@ def view(input: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
     if result.array.size and not shares_memory(result.array, input.array):
         raise RuntimeError(
             f"view size is not compatible with input tensor's size and stride: shape {list(input.shape)} with strides "
-            f"{list(input.stride())} does not lie in memory as {list(result.shape)} would (at least one dimension spans "
-            "across two contiguous subspaces). Use .reshape(...) instead."
+            f"{list(input.stride())} does not lie in memory as {list(result.shape)} would (at least one dimension "
+            "spans across two contiguous subspaces). Use .reshape(...) instead."
         )
     return result  # type: ignore[no-any-return]
 
@@ -128,13 +132,13 @@ class ViewDtype(Op):
 
 @samples(ViewDtype)
 def _(make: Any) -> Any:
-    yield Sample(make(2, 3), dtype=np.dtype(np.int64))
+    yield Sample(make.ints(5, 2, 3), dtype=np.dtype(np.uint64))
 
 
 @method()
 def view_as(input: Tensor, other: Tensor) -> Tensor:
     """view(other.shape)."""
-    return view(input, other.shape)
+    return view(input, other.shape)  # type: ignore[no-any-return]
 
 
 @method()
@@ -157,7 +161,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 
 @method()
 def unflatten(input: Any, dim: int, sizes: Any) -> Any:
-    """Dimension `dim` as several of the given sizes, of which one may be -1. The inverse of flatten."""
+    """Dimension `dim` as several, of the given sizes; one may be -1. The inverse of flatten."""
     shape, sizes = tuple(input.shape), tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
     dim = normalize_dim(dim, input.ndim, "unflatten")
     if not sizes:
@@ -220,18 +224,18 @@ def _(make: Any) -> Any:
 
 
 @method()
-def permute(input: Any, *dims: Any) -> Any:
+def permute(input: Any, *dims: Any, **named: Any) -> Any:
     """A view with the dimensions in another order: dimension i of the result is dims[i] of the input.
 
     Example:
         >>> minidl.zeros(2, 3, 4).permute(2, 0, 1).shape
         torch.Size([4, 2, 3])
     """
-    order = sizes_of(dims)
+    order = sizes_of(dims, named, "dims")
     if len(order) != input.ndim:
         raise RuntimeError(
-            f"permute: number of dimensions in the tensor input ({input.ndim}) does not match the length of the desired "
-            f"ordering of dimensions {list(order)}; name each once"
+            f"permute: number of dimensions in the tensor input ({input.ndim}) does not match the length of the "
+            f"desired ordering of dimensions {list(order)}; name each once"
         )
     return Permute.apply(input, dims=normalize_dims(order, input.ndim, "permute"))
 
@@ -270,8 +274,8 @@ def _matrix_transposed(input: Tensor) -> Tensor:
     return Transpose.apply(input, dim0=input.ndim - 2, dim1=input.ndim - 1)  # type: ignore[no-any-return]
 
 
-Tensor.T = property(_transposed)  # type: ignore[assignment]
-Tensor.mT = property(_matrix_transposed)  # type: ignore[assignment]
+Tensor.T = property(_transposed)  # type: ignore[attr-defined]
+Tensor.mT = property(_matrix_transposed)  # type: ignore[attr-defined]
 
 
 @method("movedim", "moveaxis")
@@ -375,7 +379,8 @@ def _in_place(function: Callable[..., Any], name: str) -> None:
 
 
 for _name, _function in {
-    "squeeze": squeeze, "unsqueeze": unsqueeze, "t": t, "transpose": transpose, "swapaxes": transpose, "swapdims": transpose,
+    "squeeze": squeeze, "unsqueeze": unsqueeze, "t": t, "transpose": transpose, "swapaxes": transpose,
+    "swapdims": transpose,
 }.items():  # fmt: skip
     _in_place(_function, _name)
 
@@ -385,7 +390,7 @@ for _name, _function in {
 
 
 class Expand(Op):
-    """x repeated along dimensions of size 1 and new leading ones, without copying. The engine sums the gradient back."""
+    """x repeated along dimensions of size 1 and new leading ones, without copying. The engine sums gradients."""
 
     view = True
 
@@ -406,14 +411,14 @@ def _(make: Any) -> Any:
 
 
 @method()
-def expand(input: Any, *sizes: Any, implicit: bool = False) -> Any:
+def expand(input: Any, *sizes: Any, **named: Any) -> Any:
     """A view with dimensions of size 1 repeated, and new ones in front; -1 keeps a size. Nothing is copied.
 
     Example:
         >>> minidl.tensor([[1.0], [2.0]]).expand(-1, 3).stride()
         (1, 0)
     """
-    shape, wanted = tuple(input.shape), sizes_of(sizes)
+    shape, wanted = tuple(input.shape), sizes_of(sizes, named, "size")
     new = len(wanted) - len(shape)
     fits = new >= 0 and all(n >= 0 for n in wanted[:new])
     if not fits or any(m not in (n, -1) and (n != 1 or m < 0) for n, m in zip(shape, wanted[new:], strict=True)):
@@ -421,9 +426,8 @@ def expand(input: Any, *sizes: Any, implicit: bool = False) -> Any:
             f"expand: a tensor of shape {list(shape)} cannot be expanded to {list(wanted)}: from the last dimension "
             "backwards, each size must stay as it is (-1 says the same), or be 1"
         )
-    return Expand.apply(
-        input, shape=(*wanted[:new], *(n if m == -1 else m for n, m in zip(shape, wanted[new:], strict=True)))
-    )
+    kept = (n if m == -1 else m for n, m in zip(shape, wanted[new:], strict=True))
+    return Expand.apply(input, shape=(*wanted[:new], *kept))
 
 
 @method()
@@ -433,9 +437,9 @@ def expand_as(input: Any, other: Any) -> Any:
 
 
 @method()
-def broadcast_to(input: Any, *shape: Any, size: Any = None) -> Any:
+def broadcast_to(input: Any, *shape: Any, **named: Any) -> Any:
     """expand(shape)."""
-    return expand(input, *(shape if size is None else (size,)))
+    return expand(input, *shape, **named)
 
 
 def broadcast_shapes(*shapes: Any) -> Any:

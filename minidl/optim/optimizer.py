@@ -112,7 +112,7 @@ class Optimizer:
         for group in self.param_groups:
             indices = [number.setdefault(p, len(number)) for p in group["params"]]
             groups.append({**{k: v for k, v in group.items() if k != "params"}, "params": indices})
-        return {"state": {number.get(p, p): s for p, s in self.state.items()}, "param_groups": groups}
+        return {"state": {number.get(p, p): s for p, s in self.state.items() if s}, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state_dict; values are copied, with the dtype and device of their parameters.

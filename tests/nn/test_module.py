@@ -122,7 +122,7 @@ def test_attribute_errors():
         m.scale = 3
     with pytest.raises(KeyError, match="attribute 'act' already exists"):
         m.register_buffer("act", minidl.ones(1))
-    with pytest.raises(KeyError, match="can't contain"):
+    with pytest.raises(KeyError, match=r"name can.*t contain"):
         m.register_parameter("a.b", None)
     with pytest.raises(ValueError, match="Cannot assign non-leaf Tensor"):
         p = nn.Parameter(minidl.ones(1))
@@ -200,7 +200,7 @@ def test_full_backward_hooks_as_torch():
             seen.append([g if g is None else g.tolist() for g in (*grad_input, *grad_output)])
             return (None,) if grad_input[0] is None else (grad_input[0] * 10,)
 
-        handle = layer.register_full_backward_hook(hook if lib is not None else None)
+        handle = layer.register_full_backward_hook(hook)
         layer.register_full_backward_pre_hook(lambda module, grad_output: (grad_output[0] * 2,))
         x = lib.ones(3, 2, requires_grad=True)
         layer(x).sum().backward()

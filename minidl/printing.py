@@ -1,0 +1,206 @@
+"""The text of a tensor, in PyTorch's format.
+
+One format is chosen for all printed elements: whole floats print as `1.`, others with four digits, and all of them in
+scientific notation where they span too many orders of magnitude. Above a thousand elements the middle is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Options:
+    """What set_printoptions sets."""
+
+    precision: int = 4
+    threshold: float = 1000
+    edgeitems: int = 3
+    linewidth: int = 80
+    sci_mode: bool | None = None
+
+
+PROFILES = {
+    "default": Options(),
+    "short": Options(precision=2, edgeitems=2),
+    "full": Options(threshold=math.inf),
+}
+_options = Options()
+
+
+def get_printoptions() -> Options:
+    """The options in force."""
+    return _options
+
+
+def set_printoptions(
+    precision: int | None = None,
+    threshold: float | None = None,
+    edgeitems: int | None = None,
+    linewidth: int | None = None,
+    profile: str | None = None,
+    sci_mode: bool | None = None,
+) -> None:
+    """Choose how tensors print: digits, the size above which they are summarized, items shown at each edge, line width.
+
+    profile: "default", "short" or "full" first sets everything; sci_mode: True, False, or None for automatic.
+    """
+    global _options
+    if profile is not None:
+        if profile.lower() not in PROFILES:
+            raise ValueError(f"set_printoptions: profile is one of {', '.join(PROFILES)}, got {profile!r}")
+        _options = PROFILES[profile.lower()]
+    given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    _options = replace(_options, sci_mode=sci_mode, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+
+
+@contextmanager
+def printoptions(**options: Any) -> Iterator[None]:
+    """set_printoptions for the length of a block."""
+    global _options
+    before = _options
+    try:
+        set_printoptions(**options)
+        yield
+    finally:
+        _options = before
+
+
+class _Format:
+    """The text of single elements, chosen by looking at all that will be printed."""
+
+    def __init__(self, shown: np.ndarray[Any, Any]) -> None:
+        self.is_float = shown.dtype.kind == "f"
+        self.scientific = self.whole = False
+        self.width = 1
+        if not self.is_float:
+            self.width = max([len(str(x)) for x in shown.ravel().tolist()], default=1)
+            return
+        finite = np.abs(shown[np.isfinite(shown) & (shown != 0)].astype(np.float64))
+        if not finite.size:
+            self.width = max([len(str(float(x))) for x in shown.ravel() if not np.isfinite(x)], default=self.width)
+            self.whole = True
+            self.width = max(self.width, *(len(self(x, pad=False)) for x in shown.ravel()), 1) if shown.size else 1
+            return
+        largest, smallest = float(finite.max()), float(finite.min())
+        self.whole = bool((finite == np.ceil(finite)).all())
+        if self.whole:
+            self.scientific = largest / smallest > 1000.0 or largest > 1.0e8
+        else:
+            self.scientific = largest / smallest > 1000.0 or largest > 1.0e8 or smallest < 1.0e-4
+        if _options.sci_mode is not None:
+            self.scientific = _options.sci_mode
+        elif self.whole and largest <= 1.0e8 and largest / smallest > 1000.0:
+            self.scientific = True
+        self.width = max(len(self(x, pad=False)) for x in shown.ravel())
+
+    def __call__(self, x: Any, pad: bool = True) -> str:
+        if not self.is_float:
+            text = str(x.item() if hasattr(x, "item") else x)
+        elif self.scientific:
+            text = f"{float(x):.{_options.precision}e}"
+        elif self.whole:
+            text = f"{float(x):.0f}"
+            if not (math.isinf(x) or math.isnan(x)):
+                text += "."
+        else:
+            text = f"{float(x):.{_options.precision}f}"
+        return text.rjust(self.width) if pad else text
+
+
+class _ComplexFormat:
+    """The text of complex elements: real and imaginary parts each in a format of their own."""
+
+    def __init__(self, shown: np.ndarray[Any, Any]) -> None:
+        self.real, self.imaginary = _Format(shown.real), _Format(shown.imag)
+        either = self.real.scientific or self.imaginary.scientific
+        whole = self.real.whole and self.imaginary.whole
+        for part, values in ((self.real, shown.real), (self.imaginary, shown.imag)):
+            part.scientific, part.whole = either, whole
+            part.width = max((len(part(x, pad=False)) for x in values.ravel()), default=1)
+        self.width = self.real.width + self.imaginary.width + 1
+
+    def __call__(self, x: Any) -> str:
+        real, imaginary = self.real(x.real), self.imaginary(x.imag, pad=False)
+        return real + (imaginary + "j" if imaginary.startswith("-") else f"+{imaginary}j")
+
+
+def _edges(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Of each long dimension, the items at both ends: what a summary shows."""
+    n = _options.edgeitems
+    for axis, size in enumerate(array.shape):
+        if size > 2 * n:
+            array = np.take(array, [*range(n), *range(size - n, size)], axis=axis)
+    return array
+
+
+def _lines(array: np.ndarray[Any, Any], indent: int, summarize: bool, form: Any) -> str:
+    """The nested brackets of an array with at least one dimension, continued lines indented by `indent`."""
+    n = _options.edgeitems
+    cut = summarize and array.shape[0] > 2 * n
+    if array.ndim == 1:
+        per_line = max(1, (_options.linewidth - indent) // (form.width + 2))
+        items = [form(x) for x in (array if not cut else np.concatenate([array[:n], array[-n:]]))]
+        if cut:
+            items.insert(n, " ...")
+        rows = [", ".join(items[i : i + per_line]) for i in range(0, len(items), per_line)]
+        return "[" + (",\n" + " " * (indent + 1)).join(rows) + "]"
+    parts = array if not cut else [*array[:n], *array[-n:]]
+    texts = [_lines(part, indent + 1, summarize, form) for part in parts]
+    if cut:
+        texts.insert(n, "...")
+    separator = "," + "\n" * (array.ndim - 1) + " " * (indent + 1)
+    return "[" + separator.join(texts) + "]"
+
+
+def format_tensor(
+    array: np.ndarray[Any, Any],
+    *,
+    dtype_suffix: str | None,
+    requires_grad: bool = False,
+    grad_fn_name: str | None = None,
+    device: str | None = None,
+    indent: int = 0,
+    prefix: str = "tensor(",
+) -> str:
+    """What a tensor with these values prints as, with the suffixes that are given."""
+    indent += len(prefix)
+    suffixes = [f"device='{device}'"] if device else []
+    if not array.size:
+        if array.ndim != 1:
+            suffixes.append(f"size={tuple(array.shape)}")
+        text = "[]"
+    else:
+        summarize = array.size > _options.threshold
+        shown = _edges(array) if summarize else array
+        form: Any = _ComplexFormat(shown) if array.dtype.kind == "c" else _Format(shown)
+        if array.ndim:
+            text = _lines(array, indent, summarize, form)
+        else:
+            text = form(array[()])
+    if dtype_suffix:
+        suffixes.append(f"dtype={dtype_suffix}")
+    if grad_fn_name:
+        suffixes.append(f"grad_fn=<{grad_fn_name}>")
+    elif requires_grad:
+        suffixes.append("requires_grad=True")
+    return _with_suffixes(prefix + text, suffixes, indent)
+
+
+def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
+    """The suffixes behind the text, on a new line where they would pass the line's end."""
+    length = len(text) - text.rfind("\n") + 1
+    for suffix in suffixes:
+        if length + len(suffix) + 2 > _options.linewidth:
+            text += ",\n" + " " * indent + suffix
+            length = indent + len(suffix)
+        else:
+            text += f", {suffix}"
+            length += len(suffix) + 2
+    return text + ")"
