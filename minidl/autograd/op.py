@@ -285,11 +285,13 @@ def record(op: Op, inputs: tuple[Any, ...], outputs: Any) -> None:
     op.grad = op.hooks = None
     op.mark, op.seq = 0, next_seq()
     op.shapes = tuple(x.array.shape if isinstance(x, _Tensor) else None for x in inputs)
-    keeps = range(len(inputs)) if op._variadic and op._keeps else op._keeps
-    kept: list[Any] = [
-        inputs[i] if op._variadic or needed_by is None or edges[needed_by] is not None else None
-        for i, needed_by in zip(keeps, op._condition or itertools.repeat(None))
-    ]
+    if op._variadic:
+        kept = list(inputs) if op._keeps else []
+    else:
+        kept = [
+            inputs[i] if needed_by is None or edges[needed_by] is not None else None
+            for i, needed_by in zip(op._keeps, op._condition, strict=True)
+        ]
     several = isinstance(outputs, tuple)
     if op._keeps_out:
         # tensors without a node: the node must not keep its own results, or neither would ever be freed

@@ -121,7 +121,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     at = _index_array("gather", index)
     if not input.array.ndim or not at.ndim:
         return gather(input.reshape(-1), 0, index.reshape(-1)).reshape(tuple(at.shape))  # type: ignore[no-any-return]
-    dim = normalize_dim(dim, input.array.ndim)
+    dim = normalize_dim(dim, input.array.ndim, "gather")
     if at.ndim != input.array.ndim:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     _check_range("gather", at, input.array.shape[dim])
@@ -136,7 +136,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
     if not input.array.ndim or not at.ndim:
         flat = src.reshape(-1) if isinstance(src, Tensor) else src
         return scatter(input.reshape(-1), 0, index.reshape(-1), flat, reduce=reduce).reshape(input.shape)  # type: ignore[no-any-return]
-    dim = normalize_dim(dim, input.array.ndim)
+    dim = normalize_dim(dim, input.array.ndim, "scatter")
     _check_range("scatter", at, input.array.shape[dim])
     if isinstance(src, Tensor) and src.array.dtype != input.array.dtype:
         raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
@@ -162,7 +162,7 @@ def index_select(input: Any, dim: int, index: Any) -> Any:
     at = _index_array("index_select", index).reshape(-1)
     if not raw.ndim:
         return input.reshape(-1)[at].reshape(())
-    dim = normalize_dim(dim, raw.ndim)
+    dim = normalize_dim(dim, raw.ndim, "index_select")
     if at.size and not (-raw.shape[dim] <= at.min() and at.max() < raw.shape[dim]):
         raise IndexError(f"index_select: index out of range in self: {at.min()} to {at.max()}, the size is {raw.shape[dim]}")
     return Take.apply(input, index=(slice(None),) * dim + (at,))
@@ -173,7 +173,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     """input with alpha * source's slices added to the slices along `dim` that a 1-d index names."""
     from .indexing import IndexPut
 
-    dim = normalize_dim(dim, input.array.ndim)
+    dim = normalize_dim(dim, input.array.ndim, "index_add")
     at = (slice(None),) * dim + (_index_array("index_add", index).reshape(-1),)
     return IndexPut.apply(input, source if alpha == 1 else source * alpha, index=at, accumulate=True)  # type: ignore[no-any-return]
 
@@ -206,7 +206,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     """gather() with broadcasting; without `dim` from the flattened tensor."""
     if dim is None:
         return gather(input.reshape(-1), 0, indices.reshape(-1))
-    dim = normalize_dim(dim, input.array.ndim)
+    dim = normalize_dim(dim, input.array.ndim, "take_along_dim")
     shape = list(np.broadcast_shapes(
         tuple(1 if d == dim else n for d, n in enumerate(input.array.shape)),
         tuple(1 if d == dim else n for d, n in enumerate(indices.array.shape)),

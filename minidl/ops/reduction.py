@@ -311,7 +311,7 @@ _MAX, _MIN = _result_type("max"), _result_type("min")
 
 
 def _not_empty(name: str, input: Tensor, axes: tuple[int, ...]) -> None:
-    if any(input.array.shape[a] == 0 for a in axes):
+    if builtins.any(input.array.shape[a] == 0 for a in axes):
         raise RuntimeError(
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0, or of non-zero size; "
             f"the input has shape {list(input.shape)}"

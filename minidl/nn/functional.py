@@ -1,0 +1,23 @@
+"""Layers as functions: `torch.nn.functional`."""
+
+from ..ops.activation import (
+    celu, elu, gelu, glu, hardshrink, hardsigmoid, hardswish, hardtanh, leaky_relu, logsigmoid, mish, prelu, relu, relu6,
+    selu, sigmoid, silu, softplus, softshrink, softsign, tanhshrink, threshold,
+)  # fmt: skip
+from ..ops.attention import scaled_dot_product_attention
+from ..ops.dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
+from ..ops.elementwise import tanh
+from ..ops.embedding import embedding, one_hot
+from ..ops.linalg import linear
+from ..ops.loss import (
+    binary_cross_entropy, binary_cross_entropy_with_logits, cosine_embedding_loss, cross_entropy, gaussian_nll_loss,
+    hinge_embedding_loss, huber_loss, kl_div, l1_loss, margin_ranking_loss, mse_loss, nll_loss, poisson_nll_loss,
+    smooth_l1_loss, soft_margin_loss, triplet_margin_loss, triplet_margin_with_distance_loss,
+)  # fmt: skip
+from ..ops.normalization import (
+    batch_norm, cosine_similarity, group_norm, layer_norm, normalize, pairwise_distance, rms_norm,
+)  # fmt: skip
+from ..ops.padding import pad
+from ..ops.softmax import gumbel_softmax, log_softmax, softmax, softmin
+
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -1,0 +1,281 @@
+"""Activation functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..autograd.op import Op
+from ..kernels import activation as kernels
+from ..kernels import array_module
+from ..tensor import Tensor, method
+from ..testing.samples import Sample, samples
+from .define import public
+from .elementwise import erf, exp, tanh
+from .selection import clamp, where
+
+
+class ReLU(Op):
+    """max(x, 0)."""
+
+    @staticmethod
+    def forward(x: Any) -> Any:
+        return array_module(x).maximum(x, 0)
+
+    def backward(self, g: Any, out: Any) -> Any:
+        return g * (getattr(out, "array", out) > 0)
+
+
+class Sigmoid(Op):
+    """1 / (1 + e^-x)."""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(x: Any) -> Any:
+        return kernels.sigmoid(x)
+
+    def backward(self, g: Any, out: Any) -> Any:
+        return g * out * (1 - out)
+
+
+class GELU(Op):
+    """x times the normal distribution's Phi(x) (Hendrycks & Gimpel, 2016)."""
+
+    def forward(self, x: Any, *, approximate: str) -> Any:
+        self.approximate = approximate
+        return kernels.gelu(x, approximate)
+
+    def backward(self, g: Any, x: Any) -> Any:
+        return kernels.gelu_backward(g, x, self.approximate)
+
+    def composite(self, g: Any, x: Any) -> Any:
+        if self.approximate == "none":
+            return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi)))
+        scale = math.sqrt(2 / math.pi)
+        t = tanh(scale * (x + 0.044715 * x * x * x))
+        return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * scale * (1 + 3 * 0.044715 * x * x))
+
+
+class SiLU(Op):
+    """x sigmoid(x), also called swish."""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(x: Any) -> Any:
+        return x * kernels.sigmoid(x)
+
+    def backward(self, g: Any, x: Any) -> Any:
+        s = sigmoid(x)
+        return g * (s * (1 + x * (1 - s)))
+
+
+class Softplus(Op):
+    """log(1 + e^(beta x)) / beta, and x where beta x passes the threshold."""
+
+    def forward(self, x: Any, *, beta: float, threshold: float) -> Any:
+        self.beta, self.threshold = beta, threshold
+        z = x * beta
+        return array_module(x).where(z > threshold, x, array_module(x).logaddexp(z, x.dtype.type(0)) / beta)
+
+    def backward(self, g: Any, x: Any) -> Any:
+        return g * where(x * self.beta > self.threshold, 1.0, sigmoid(x * self.beta))
+
+
+class LogSigmoid(Op):
+    """log(sigmoid(x)), without underflow."""
+
+    @staticmethod
+    def forward(x: Any) -> Any:
+        return -array_module(x).logaddexp(x.dtype.type(0), -x)
+
+    def backward(self, g: Any, x: Any) -> Any:
+        return g * sigmoid(-x)
+
+
+class LeakyReLU(Op):
+    """x where positive, slope x elsewhere (Maas et al., 2013)."""
+
+    def forward(self, x: Any, *, slope: float) -> Any:
+        self.slope = slope
+        return array_module(x).where(x > 0, x, x * slope)
+
+    def backward(self, g: Any, x: Any) -> Any:
+        return where(x > 0, g, g * self.slope)
+
+
+class ELU(Op):
+    """scale x where positive, scale alpha (e^(inner x) - 1) elsewhere (Clevert et al., 2015)."""
+
+    def forward(self, x: Any, *, alpha: float, scale: float, inner: float) -> Any:
+        self.alpha, self.scale, self.inner = alpha, scale, inner
+        xp = array_module(x)
+        return xp.where(x > 0, scale * x, scale * alpha * xp.expm1(inner * xp.minimum(x, 0)))
+
+    def backward(self, g: Any, x: Any) -> Any:
+        below = self.scale * self.alpha * self.inner * exp(self.inner * where(x > 0, 0.0, x))
+        return g * where(x > 0, self.scale, below)
+
+
+_SMOOTH_AWAY_FROM_0 = np.array([[-2.1, -0.7, -0.2], [0.3, 0.9, 1.8]])
+for _op in (ReLU, Sigmoid, SiLU, LogSigmoid):
+
+    @samples(_op)
+    def _(make: Any) -> Any:
+        yield Sample(_SMOOTH_AWAY_FROM_0)
+        yield Sample(np.array([-90.0, 90.0]), note="does not overflow")
+
+
+@samples(GELU)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3), approximate="none")
+    yield Sample(make(2, 3), approximate="tanh")
+
+
+@samples(Softplus)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3), beta=1.5, threshold=20.0)
+    yield Sample(np.array([-900.0, 0.5, 900.0]), beta=2.0, threshold=20.0, note="does not overflow")
+
+
+@samples(LeakyReLU)
+def _(make: Any) -> Any:
+    yield Sample(_SMOOTH_AWAY_FROM_0, slope=0.1)
+
+
+@samples(ELU)
+def _(make: Any) -> Any:
+    yield Sample(_SMOOTH_AWAY_FROM_0, alpha=1.5, scale=1.1, inner=0.8)
+
+
+_relu = public(ReLU, "relu", "max(input, 0).")
+sigmoid = public(Sigmoid, "sigmoid", "1 / (1 + exp(-input)).")
+
+
+def _maybe(x: Tensor, result: Tensor, inplace: bool, name: str) -> Tensor:
+    """The result, or the input with the result written into it."""
+    if not inplace:
+        return result
+    from ..autograd.inplace import check_writable, write
+
+    check_writable(x, name)
+    return write(x, result, name, -1)
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(input, 0)."""
+    return input.relu_() if inplace else _relu(input)  # type: ignore[no-any-return]
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """input times Phi(input); approximate="tanh" is the formula of GPT-2."""
+    return GELU.apply(input, approximate=approximate)  # type: ignore[no-any-return]
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """input times sigmoid(input)."""
+    return _maybe(input, SiLU.apply(input), inplace, "silu")
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """input times tanh(softplus(input)) (Misra, 2019)."""
+    return _maybe(input, input * tanh(softplus(input)), inplace, "mish")
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta input)) / beta, and input itself where beta input passes the threshold."""
+    return Softplus.apply(input, beta=beta, threshold=threshold)  # type: ignore[no-any-return]
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(input)), without underflow."""
+    return LogSigmoid.apply(input)  # type: ignore[no-any-return]
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """input where positive, negative_slope times it elsewhere."""
+    return _maybe(input, LeakyReLU.apply(input, slope=negative_slope), inplace, "leaky_relu")
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """input where positive, alpha (exp(input) - 1) elsewhere."""
+    return _maybe(input, ELU.apply(input, alpha=alpha, scale=1.0, inner=1.0), inplace, "elu")
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """input where positive, alpha (exp(input / alpha) - 1) elsewhere (Barron, 2017)."""
+    return _maybe(input, ELU.apply(input, alpha=alpha, scale=1.0, inner=1.0 / alpha), inplace, "celu")
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """The self-normalizing ELU (Klambauer et al., 2017)."""
+    alpha, scale = 1.6732632423543772, 1.0507009873554805
+    return _maybe(input, ELU.apply(input, alpha=alpha, scale=scale, inner=1.0), inplace, "selu")
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """input held within [0, 6]."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """input held within [min_val, max_val]; no gradient at the ends."""
+    inside = (input > min_val) & (input < max_val)
+    return _maybe(input, where(inside, input, clamp(input.detach(), min_val, max_val)), inplace, "hardtanh")
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """(input + 3) / 6 held within [0, 1]."""
+    return _maybe(input, hardtanh(input + 3.0, 0.0, 6.0) / 6.0, inplace, "hardsigmoid")
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """input times hardsigmoid(input) (Howard et al., 2019)."""
+    middle = input * (input + 3.0) / 6.0
+    return _maybe(input, where(input <= -3, input * 0.0, where(input < 3, middle, input)), inplace, "hardswish")
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """input where positive, weight times it elsewhere; one weight, or one per channel (He et al., 2015)."""
+    if weight.numel() > 1 and input.array.ndim > 2:
+        weight = weight.reshape((-1,) + (1,) * (input.array.ndim - 2))
+    return where(input > 0, input, weight * input)  # type: ignore[no-any-return]
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """input where its size passes lambd, else 0."""
+    return where((input >= -lambd) & (input <= lambd), 0.0, input)  # type: ignore[no-any-return]
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """input moved towards 0 by lambd, and 0 within lambd of it."""
+    return where(input > lambd, input - lambd, where(input < -lambd, input + lambd, input * 0.0))  # type: ignore[no-any-return]
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """input - tanh(input)."""
+    return input - tanh(input)
+
+
+def softsign(input: Tensor) -> Tensor:
+    """input / (1 + |input|)."""
+    return input / (input.abs() + 1)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """input where it passes the threshold, else value."""
+    return _maybe(input, where(input > threshold, input, value), inplace, "threshold")
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half along `dim`, gated by the sigmoid of the second (Dauphin et al., 2016)."""
+    if not input.array.ndim or input.array.shape[dim] % 2:
+        raise RuntimeError(f"glu: halving dimension must be even, but dimension {dim} of {list(input.shape)} is not")
+    first, gate = input.chunk(2, dim)
+    return first * sigmoid(gate)  # type: ignore[no-any-return]
+
+
+__all__ = ["celu", "hardshrink", "prelu", "relu", "selu", "sigmoid", "threshold"]

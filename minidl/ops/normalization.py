@@ -1,0 +1,154 @@
+"""Layer, RMS, batch, group and instance normalization, and lengths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd.op import Op
+from ..kernels import layernorm as kernels
+from ..tensor import Tensor
+from ..testing.samples import Sample, samples
+from .elementwise import rsqrt
+from .reduction import norm as _norm
+from .reduction import var_mean
+
+
+class LayerNorm(Op):
+    """(x - mean) / sqrt(var + eps) over the last axis of x (N, D), times weight plus bias."""
+
+    def forward(self, x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
+        self.eps = eps
+        out, self.mean, self.rstd = kernels.layer_norm(x, weight, bias, eps)
+        return out
+
+    def backward(self, g: Any, x: Any, weight: Any) -> Any:
+        dx, dweight, dbias = kernels.layer_norm_backward(g, x, self.mean, self.rstd, weight)
+        return dx, dweight, dbias
+
+    def composite(self, g: Any, x: Any, weight: Any) -> Any:
+        centred = x - x.mean(axis=1, keepdims=True)
+        rstd = rsqrt((centred * centred).mean(axis=1, keepdims=True) + self.eps)
+        xhat = centred * rstd
+        h = g if weight is None else g * weight
+        dx = rstd * (h - h.mean(axis=1, keepdims=True) - xhat * (h * xhat).mean(axis=1, keepdims=True))
+        return dx, (g * xhat).sum(axis=0), g.sum(axis=0)
+
+
+@samples(LayerNorm)
+def _(make: Any) -> Any:
+    yield Sample(make(4, 5), make(5), make(5), eps=1e-5)
+    yield Sample(make(4, 5), None, None, eps=1e-5, note="without weight and bias")
+
+
+def layer_norm(
+    input: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """Normalize over the last dimensions, of `normalized_shape`; then times weight plus bias, of that shape.
+
+    Source: Ba, Kiros and Hinton, "Layer Normalization", 2016.
+    """
+    shape = tuple(normalized_shape) if isinstance(normalized_shape, (list, tuple)) else (int(normalized_shape),)
+    _check_tail("layer_norm", input, shape)
+    n = int(np.prod(shape))
+    rows = input if input.array.ndim == 2 and len(shape) == 1 else input.reshape(-1, n) if input.numel() else input.reshape(0, n)
+    flat = [None if t is None else t if t.array.ndim == 1 else t.reshape(-1) for t in (weight, bias)]
+    out = LayerNorm.apply(rows, *flat, eps=eps)
+    return out if rows is input else out.reshape(input.shape)  # type: ignore[no-any-return]
+
+
+def _check_tail(name: str, input: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(input.array.shape[-len(shape) :]) != shape:
+        raise RuntimeError(
+            f"{name}: Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got "
+            f"input of size{list(input.shape)}"
+        )
+
+
+def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    """Divide by the root of the mean square over the last dimensions (Zhang & Sennrich, 2019)."""
+    shape = tuple(normalized_shape) if isinstance(normalized_shape, (list, tuple)) else (int(normalized_shape),)
+    _check_tail("rms_norm", input, shape)
+    axes = tuple(range(input.array.ndim - len(shape), input.array.ndim))
+    small = float(np.finfo(input.array.dtype).eps) if eps is None else eps
+    out = input * rsqrt((input * input).mean(axes, True) + small)
+    return out if weight is None else out * weight
+
+
+def _per_channel(t: Tensor | None, ndim: int) -> Tensor | None:
+    return None if t is None else t.reshape((1, -1) + (1,) * (ndim - 2))
+
+
+def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    weight, bias = _per_channel(weight, x.array.ndim), _per_channel(bias, x.array.ndim)
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalize each channel of (B, C, ...) over batch and positions; in training the running statistics are updated.
+
+    Source: Ioffe & Szegedy, "Batch Normalization", 2015.
+    """
+    axes = (0, *range(2, input.array.ndim))
+    n = input.numel() // max(input.array.shape[1], 1)
+    if training:
+        if n <= 1:
+            raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
+        variance, mean = var_mean(input, axes, correction=0, keepdim=True)
+        for running, now in ((running_mean, mean), (running_var, variance)):
+            if running is not None:
+                scale = n / (n - 1) if now is variance else 1.0
+                running.array[...] = (1 - momentum) * running.array + momentum * scale * now.array.reshape(-1)
+                running.version[0] += 1
+    else:
+        if running_mean is None or running_var is None:
+            raise ValueError("batch_norm: Expected running_mean and running_var to be defined when training=False")
+        mean, variance = (_per_channel(t, input.array.ndim) for t in (running_mean, running_var))
+    return _scaled((input - mean) * rsqrt(variance + eps), weight, bias)
+
+
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """Normalize groups of channels of (B, C, ...), each over its channels and positions (Wu & He, 2018)."""
+    B, C = input.array.shape[:2]
+    if num_groups <= 0 or C % num_groups:
+        raise RuntimeError(
+            f"Expected number of channels in input to be divisible by num_groups, but got input of shape {list(input.shape)} "
+            f"and num_groups={num_groups}"
+        )
+    grouped = input.reshape(B, num_groups, input.numel() // max(B * num_groups, 1))
+    variance, mean = var_mean(grouped, 2, correction=0, keepdim=True)
+    return _scaled(((grouped - mean) * rsqrt(variance + eps)).reshape(input.shape), weight, bias)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """Divide by the p-norm along `dim`, or by eps where that is larger."""
+    return input / _norm(input, p, dim, True).clamp_min(eps)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """The cosine of the angle between x1 and x2 along `dim`; lengths below eps count as eps."""
+    shape = np.broadcast_shapes(x1.array.shape, x2.array.shape)
+    x1, x2 = x1.expand(shape), x2.expand(shape)
+    lengths = [_norm(x, 2.0, dim, True).clamp_min(eps) for x in (x1, x2)]
+    return ((x1 / lengths[0]) * (x2 / lengths[1])).sum(dim)
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """The p-norm of x1 - x2 + eps along the last dimension."""
+    return _norm(x1 - x2 + eps, p, -1, keepdim)
+
+
+__all__ = ["batch_norm", "cosine_similarity", "group_norm", "layer_norm", "pairwise_distance", "rms_norm"]
