@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from .engine import backward, grad
 from .function import Function
+from .gradcheck import gradcheck, gradgradcheck
 from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 
 if TYPE_CHECKING:
     from . import graph
     from .anomaly import detect_anomaly, set_detect_anomaly
-    from .gradcheck import gradcheck, gradgradcheck
 
 __all__ = [
     "Function", "Variable", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck",
@@ -26,8 +26,7 @@ def Variable(data: Any, requires_grad: bool = False) -> Any:
     return tensor.requires_grad_() if requires_grad else tensor
 
 
-_LAZY = {"detect_anomaly": "anomaly", "set_detect_anomaly": "anomaly", "gradcheck": "gradcheck",
-         "gradgradcheck": "gradcheck"}  # fmt: skip
+_LAZY = {"detect_anomaly": "anomaly", "set_detect_anomaly": "anomaly"}
 
 
 def __getattr__(name: str) -> Any:

@@ -41,6 +41,7 @@ def run(
     added to leaves only if `accumulate`.
     """
     mark = next_pass()
+    owned = -mark
     order, set_aside = _reach(roots, mark)
     order.sort(key=by_sequence, reverse=True)
     needed = _leading_to(captured, order) if captured is not None else set()
@@ -96,12 +97,12 @@ def run(
                 so_far = edge.grad
                 if so_far is None:
                     edge.grad = v  # by reference: it may be another node's too
-                elif create_graph or edge.mark == mark:
-                    edge.grad = so_far + v
-                    edge.mark = -mark  # from now on the sum is this node's own
-                else:
+                elif edge.mark == owned and not create_graph:
                     so_far += v
                     edge.grad = so_far
+                else:
+                    edge.grad = so_far + v
+                    edge.mark = owned  # from now on the sum is this node's own
     except BaseException:
         for node in order:
             node.grad = None

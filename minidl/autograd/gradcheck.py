@@ -53,6 +53,8 @@ def directional_check(
         return [t.array for t in _results(function, shifted)]
 
     outputs = _results(function, inputs)
+    if not outputs:
+        return  # a gradient that is nowhere defined has nothing to check
     pairs = [(t, random.standard_normal(t.array.shape)) for t in outputs]
     ahead, behind = moved(eps), moved(-eps)
     wanted = sum(float(((a - b) / (2 * eps) * g).sum()) for a, b, (_, g) in zip(ahead, behind, pairs, strict=True))
@@ -83,7 +85,7 @@ def directional_check(
                 f"gradient of input {i} has shape {list(g.shape)} and {g.dtype}, the input {list(inputs[i].shape)} and "
                 f"{inputs[i].dtype}"
             )
-    if with_graph and any(g is not None and g.node is not None for g in gradients):
+    if with_graph:
         _check_next_order(function, inputs, at, [g for _, g in pairs], order, eps, rtol, atol, seed)
 
 

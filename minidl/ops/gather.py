@@ -1,4 +1,4 @@
-"""Picking and placing elements by index along a dimension, and by mask."""
+"""Picking and placing elements along a dimension (gather, scatter) and by mask."""
 
 from __future__ import annotations
 
@@ -6,199 +6,206 @@ from typing import Any
 
 import numpy as np
 
+from .. import devices
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .arithmetic import cast
-from .indexing import Take
+from .indexing import IndexPut, Take, index_array, number
 from .selection import where
 from .shape import normalize_dim
 
+REDUCTIONS = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
 
-def _at(index: Any, dim: int) -> tuple[Any, ...]:
-    """The index of NumPy that takes, at each place of `index`, the element it names along `dim`."""
+
+def places(index: Any, dim: int) -> tuple[Any, ...]:
+    """The index that names, at each place of `index`, the element it points to along `dim`."""
     grid = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    grid = [devices.move(g, devices.of_array(index)) for g in grid]
     grid[dim] = index
     return tuple(grid)
 
 
-def _index_array(name: str, index: Any) -> Any:
-    array = getattr(index, "array", index)
-    if array.dtype.kind not in "iu":
-        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {array.dtype}")
-    return array
+class ScatterReduce(Op):
+    """x with elements of src multiplied in, or the largest or smallest kept, at an index."""
 
-
-def _check_range(name: str, index: Any, size: int) -> None:
-    if index.size and not (0 <= index.min() and index.max() < size):
-        wrong = index.min() if index.min() < 0 else index.max()
-        raise RuntimeError(f"{name}(): index {wrong} is out of bounds for dimension with size {size}")
-
-
-class Gather(Op):
-    """The elements along a dimension that an index tensor names."""
-
-    def forward(self, x: Any, *, dim: int, index: Any) -> Any:
-        self.dim, self.index, self.shape = dim, index, x.shape
-        return array_module(x).take_along_axis(x[tuple(slice(n) for n in _cover(x.shape, index.shape, dim))], index, dim)
-
-    def backward(self, g: Any) -> Any:
-        return ScatterAdd.apply(_zeros(g, self.shape), g, dim=self.dim, index=self.index)
-
-
-def _cover(shape: tuple[int, ...], index_shape: tuple[int, ...], dim: int) -> list[int]:
-    return [n if d == dim else m for d, (n, m) in enumerate(zip(shape, index_shape, strict=True))]
-
-
-def _zeros(like: Any, shape: tuple[int, ...]) -> Any:
-    array = getattr(like, "array", like)
-    zeros = array_module(array).zeros(shape, array.dtype)
-    return wrap(zeros) if isinstance(like, Tensor) else zeros
-
-
-class ScatterAdd(Op):
-    """x with the elements of src added at the places that an index tensor names."""
-
-    def forward(self, x: Any, src: Any, *, dim: int, index: Any) -> Any:
-        self.dim, self.index, self.src_shape = dim, index, src.shape
+    def forward(self, x: Any, src: Any, *, index: tuple[Any, ...], reduce: str) -> Any:
+        self.index, self.reduce = index, reduce
         out = x.copy()
-        array_module(x).add.at(out, _at(index, dim), src[tuple(slice(n) for n in index.shape)])
+        getattr(array_module(x), REDUCTIONS[reduce].__name__).at(out, index, src)
         return out
 
-    def backward(self, g: Any) -> Any:
-        wants_src = self.edges[1]
-        return g, _padded(Gather.apply(g, dim=self.dim, index=self.index), self.src_shape) if wants_src else None
+    def backward(self, g: Any, x: Any, src: Any, out: Any) -> Any:
+        if self.reduce == "prod":
+            return self._without_one(g, x, src)
+        # those that equal the result share its gradient
+        x_won = _raw(x) == _raw(out)
+        src_won = _raw(src) == _raw(out)[self.index]
+        shares = x_won.astype(g.dtype if not isinstance(g, Tensor) else g.array.dtype)
+        np.add.at(shares, self.index, src_won)
+        share = where(shares > 0, g, 0.0) / np.maximum(shares, 1)
+        return where(x_won, share, 0.0), where(src_won, Take.apply(share, index=self.index), 0.0)
+
+    def _without_one(self, g: Any, x: Any, src: Any) -> Any:
+        """The gradient of a product: the product of all other factors, which zeros forbid to get by a division alone."""
+        x_zero, src_zero = _raw(x) == 0, _raw(src) == 0
+        zeros = x_zero.astype(np.int64)
+        np.add.at(zeros, self.index, src_zero)
+        x_safe, src_safe = where(x_zero, 1.0, x), where(src_zero, 1.0, src)
+        product = g * ScatterReduce.apply(x_safe, src_safe, index=self.index, reduce="prod")
+        dx = where(zeros - x_zero == 0, product / x_safe, 0.0)
+        return dx, where(zeros[self.index] - src_zero == 0, Take.apply(product, index=self.index) / src_safe, 0.0)
 
 
-def _padded(g: Any, shape: tuple[int, ...]) -> Any:
-    """g in the corner of zeros of a larger shape: src may be larger than the index."""
-    if g.shape == shape:
-        return g
-    from .indexing import PutInto
-
-    corner = tuple(slice(n) for n in g.shape)
-    return PutInto.apply(g, shape=shape, index=corner, accumulate=False)
+def _raw(x: Any) -> Any:
+    return x.array if isinstance(x, Tensor) else x
 
 
-class Scatter(Op):
-    """x with the elements of src written at the places that an index tensor names."""
-
-    def forward(self, x: Any, src: Any, *, dim: int, index: Any) -> Any:
-        self.dim, self.index, self.src_shape = dim, index, getattr(src, "shape", None)
-        out = x.copy()
-        out[_at(index, dim)] = src[tuple(slice(n) for n in index.shape)] if self.src_shape is not None else src
-        return out
-
-    def backward(self, g: Any) -> Any:
-        wants_x, wants_src = self.edges
-        outside = np.ones(g.shape, bool)
-        outside[_at(self.index, self.dim)] = False
-        dx = where(outside, g, 0.0) if wants_x else None
-        return dx, _padded(Gather.apply(g, dim=self.dim, index=self.index), self.src_shape) if wants_src else None  # type: ignore[arg-type]
-
-
-@samples(Gather)
+@samples(ScatterReduce)
 def _(make: Any) -> Any:
-    yield Sample(make(3, 4), dim=1, index=make.ints(4, 3, 2))
-    yield Sample(make(3, 4), dim=0, index=make.ints(3, 2, 4))
+    at = places(np.array([[0, 2, 2], [1, 1, 1]]), 1)
+    for reduce in REDUCTIONS:
+        yield Sample(make(2, 4), make(2, 3), index=at, reduce=reduce)
+    zeros = np.array([[1.0, 0.0, 3.0], [0.0, 0.0, 2.0]])
+    yield Sample(make(2, 4), zeros, index=at, reduce="prod", second_order=False, note="zeros among the factors")
+    yield Sample(np.zeros(2), np.zeros(2), index=(np.array([0, 0]),), reduce="amax", smooth=False, note="equal values")
 
 
-@samples(ScatterAdd)
-def _(make: Any) -> Any:
-    yield Sample(make(3, 4), make(3, 4), dim=1, index=make.ints(4, 3, 2), note="an index smaller than src")
-
-
-@samples(Scatter)
-def _(make: Any) -> Any:
-    yield Sample(make(3, 4), make(3, 2), dim=1, index=np.array([[0, 2], [1, 3], [3, 0]]))
-    yield Sample(make(3, 4), 2.5, dim=0, index=np.array([[0, 2, 1, 0]]))
+def _check_index(name: str, input: Tensor, dim: int, index: Tensor, src: Tensor | None = None) -> tuple[int, Any]:
+    """dim counted from the front, and the index array, once it is known to fit input and src."""
+    at = index_array(name, index)
+    dim = normalize_dim(dim, input.array.ndim, name)
+    for t, what in ((input, "input"), (src, "src")):
+        if t is not None and t.array.ndim != at.ndim:
+            raise RuntimeError(
+                f"{name}(): Index tensor must have the same number of dimensions as {what} tensor, got shape "
+                f"{list(at.shape)} for shape {list(t.shape)}"
+            )
+    too_large = any(n > m for d, (n, m) in enumerate(zip(at.shape, input.array.shape, strict=True)) if d != dim)
+    if too_large or (src is not None and any(n > m for n, m in zip(at.shape, src.array.shape, strict=True))):
+        raise RuntimeError(
+            f"{name}(): Expected index {list(at.shape)} to be no larger than self {list(input.shape)} apart from dimension "
+            f"{dim}" + (f" and to be no larger size than src {list(src.shape)}" if src is not None else "")
+        )
+    size = input.array.shape[dim]
+    if at.size and not 0 <= at.min() <= at.max() < size:
+        wrong = at.min() if at.min() < 0 else at.max()
+        raise RuntimeError(f"{name}(): index {wrong} is out of bounds for dimension {dim} with size {size}")
+    return dim, at
 
 
 @method()
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
-    """out[i][j] = input[index[i][j]][j] for dim=0, and so on; of the shape of `index`."""
-    at = _index_array("gather", index)
-    if not input.array.ndim or not at.ndim:
-        return gather(input.reshape(-1), 0, index.reshape(-1)).reshape(tuple(at.shape))  # type: ignore[no-any-return]
-    dim = normalize_dim(dim, input.array.ndim, "gather")
-    if at.ndim != input.array.ndim:
-        raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
-    _check_range("gather", at, input.array.shape[dim])
-    return Gather.apply(input, dim=dim, index=at)  # type: ignore[no-any-return]
+    """out[i][j] = input[index[i][j]][j] for dim=0, input[i][index[i][j]] for dim=1; of the shape of `index`.
+
+    index (int64) has as many dimensions as input and is no larger than it in the others. sparse_grad is not supported.
+
+    Example:
+        >>> minidl.tensor([[1, 2], [3, 4]]).gather(1, minidl.tensor([[1], [0]]))
+        tensor([[2],
+                [3]])
+    """
+    if sparse_grad:
+        raise NotImplementedError("gather: sparse gradients are not supported; leave out sparse_grad")
+    if not index.array.size:
+        return Take.apply(input.reshape(-1), index=(index_array("gather", index),))  # type: ignore[no-any-return]
+    if not input.array.ndim or not index.array.ndim:
+        return gather(_at_least_1d(input), dim, _at_least_1d(index)).reshape(index.array.shape)  # type: ignore[no-any-return]
+    dim, at = _check_index("gather", input, dim, index)
+    return Take.apply(input, index=places(at, dim))  # type: ignore[no-any-return]
+
+
+def _at_least_1d(x: Any) -> Any:
+    return x if not isinstance(x, Tensor) or x.array.ndim else x.reshape(1)
+
+
+def _scattered(name: str, input: Tensor, dim: int, index: Tensor, src: Any, op: Any, **params: Any) -> Tensor:
+    """What all forms of scatter share: checks, 0-d tensors, and the corner of src that the index covers."""
+    if isinstance(src, Tensor) and src.array.dtype != input.array.dtype:
+        raise RuntimeError(
+            f"{name}(): Expected self.dtype to be equal to src.dtype, got {input.dtype} and {src.dtype}; use to()"
+        )
+    if not index_array(name, index).size:
+        return input.clone()  # type: ignore[no-any-return]
+    shape = input.array.shape
+    input, index, src = _at_least_1d(input), _at_least_1d(index), _at_least_1d(src)
+    if not isinstance(src, Tensor):
+        src = number(src, input).expand(index.array.shape)
+    dim, at = _check_index(name, input, dim, index, src)
+    if src.array.shape != at.shape:
+        src = src[tuple(slice(n) for n in at.shape)]
+    result = op.apply(input, src, index=places(at, dim), **params)
+    return result if result.array.shape == shape else result.reshape(shape)  # type: ignore[no-any-return]
 
 
 @method(inplace=True)
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
-    """input with out[index[i][j]][j] = src[i][j] for dim=0, and so on; src may be a number. reduce="add" adds instead."""
+def scatter(
+    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Tensor:
+    """input with out[index[i][j]][j] = src[i][j] for dim=0, out[i][index[i][j]] for dim=1; src may be a number.
+
+    reduce: "add" or "multiply" instead of replacing. Where an index occurs twice without it, the last one stays.
+
+    Example:
+        >>> minidl.zeros(2, 3).scatter(1, minidl.tensor([[2], [0]]), 1.0)
+        tensor([[0., 0., 1.],
+                [1., 0., 0.]])
+    """
+    if (src is None) == (value is None):
+        raise TypeError("scatter: expected one of src (a tensor) and value (a number)")
     src = value if src is None else src
-    at = _index_array("scatter", index)
-    if not input.array.ndim or not at.ndim:
-        flat = src.reshape(-1) if isinstance(src, Tensor) else src
-        return scatter(input.reshape(-1), 0, index.reshape(-1), flat, reduce=reduce).reshape(input.shape)  # type: ignore[no-any-return]
-    dim = normalize_dim(dim, input.array.ndim, "scatter")
-    _check_range("scatter", at, input.array.shape[dim])
-    if isinstance(src, Tensor) and src.array.dtype != input.array.dtype:
-        raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
+    if reduce is None:
+        return _scattered("scatter", input, dim, index, src, IndexPut)
     if reduce == "add":
-        if not isinstance(src, Tensor):
-            src = wrap(np.full(at.shape, src, input.array.dtype))
-        return ScatterAdd.apply(input, src, dim=dim, index=at)  # type: ignore[no-any-return]
-    if reduce is not None:
-        raise RuntimeError(f"scatter: reduce argument must be None or 'add', got {reduce!r}")
-    return Scatter.apply(input, src, dim=dim, index=at)  # type: ignore[no-any-return]
+        return _scattered("scatter", input, dim, index, src, IndexPut, accumulate=True)
+    if reduce == "multiply":
+        return _scattered("scatter", input, dim, index, src, ScatterReduce, reduce="prod")
+    raise RuntimeError(f"scatter: reduce argument must be either add or multiply, got {reduce!r}")
 
 
 @method(inplace=True)
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """input with src[i][j] added to out[index[i][j]][j] for dim=0, and so on."""
-    return scatter(input, dim, index, src, reduce="add")
-
-
-@method()
-def index_select(input: Any, dim: int, index: Any) -> Any:
-    """The slices of input along `dim` that a 1-d index names."""
-    raw = getattr(input, "array", input)
-    at = _index_array("index_select", index).reshape(-1)
-    if not raw.ndim:
-        return input.reshape(-1)[at].reshape(())
-    dim = normalize_dim(dim, raw.ndim, "index_select")
-    if at.size and not (-raw.shape[dim] <= at.min() and at.max() < raw.shape[dim]):
-        raise IndexError(f"index_select: index out of range in self: {at.min()} to {at.max()}, the size is {raw.shape[dim]}")
-    return Take.apply(input, index=(slice(None),) * dim + (at,))
+    """input with src[i][j] added to out[index[i][j]][j] for dim=0, to out[i][index[i][j]] for dim=1."""
+    return _scattered("scatter_add", input, dim, index, src, IndexPut, accumulate=True)
 
 
 @method(inplace=True)
-def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
-    """input with alpha * source's slices added to the slices along `dim` that a 1-d index names."""
-    from .indexing import IndexPut
+def scatter_reduce(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """input with src's elements reduced into the places along `dim` that `index` names.
 
-    dim = normalize_dim(dim, input.array.ndim, "index_add")
-    at = (slice(None),) * dim + (_index_array("index_add", index).reshape(-1),)
-    return IndexPut.apply(input, source if alpha == 1 else source * alpha, index=at, accumulate=True)  # type: ignore[no-any-return]
+    reduce: "sum", "prod", "mean", "amax" or "amin". include_self: whether input's own elements take part.
+    """
+    if reduce not in ("sum", "mean", *REDUCTIONS):
+        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+    name = "scatter_reduce"
+    count = None
+    if reduce == "mean" or not include_self:
+        ones = [wrap(np.ones(t.array.shape, np.int64)) for t in (input, src)]
+        count = _scattered(name, ones[0] * 0, dim, index, ones[1], IndexPut, accumulate=True).array
+        if not include_self:
+            input = where(wrap(count > 0), wrap(_identity(reduce, input.array.dtype)), input)
+    if reduce in REDUCTIONS:
+        return _scattered(name, input, dim, index, src, ScatterReduce, reduce=reduce)
+    total = _scattered(name, input, dim, index, src, IndexPut, accumulate=True)
+    if reduce == "sum":
+        return total
+    divisor = wrap(np.maximum(count + include_self, 1).astype(input.array.dtype))
+    return total / divisor if input.array.dtype.kind in "fc" else total // divisor  # type: ignore[no-any-return]
 
 
-@method(inplace=True)
-def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """input with `value`, a number or a 0-d tensor, where `mask` holds."""
-    if mask.array.dtype.kind != "b":
-        raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype}")
-    if isinstance(value, Tensor):
-        if value.array.ndim:
-            raise RuntimeError(
-                f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value.array.ndim} dimension(s)."
-            )
-        value = cast(value, input.array.dtype)
-    else:
-        value = wrap(np.asarray(value, input.array.dtype))
-    return where(mask, value, input)  # type: ignore[no-any-return]
-
-
-@method()
-def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    """The elements where `mask` holds, as a 1-d tensor; both are broadcast."""
-    shape = np.broadcast_shapes(input.array.shape, mask.array.shape)
-    return input.expand(shape)[mask.expand(shape)]  # type: ignore[no-any-return]
+def _identity(reduce: str, dtype: np.dtype[Any]) -> Any:
+    """The value that changes nothing in a reduction."""
+    if reduce in ("amax", "amin"):
+        lowest = reduce == "amax"
+        if dtype.kind == "f":
+            return np.asarray(-np.inf if lowest else np.inf, dtype)
+        if dtype.kind == "b":
+            return np.asarray(not lowest)
+        return np.asarray(np.iinfo(dtype).min if lowest else np.iinfo(dtype).max, dtype)  # type: ignore[type-var]
+    return np.asarray(1 if reduce == "prod" else 0, dtype)
 
 
 @method()
@@ -206,83 +213,86 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     """gather() with broadcasting; without `dim` from the flattened tensor."""
     if dim is None:
         return gather(input.reshape(-1), 0, indices.reshape(-1))
+    if input.array.ndim != indices.array.ndim:
+        raise RuntimeError(
+            "take_along_dim(): input and indices should have the same number of dimensions, but got "
+            f"{input.array.ndim} dimensions for input, and {indices.array.ndim} dimensions for indices"
+        )
     dim = normalize_dim(dim, input.array.ndim, "take_along_dim")
-    shape = list(np.broadcast_shapes(
-        tuple(1 if d == dim else n for d, n in enumerate(input.array.shape)),
-        tuple(1 if d == dim else n for d, n in enumerate(indices.array.shape)),
-    ))  # fmt: skip
-    of_input, of_index = list(shape), list(shape)
-    of_input[dim], of_index[dim] = input.array.shape[dim], indices.array.shape[dim]
-    return gather(input.expand(tuple(of_input)), dim, indices.expand(tuple(of_index)))
+    others = [[1 if d == dim else n for d, n in enumerate(t.array.shape)] for t in (input, indices)]
+    shape = list(np.broadcast_shapes(*map(tuple, others)))
+    shapes = [[t.array.shape[dim] if d == dim else n for d, n in enumerate(shape)] for t in (input, indices)]
+    return gather(input.expand(shapes[0]), dim, indices.expand(shapes[1]))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Masks
+
+
+def _check_mask(name: str, mask: Tensor) -> None:
+    if mask.array.dtype.kind != "b":
+        raise RuntimeError(f"{name} only supports boolean masks, but got mask with dtype {mask.dtype}; compare first")
+
+
+@method(inplace=True)
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """input with `value`, a number or a 0-d tensor, where `mask` holds; both are broadcast."""
+    _check_mask("masked_fill", mask)
+    if not isinstance(value, Tensor):
+        value = number(value, input)
+    elif value.array.ndim:
+        raise RuntimeError(
+            "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
+            f"{value.array.ndim} dimension(s)."
+        )
+    return where(mask, cast(value, input.array.dtype), input)  # type: ignore[no-any-return]
+
+
+@method()
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where `mask` holds, as a 1-d tensor; both are broadcast."""
+    _check_mask("masked_select", mask)
+    shape = np.broadcast_shapes(input.array.shape, mask.array.shape)
+    return Take.apply(input.expand(shape), index=(mask.expand(shape).array,))  # type: ignore[no-any-return]
+
+
+@method(inplace=True)
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """input with the elements where `mask` holds replaced by those of source, in their order."""
+    _check_mask("masked_scatter", mask)
+    if source.array.dtype != input.array.dtype:
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and {source.dtype}"
+        )
+    shape = np.broadcast_shapes(input.array.shape, mask.array.shape)
+    at = mask.expand(shape).array
+    count = int(at.sum())
+    if source.array.size < count:
+        raise RuntimeError(
+            f"masked_scatter: Number of elements of source < number of ones in mask: {source.array.size} < {count}"
+        )
+    flat = source.reshape(-1)
+    flat = flat if flat.array.size == count else flat[:count]
+    return IndexPut.apply(input.expand(shape), flat, index=(at,))  # type: ignore[no-any-return]
 
 
 @method()
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """The indices of elements that are not zero: (N, ndim), or a tuple of ndim tensors (N,)."""
-    found = np.nonzero(np.atleast_1d(input.array)) if not input.array.ndim else input.array.nonzero()
-    if as_tuple:
-        return tuple(wrap(i) for i in found)
-    if not input.array.ndim:
-        return wrap(np.zeros((len(found[0]), 0), np.int64))
-    return wrap(np.stack(found, 1))
+    """The indices of the elements that are not zero: (N, ndim), or with as_tuple ndim tensors (N,)."""
+    xp = array_module(input.array)
+    if input.array.ndim or as_tuple:
+        found = xp.atleast_1d(input.array).nonzero()
+        return tuple(wrap(i) for i in found) if as_tuple else wrap(xp.stack(found, 1))
+    return wrap(xp.zeros((int(input.array != 0), 0), np.int64))
 
 
-argwhere = nonzero
+@method()
+def argwhere(input: Tensor) -> Tensor:
+    """The indices of the elements that are not zero: (N, ndim)."""
+    return nonzero(input)  # type: ignore[no-any-return]
 
-
-class Fill(Op):
-    """A tensor of one value; nothing of the input remains."""
-
-    def forward(self, x: Any, *, value: Any) -> Any:
-        return array_module(x).full_like(x, value)
-
-    def backward(self, g: Any) -> Any:
-        return None
-
-
-@samples(Fill)
-def _(make: Any) -> Any:
-    yield Sample(make(2, 3), value=2.0)
-
-
-class CopyFrom(Op):
-    """The second input in the shape of the first."""
-
-    def forward(self, x: Any, y: Any) -> Any:
-        return array_module(x).broadcast_to(y, x.shape).copy()
-
-    def backward(self, g: Any) -> Any:
-        return None, g
-
-
-@samples(CopyFrom)
-def _(make: Any) -> Any:
-    yield Sample(make(2, 3), make(3))
-
-
-def _fill(input: Tensor, value: Any) -> Any:
-    if isinstance(value, Tensor):
-        if value.array.ndim:
-            raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.array.ndim} dimensions.")
-        return CopyFrom.apply(input, cast(value, input.array.dtype))
-    return Fill.apply(input, value=value)
-
-
-def _copy(input: Tensor, src: Any, non_blocking: bool = False) -> Any:
-    return CopyFrom.apply(input, cast(src.to(device=input.device), input.array.dtype))
-
-
-def _install() -> None:
-    from ..autograd.inplace import in_place
-
-    for name, function in (("fill", _fill), ("zero", lambda x: Fill.apply(x, value=0)), ("copy", _copy)):
-        attached = in_place(function, name)
-        setattr(Tensor, f"{name}_", attached)
-
-
-_install()
 
 __all__ = [
-    "argwhere", "gather", "index_add", "index_select", "masked_fill", "masked_select", "nonzero", "scatter", "scatter_add",
-    "take_along_dim",
+    "argwhere", "gather", "masked_fill", "masked_scatter", "masked_select", "nonzero", "scatter", "scatter_add",
+    "scatter_reduce", "take_along_dim",
 ]  # fmt: skip

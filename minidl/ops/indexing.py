@@ -1,97 +1,120 @@
-"""x[...], read and written: integers, slices, None, Ellipsis, masks, integer tensors, and mixtures of them.
+"""x[...], read and written, and the functions that pick or replace slices along one dimension.
 
-Basic indices (integers, slices, None, Ellipsis) give views. Masks and integer tensors give copies, whose gradient adds up
-over elements that were taken several times.
+An index has two parts, and they are applied one after the other. Integers, slices, None and Ellipsis lead to a view.
+Masks and integer tensors then pick from that view, which makes a copy; its gradient adds up over elements that were
+picked several times.
 """
 
 from __future__ import annotations
 
 import builtins
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from ..autograd.inplace import check_writable, write
+from .. import devices
+from ..autograd.grad_mode import grad_mode
+from ..autograd.inplace import check_writable, in_place, write
 from ..autograd.op import Op, next_seq, wrap
 from ..kernels import array_module
+from ..kernels.embedding import embedding_backward
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .arithmetic import cast
 from .selection import where
+from .shape import movedim, normalize_dim
 
-BASIC = (int, slice, type(None), type(Ellipsis))
+ALL = slice(None)
 
 
-class View(Op):
-    """Basic indexing: a view."""
+class Slice(Op):
+    """The basic part of an index: a view."""
 
     view = True
 
-    def forward(self, x: Any, *, index: Any) -> Any:
+    def forward(self, x: Any, *, index: tuple[Any, ...]) -> Any:
         self.shape, self.index = x.shape, index
         return x[index]
 
     def backward(self, g: Any) -> Any:
-        return PutInto.apply(g, shape=self.shape, index=self.index, accumulate=False)
+        return PutInto.apply(g, shape=self.shape, index=self.index)
 
 
 class Take(Op):
-    """Indexing with masks and integer arrays: a copy."""
+    """The elements that masks and integer arrays pick: a copy."""
 
-    def forward(self, x: Any, *, index: Any) -> Any:
+    def forward(self, x: Any, *, index: tuple[Any, ...]) -> Any:
         self.shape, self.index = x.shape, index
         return x[index]
 
     def backward(self, g: Any) -> Any:
-        return PutInto.apply(g, shape=self.shape, index=self.index, accumulate=True)
+        return PutInto.apply(g, shape=self.shape, index=self.index)
 
 
 class PutInto(Op):
-    """Zeros of a shape with values put, or added up, at an index: the gradient of indexing."""
+    """Zeros of a shape with the elements of g added at an index: the gradient of indexing."""
 
-    def forward(self, g: Any, *, shape: tuple[int, ...], index: Any, accumulate: bool) -> Any:
+    def forward(self, g: Any, *, shape: tuple[int, ...], index: tuple[Any, ...]) -> Any:
         self.index = index
-        xp = array_module(g)
-        out = xp.zeros(shape, g.dtype)
-        if accumulate:
-            xp.add.at(out, index, g)
-        else:
-            out[index] = g
-        return out
+        return added_up(g, shape, index)
 
     def backward(self, g: Any) -> Any:
-        return g[self.index] if not isinstance(g, Tensor) else take(g, self.index)
+        return picked(g, self.index)
 
 
 class IndexPut(Op):
     """x with values written, or added, at an index."""
 
-    def forward(self, x: Any, value: Any, *, index: Any, accumulate: bool) -> Any:
+    def forward(self, x: Any, value: Any, *, index: tuple[Any, ...], accumulate: bool = False) -> Any:
         self.index, self.accumulate = index, accumulate
-        out = x.copy()
         if accumulate:
-            array_module(x).add.at(out, index, value)
-        else:
-            out[index] = value
+            shape = x[index].shape
+            if np.broadcast_shapes(shape, value.shape) != shape:
+                raise _mismatch(value, shape)
+            return x + added_up(array_module(x).broadcast_to(value, shape), x.shape, index)
+        out = x.copy()
+        assign(out, index, value)
         return out
 
     def backward(self, g: Any) -> Any:
         wants_x, wants_value = self.edges
-        there = g[self.index] if not isinstance(g, Tensor) else take(g, self.index)
-        if self.accumulate:
-            return g, there if wants_value else None
-        return self._outside(g) if wants_x else None, there if wants_value else None
-
-    def _outside(self, g: Any) -> Any:
+        dvalue = picked(g, self.index) if wants_value else None
+        if self.accumulate or not wants_x:
+            return g if wants_x else None, dvalue
         outside = array_module(getattr(g, "array", g)).ones(g.shape, bool)
         outside[self.index] = False
-        return where(outside, g, 0.0)
+        return where(outside, g, 0.0), dvalue
 
 
-@samples(View)
+class Fill(Op):
+    """A tensor of one value; nothing of the input remains."""
+
+    def forward(self, x: Any, *, value: Any) -> Any:
+        return array_module(x).full_like(x, value)
+
+    def backward(self, g: Any) -> Any:
+        return None
+
+
+class CopyFrom(Op):
+    """The second input in the shape of the first."""
+
+    def forward(self, x: Any, y: Any) -> Any:
+        try:
+            return array_module(x).broadcast_to(y, x.shape).copy()
+        except ValueError:
+            raise _mismatch(y, x.shape) from None
+
+    def backward(self, g: Any) -> Any:
+        return None, g
+
+
+@samples(Slice)
 def _(make: Any) -> Any:
-    yield Sample(make(3, 4), index=(1,))
-    yield Sample(make(3, 4), index=(slice(None), None, slice(0, 4, 2)))
+    yield Sample(make(3, 4), index=(1, Ellipsis))
+    yield Sample(make(3, 4), index=(2, -1, Ellipsis), note="one element")
+    yield Sample(make(3, 4), index=(ALL, None, slice(0, 4, 2)))
     yield Sample(make(2, 3, 4), index=(Ellipsis, -1))
 
 
@@ -99,140 +122,453 @@ def _(make: Any) -> Any:
 def _(make: Any) -> Any:
     yield Sample(make(3, 4), index=(np.array([0, 2, 2, -1]),), note="an element taken twice")
     yield Sample(make(3, 4), index=(np.array([[True, False, True, False]] * 3),))
-    yield Sample(make(3, 4, 2), index=(slice(None), np.array([[0, 1], [3, 3]]), np.array([0, 1])))
+    yield Sample(make(3, 4, 2), index=(ALL, np.array([[0, 1], [3, 3]]), np.array([0, 1])))
+    yield Sample(make(3, 4, 2), index=(np.array([[0, 1], [2, 2]]), ALL, np.array([0, 1])), note="separated")
+    yield Sample(make(3, 4, 2), index=(ALL, np.array([[True, False], [False, True]] * 2)))
+    yield Sample(make(3, 4), index=(np.zeros(0, np.int64),), note="nothing taken")
 
 
 @samples(PutInto)
 def _(make: Any) -> Any:
-    yield Sample(make(3), shape=(4,), index=(np.array([0, 2, 2]),), accumulate=True)
+    yield Sample(make(3), shape=(4,), index=(np.array([0, 2, 2]),))
+    yield Sample(make(2, 3), shape=(3, 4), index=(slice(0, 2), slice(1, None)))
 
 
 @samples(IndexPut)
 def _(make: Any) -> Any:
-    yield Sample(make(3, 4), make(4), index=(1,), accumulate=False)
+    yield Sample(make(3, 4), make(4), index=(1,))
+    yield Sample(make(3, 4), make(2, 1), index=(np.array([0, 2]),), note="a value that is broadcast")
+    yield Sample(make(3, 4), make(), index=(np.array([[True, False, True, False]] * 3),))
     yield Sample(make(3, 4), make(2, 4), index=(np.array([0, 0]),), accumulate=True)
 
 
-def take(x: Tensor, index: tuple[Any, ...]) -> Tensor:
-    """x[index] for an index that has been checked."""
-    op = View if builtins.all(isinstance(i, BASIC) and not isinstance(i, bool) for i in index) else Take
-    return op.apply(x, index=index)  # type: ignore[no-any-return]
+@samples(Fill)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3), value=2.0)
 
 
-def checked_index(x: Tensor, index: Any) -> tuple[Any, ...]:
-    """The index as a tuple that NumPy understands as PyTorch does. Raises IndexError in PyTorch's words."""
-    items = index if isinstance(index, tuple) else (index,)
-    result: list[Any] = []
-    for item in items:
-        if isinstance(item, Tensor):
-            item = item.array
-        if isinstance(item, np.generic):
-            item = item.item()
-        if isinstance(item, (list, range)) or (isinstance(item, tuple)):
-            item = _sequence(item)
-        if isinstance(item, np.ndarray) or (hasattr(item, "dtype") and hasattr(item, "shape")):
-            item = _array_index(item)
-        elif isinstance(item, slice):
-            item = slice(*(None if part is None else int(part) for part in (item.start, item.stop, item.step)))
-            if item.step is not None and item.step <= 0:
-                raise ValueError("slice step must be positive; flip() reverses a dimension")
-        elif isinstance(item, bool):
-            item = np.asarray(item)
-        elif not isinstance(item, BASIC):
-            if not hasattr(item, "__index__"):
-                raise IndexError(
-                    "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
-                    f"(got {type(item).__name__})"
-                )
-            item = int(item)
-        result.append(item)
-    _check_bounds(x, result)
-    return tuple(result)
+@samples(CopyFrom)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3), make(3))
 
 
-def _sequence(item: Any) -> Any:
-    values = np.asarray([i.array if isinstance(i, Tensor) else i for i in item])
-    return values.astype(np.int64) if not values.size else values
+def added_up(g: Any, shape: tuple[int, ...], index: tuple[Any, ...]) -> Any:
+    """Zeros of `shape` with the elements of g added at `index`, in their order: the same at every run."""
+    xp = array_module(g)
+    if g.size == 0 or not any(hasattr(item, "dtype") and item.dtype.kind != "b" for item in index):
+        out = xp.zeros(shape, g.dtype)
+        out[index] = g  # no element is named twice
+        return out
+    arrays: list[Any] = []
+    dims: list[int] = []  # the dimension that each array picks from
+    dim = 0
+    for item in index:
+        if isinstance(item, slice):
+            dim += 1
+            continue
+        for part in item.nonzero() if item.dtype.kind == "b" else (item,):
+            arrays.append(part.astype(np.int64) % shape[dim])
+            dims.append(dim)
+            dim += 1
+    arrays = list(xp.broadcast_arrays(*arrays))
+    adjacent = dims[-1] - dims[0] == len(dims) - 1 and _side_by_side(index)
+    first, count = dims[0] if adjacent else 0, arrays[0].ndim  # where in g the picked dimensions are
+    sizes, rest = [shape[d] for d in dims], [n for d, n in enumerate(shape) if d not in dims]
+    rows = xp.ravel_multi_index(tuple(arrays), tuple(sizes)).reshape(-1)
+    columns = xp.moveaxis(g, range(first, first + count), range(count)).reshape(rows.size, prod(rest))
+    out = embedding_backward(xp.ascontiguousarray(columns), rows, prod(sizes))
+    return xp.moveaxis(out.reshape(*sizes, *rest), range(len(dims)), dims)
 
 
-def _array_index(item: Any) -> Any:
-    if item.dtype.kind == "u" and item.dtype.itemsize == 1:
-        return item != 0
-    if item.dtype.kind == "b":
-        return item
-    if item.dtype.kind not in "iu":
-        raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, not {item.dtype}")
-    return item
+def _side_by_side(index: tuple[Any, ...]) -> bool:
+    """Whether no slice stands between two arrays of an index."""
+    places = [i for i, item in enumerate(index) if not isinstance(item, slice)]
+    return places[-1] - places[0] == len(places) - 1
 
 
-def _check_bounds(x: Tensor, index: list[Any]) -> None:
-    """Every integer must exist in the dimension it speaks of."""
+def picked(x: Any, index: tuple[Any, ...]) -> Any:
+    """x[index] within the graph."""
+    return (Take if any(hasattr(item, "dtype") for item in index) else Slice).apply(x, index=index)
+
+
+def assign(x: Any, index: tuple[Any, ...], value: Any) -> None:
+    """x[index] = value on arrays, with PyTorch's error where the shapes do not fit."""
+    try:
+        x[index] = value
+    except ValueError:
+        raise _mismatch(value, x[index].shape) from None
+
+
+def _mismatch(value: Any, shape: tuple[int, ...]) -> RuntimeError:
+    return RuntimeError(
+        f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of shape "
+        f"{list(shape)}"
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading an index
+
+
+def split_index(x: Tensor, index: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """An index as its basic part, which ends in a view, and the arrays that pick from that view; () if there are none.
+
+    Raises IndexError, in PyTorch's words, for whatever does not exist in x.
+    """
+    if isinstance(index, list) and any(not isinstance(i, (bool, int, float, np.generic)) for i in index):
+        raise IndexError(
+            "a list that holds more than numbers is no index, since it could mean two things: use x[tuple(index)] for "
+            "one index per dimension, or x[tensor(index)] for an index tensor"
+        )
+    items = [_item(i, x) for i in (index if isinstance(index, tuple) else (index,))]
     shape = x.array.shape
-    used = [1 if not (hasattr(i, "dtype") and i.dtype.kind == "b") else i.ndim for i in index]
-    taken = builtins.sum(n for i, n in zip(index, used, strict=True) if i is not None and i is not Ellipsis)
-    if taken > len(shape):
-        if not shape:
+    taken = builtins.sum(_dims_of(i) for i in items)
+    _check_count(len(shape), taken, items)
+    basic: list[Any] = []
+    arrays: list[Any] = []
+    dim = 0
+    for item in items:
+        if item is None:
+            basic.append(None)
+            arrays.append(ALL)
+        elif item is Ellipsis:
+            basic.append(Ellipsis)
+            arrays += [ALL] * (len(shape) - taken)
+            dim += len(shape) - taken
+        elif isinstance(item, int):
+            _check_bounds(item, item, dim, shape)
+            basic.append(item)
+        elif isinstance(item, slice):
+            basic.append(item)
+            arrays.append(ALL)
+        elif item.dtype.kind == "b" and not item.ndim:  # one more dimension, of size 1 or 0
+            basic.append(None)
+            arrays.append(np.zeros(int(item), np.int64))
+        else:
+            _check_array(item, dim, shape)
+            basic += [ALL] * _dims_of(item)
+            arrays.append(item)
+        dim += 0 if item is Ellipsis else _dims_of(item)
+    if Ellipsis not in [i for i in basic if not hasattr(i, "dtype")]:
+        basic.append(Ellipsis)  # with it, NumPy gives a view even of a single element
+    arrays = [i if isinstance(i, slice) else devices.move(i, x.device) for i in arrays]
+    return tuple(basic), tuple(arrays) if any(not isinstance(i, slice) for i in arrays) else ()
+
+
+def _dims_of(item: Any) -> int:
+    """How many dimensions of the indexed tensor an item speaks of."""
+    if item is None or item is Ellipsis:
+        return 0
+    return item.ndim if hasattr(item, "dtype") and item.dtype.kind == "b" else 1
+
+
+def _item(item: Any, x: Tensor) -> Any:
+    """One item of an index as an int, slice, None, Ellipsis, integer array or mask. Raises for anything else."""
+    if item is None or item is Ellipsis or item.__class__ is int:
+        return item
+    if isinstance(item, slice):
+        result = slice(*(None if n is None else n.__index__() for n in (item.start, item.stop, item.step)))
+        if result.step is not None and result.step <= 0:
+            raise ValueError("slice step must be greater than zero; flip() reverses a dimension")
+        return result
+    if isinstance(item, (list, tuple, range)):
+        item = np.asarray([i.array if isinstance(i, Tensor) else i for i in item])
+        item = item if item.size else item.astype(np.int64)
+    elif isinstance(item, bool):
+        return np.asarray(item)
+    array = item.array if isinstance(item, Tensor) else item
+    if hasattr(array, "ndim") and not isinstance(array, np.generic):
+        if array.dtype == np.uint8:
+            array = array != 0
+        if array.dtype.kind == "b" or array.dtype in (np.int64, np.int32):
+            return array if array.ndim or array.dtype.kind == "b" else int(array)
+        raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, not {array.dtype}")
+    if not hasattr(item, "__index__"):
+        raise IndexError(
+            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+            f"(got {type(item).__name__})"
+        )
+    return item.__index__()
+
+
+def _check_count(ndim: int, taken: int, items: list[Any]) -> None:
+    if taken > ndim:
+        if not ndim:
             raise IndexError(
                 "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim tensor to a number"
             )
-        raise IndexError(f"too many indices for tensor of dimension {len(shape)}: got {taken}")
-    if builtins.sum(i is Ellipsis for i in index) > 1:
+        raise IndexError(f"too many indices for tensor of dimension {ndim}: got {taken}")
+    if builtins.sum(i is Ellipsis for i in items) > 1:
         raise IndexError("an index can only have a single ellipsis ('...')")
-    dim = 0
-    for item, n in zip(index, used, strict=True):
-        if item is None:
-            continue
-        if item is Ellipsis:
-            dim += len(shape) - taken
-            continue
-        if isinstance(item, int):
-            if not -shape[dim] <= item < shape[dim]:
-                raise IndexError(f"index {item} is out of bounds for dimension {dim} with size {shape[dim]}")
-        elif hasattr(item, "dtype") and item.dtype.kind == "b":
-            if item.shape != shape[dim : dim + n]:
-                raise IndexError(
-                    f"The shape of the mask {list(item.shape)} at index {dim} does not match the shape of the indexed tensor "
-                    f"{list(shape)} at index {dim}"
-                )
-        elif hasattr(item, "dtype") and item.size and not -shape[dim] <= item.min() <= item.max() < shape[dim]:
-            wrong = item.min() if item.min() < -shape[dim] else item.max()
-            raise IndexError(f"index {wrong} is out of bounds for dimension {dim} with size {shape[dim]}")
-        dim += n
+
+
+def _check_array(item: Any, dim: int, shape: tuple[int, ...]) -> None:
+    if item.dtype.kind == "b":
+        if item.shape != shape[dim : dim + item.ndim]:
+            raise IndexError(
+                f"The shape of the mask {list(item.shape)} at index {dim} does not match the shape of the indexed "
+                f"tensor {list(shape)} at index {dim}"
+            )
+    elif item.size:
+        _check_bounds(int(item.min()), int(item.max()), dim, shape)
+
+
+def _check_bounds(low: int, high: int, dim: int, shape: tuple[int, ...]) -> None:
+    n = shape[dim]
+    if not -n <= low <= high < n:
+        raise IndexError(f"index {low if low < -n else high} is out of bounds for dimension {dim} with size {n}")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# x[...] and x[...] = value
 
 
 @method("__getitem__")
 def getitem(input: Tensor, index: Any) -> Tensor:
     """input[index]: a view for integers, slices, None and Ellipsis; a copy for masks and integer tensors."""
-    if index.__class__ is int and input.array.shape and -input.array.shape[0] <= index < input.array.shape[0]:
-        return View.apply(input, index=(index,))  # type: ignore[no-any-return]
-    return take(input, checked_index(input, index))
+    shape = input.array.shape
+    if index.__class__ is int and shape and -shape[0] <= index < shape[0]:
+        return Slice.apply(input, index=(index, Ellipsis))  # type: ignore[no-any-return]
+    basic, arrays = split_index(input, index)
+    part = input if arrays and _is_all(basic) else Slice.apply(input, index=basic)
+    return Take.apply(part, index=arrays) if arrays else part
+
+
+def _is_all(basic: tuple[Any, ...]) -> bool:
+    return all(i is Ellipsis or i == ALL for i in basic)
 
 
 @method("__setitem__")
 def setitem(input: Tensor, index: Any, value: Any) -> None:
-    """input[index] = value, with broadcasting and conversion to input's dtype; within a graph, with gradients."""
-    at = checked_index(input, index)
-    if not isinstance(value, Tensor):
-        value = wrap(np.asarray(value, input.array.dtype))
-    value = cast(value, input.array.dtype)
-    target = input.array[at].shape
-    extra = value.array.ndim - len(target)
-    if extra > 0 and builtins.all(n == 1 for n in value.array.shape[:extra]):
-        value = value.reshape(value.array.shape[extra:])
+    """input[index] = value, a number or a tensor, with broadcasting; within a graph, with gradients.
+
+    The value is converted to input's dtype, but for masks and integer tensors it must have that dtype already.
+    """
+    basic, arrays = split_index(input, index)
+    if isinstance(value, Tensor):
+        if arrays and value.array.ndim:
+            _check_dtype("Index put requires the source and destination dtypes match", input, value)
+        value = cast(value, input.array.dtype)
+    else:
+        value = number(value, input)
+    part = input if _is_all(basic) else Slice.apply(input, index=basic)
+    leading = value.array.ndim - (part.array[arrays] if arrays else part.array).ndim
+    if leading > 0 and set(value.array.shape[:leading]) == {1}:
+        value = value.reshape(value.array.shape[leading:])
+    check_writable(part, "index_put")
+    before = next_seq()
+    owner = input if input.base is None else input.base.root
+    if not grad_mode.get() or (input.node is None and value.node is None and owner.node is None):
+        assign(part.array, arrays or (Ellipsis,), value.array)
+        input.version[0] += 1
+    elif arrays:
+        write(part, IndexPut.apply(part, value, index=arrays), "index_put", before)
+    else:
+        write(part, CopyFrom.apply(part, value), "copy", before)
+
+
+def number(value: Any, like: Tensor) -> Tensor:
+    """A Python number as a 0-d tensor of another's dtype and device. Raises where that dtype cannot hold it."""
+    if not isinstance(value, (bool, int, float, complex, np.number, np.bool_)):
+        raise TypeError(f"can't assign a {type(value).__name__} to a tensor of {like.dtype}; make it a tensor first")
+    dtype = like.array.dtype
     try:
-        np.broadcast_shapes(value.array.shape, target)
-        fits = np.broadcast_shapes(value.array.shape, target) == target
-    except ValueError:
+        if dtype.kind in "iu":
+            whole, limits = int(value), np.iinfo(dtype)  # type: ignore[arg-type]
+            fits = min(limits.min, -limits.max) <= whole <= limits.max
+            result = np.array(whole).astype(dtype)
+        else:
+            result = np.asarray(value).astype(dtype)
+            fits = (dtype.kind == "c" or not np.iscomplexobj(value)) and bool(np.isinf(result) <= np.isinf(value))
+    except (OverflowError, ValueError, TypeError):
         fits = False
     if not fits:
+        raise RuntimeError(f"value cannot be converted to type {like.dtype} without overflow: {value!r}")
+    return wrap(devices.move(result, like.device))
+
+
+def _check_dtype(what: str, input: Tensor, other: Tensor) -> None:
+    if input.array.dtype != other.array.dtype:
+        raise RuntimeError(f"{what}, got {input.dtype} for the destination and {other.dtype} for the source; use to()")
+
+
+@method(inplace=True)
+def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
+    """input with values at input[indices] replaced, or with `accumulate` added to: every occurrence counts then."""
+    basic, arrays = split_index(input, tuple(indices))
+    if not _is_all(basic):
+        raise IndexError("index_put: indices must be integer or bool tensors with at least one dimension")
+    _check_dtype("Index put requires the source and destination dtypes match", input, values)
+    return IndexPut.apply(input, values, index=arrays, accumulate=accumulate)  # type: ignore[no-any-return]
+
+
+@method(inplace=True)
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like input that holds `value`, a number or a 0-d tensor, everywhere."""
+    if isinstance(value, Tensor):
+        _check_scalar("fill_", value)
+        return CopyFrom.apply(input, cast(value, input.array.dtype))  # type: ignore[no-any-return]
+    return Fill.apply(input, value=number(value, input).array)  # type: ignore[no-any-return]
+
+
+def _check_scalar(name: str, value: Tensor) -> None:
+    if value.array.ndim:
         raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of shape "
-            f"{list(target)}"
+            f"{name} only supports a 0-dimensional value tensor, but got tensor with {value.array.ndim} dimension(s)."
         )
-    check_writable(input, "index_put")
-    before = next_seq()
-    if input.node is None and value.node is None and (input.base is None or input.base.root.node is None):
-        input.array[at] = value.array
-        input.version[0] += 1
-        return
-    write(input, IndexPut.apply(input, value, index=at, accumulate=False), "index_put", before)
+
+
+def _zero(input: Tensor) -> Tensor:
+    return Fill.apply(input, value=0)  # type: ignore[no-any-return]
+
+
+def _copy(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
+    return CopyFrom.apply(input, cast(src.to(device=input.device), input.array.dtype))  # type: ignore[no-any-return]
+
+
+Tensor.zero_ = in_place(_zero, "zero")  # type: ignore[attr-defined]
+Tensor.copy_ = in_place(_copy, "copy")  # type: ignore[attr-defined]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Slices along one dimension
+
+
+def index_array(name: str, index: Any) -> Any:
+    """The array of an index tensor. Raises RuntimeError for other than int64 and int32."""
+    array = index.array if isinstance(index, Tensor) else index
+    if array.dtype not in (np.int64, np.int32):
+        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {array.dtype}; convert it with long()")
+    return array
+
+
+def _along(name: str, input: Any, dim: int, index: Any) -> tuple[int, tuple[Any, ...]]:
+    """dim counted from the front, and the index of the slices along it that a 1-d (or 0-d) index names."""
+    at = index_array(name, index)
+    if at.ndim > 1:
+        raise IndexError(f"{name}(): Index is supposed to be a vector, got shape {list(at.shape)}")
+    dim = normalize_dim(dim, input.ndim, name)
+    size = input.shape[dim] if input.ndim else 1
+    if at.size and not 0 <= at.min() <= at.max() < size:
+        wrong = at.min() if at.min() < 0 else at.max()
+        raise IndexError(f"{name}(): index {wrong} is out of bounds for dimension {dim} with size {size}")
+    return dim, (*[ALL] * dim, at.reshape(-1))
+
+
+@method()
+def index_select(input: Any, dim: int, index: Any) -> Any:
+    """The slices of input along `dim` that a 1-d index names.
+
+    Example:
+        >>> minidl.tensor([[1, 2], [3, 4]]).index_select(1, minidl.tensor([1]))
+        tensor([[2],
+                [4]])
+    """
+    _, at = _along("index_select", input, dim, index)
+    if not input.ndim:
+        if at[0].size != 1:
+            raise IndexError(f"index_select(): Index to a 0-d tensor must have one element, got {at[0].size}")
+        return input.reshape(-1)[0]
+    return Take.apply(input, index=at)
+
+
+def _check_source(name: str, input: Tensor, dim: int, at: Any, source: Tensor) -> None:
+    """source must look like input, but for `dim`, where it has one slice per index."""
+    wanted = [at.size if d == dim else n for d, n in enumerate(input.array.shape)]
+    if list(source.array.shape) != wanted and not (not wanted and source.array.size == 1 == at.size):
+        raise RuntimeError(
+            f"{name}(): source of shape {list(source.shape)} does not fit {at.size} slices along dim {dim} of a tensor of "
+            f"shape {list(input.shape)}; expected {wanted}"
+        )
+    _check_dtype(f"{name}(): self and source expected to have the same dtype", input, source)
+
+
+@method(inplace=True)
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
+    """input with alpha * source's slices added to the slices along `dim` that a 1-d index names."""
+    dim, at = _along("index_add", input, dim, index)
+    _check_source("index_add", input, dim, at[-1], source)
+    return _put_slices(input, at, source if alpha == 1 else source * alpha, accumulate=True)
+
+
+@method(inplace=True)
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """input with the slices along `dim` that a 1-d index names replaced by source's."""
+    dim, at = _along("index_copy", input, dim, index)
+    _check_source("index_copy", input, dim, at[-1], source)
+    return _put_slices(input, at, source)
+
+
+@method(inplace=True)
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """input with the slices along `dim` that a 1-d index names filled with a number or a 0-d tensor."""
+    at = index_array("index_fill", index)
+    size = input.array.shape[normalize_dim(dim, input.array.ndim, "index_fill")] if input.array.ndim else 1
+    dim, place = _along("index_fill", input, dim, np.where(at < 0, at + size, at))
+    if isinstance(value, Tensor):
+        _check_scalar("index_fill_", value)
+        value = cast(value, input.array.dtype)
+    else:
+        value = number(value, input)
+    return _put_slices(input, place, value)
+
+
+def _put_slices(input: Tensor, at: tuple[Any, ...], source: Tensor, accumulate: bool = False) -> Tensor:
+    if input.array.ndim:
+        return IndexPut.apply(input, source, index=at, accumulate=accumulate)  # type: ignore[no-any-return]
+    flat = source.reshape(-1) if source.array.size == 1 else source
+    return IndexPut.apply(input.reshape(1), flat, index=at, accumulate=accumulate).reshape(())  # type: ignore[no-any-return]
+
+
+@method()
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """The elements of the flattened input that an index of any shape names; of the shape of the index."""
+    at = index_array("take", index)
+    size = input.array.size
+    if at.size and not -size <= at.min() <= at.max() < size:
+        wrong = at.min() if at.min() < -size else at.max()
+        raise IndexError(f"take(): out of range: tried to access index {wrong} on a tensor of {size} elements")
+    return Take.apply(input.reshape(-1), index=(at,))  # type: ignore[no-any-return]
+
+
+def _replaced(name: str, input: Tensor, src: Tensor, index: tuple[Any, ...]) -> Tensor:
+    shape = input.array[index].shape
+    if src.array.shape != shape:
+        raise RuntimeError(
+            f"{name}: expected src to have a size equal to the slice of self. src size = {list(src.shape)}, "
+            f"slice size = {list(shape)}"
+        )
+    return IndexPut.apply(input, cast(src, input.array.dtype), index=index)  # type: ignore[no-any-return]
+
+
+@method()
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """input with its slice `index` along `dim` replaced by src."""
+    dim = normalize_dim(dim, input.array.ndim, "select_scatter")
+    _check_bounds(index, index, dim, input.array.shape)
+    return _replaced("select_scatter", input, src, (*[ALL] * dim, index))
+
+
+@method()
+def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Tensor:
+    """input with input[start:end:step] along `dim` replaced by src."""
+    dim = normalize_dim(dim, input.array.ndim, "slice_scatter")
+    if step <= 0:
+        raise RuntimeError(f"slice_scatter: slice step must be positive, got {step}")
+    return _replaced("slice_scatter", input, src, (*[ALL] * dim, slice(start, end, step)))
+
+
+@method()
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """input with the diagonal of its dimensions dim1 and dim2 replaced by src, whose last dimension runs along it."""
+    moved = movedim(input, (dim1, dim2), (-2, -1))
+    rows, columns = moved.array.shape[-2:]
+    along = np.arange(max(0, min(rows + min(offset, 0), columns - max(offset, 0))))
+    at = (*[ALL] * (input.array.ndim - 2), along + max(-offset, 0), along + max(offset, 0))
+    return movedim(_replaced("diagonal_scatter", moved, src, at), (-2, -1), (dim1, dim2))  # type: ignore[no-any-return]
+
+
+__all__ = [
+    "diagonal_scatter", "fill", "index_add", "index_copy", "index_fill", "index_put", "index_select", "select_scatter",
+    "slice_scatter", "take",
+]  # fmt: skip

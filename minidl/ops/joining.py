@@ -465,7 +465,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     """Every choice of r elements of a vector, in a row each, in the order of itertools.combinations."""
     import itertools
 
-    from .indexing import index_select
+    from .gather import index_select
 
     if input.ndim != 1 or r < 0:
         raise RuntimeError(f"combinations: expected a 1D vector and r >= 0, got shape {list(input.shape)} and r={r}")

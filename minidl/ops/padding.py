@@ -86,7 +86,7 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
         >>> minidl.nn.functional.pad(minidl.ones(1, 2), (1, 1))
         tensor([[0., 1., 1., 0.]])
     """
-    from .indexing import index_select
+    from .gather import index_select
 
     widths = tuple(int(n) for n in pad)
     if len(widths) % 2:

@@ -205,7 +205,7 @@ def repeat_interleave(
         >>> minidl.tensor([1, 2]).repeat_interleave(2)
         tensor([1, 1, 2, 2])
     """
-    from .indexing import index_select  # which needs this family first
+    from .gather import index_select  # which needs this family first
 
     if repeats is None:
         return wrap(np.repeat(np.arange(input.array.size), input.array))
