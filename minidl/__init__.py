@@ -79,9 +79,9 @@ inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from . import bench, kernels, linalg, nn, optim, utils
+    from . import bench, datasets, kernels, nn, optim, testing, utils
 
-_SUBMODULES = ("bench", "kernels", "linalg", "nn", "optim", "testing", "utils", "datasets")
+_SUBMODULES = ("bench", "kernels", "nn", "optim", "testing", "utils", "datasets")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -75,7 +74,9 @@ def _fit_with_progress(run: Any) -> None:
     console = Console()
     total = len(digits("train", run.config.seed))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[status]}"), console=console, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, TextColumn("{task.fields[status]}"), console=console, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(f"training {run.config.recipe}", total=run.config.epochs * total, status="",
                             completed=run.epoch * total)  # fmt: skip
 
@@ -133,7 +134,3 @@ def bench(
     from .bench import run
 
     run(rounds, json)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

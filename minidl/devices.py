@@ -24,7 +24,9 @@ class device:
                 raise RuntimeError(f"Invalid device string: {type}:{number!r}; write 'cpu', 'cuda' or 'cuda:0'")
             index = int(number)
         if type not in ("cpu", "cuda"):
-            raise RuntimeError(f"Expected one of cpu, cuda as the device type at the start of the device string: {type}")
+            raise RuntimeError(
+                f"Expected one of cpu, cuda as the device type at the start of the device string: {type}"
+            )
         self.type: str = type
         self.index = index
 

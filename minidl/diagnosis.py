@@ -25,7 +25,11 @@ def _version(package: str) -> str:
 
 
 def _python() -> tuple[str, str, str]:
-    return "Python", f"{platform.python_version()} ({platform.machine()})", "fine" if sys.version_info >= (3, 11) else "too old"
+    return (
+        "Python",
+        f"{platform.python_version()} ({platform.machine()})",
+        "fine" if sys.version_info >= (3, 11) else "too old",
+    )
 
 
 def _numpy() -> tuple[str, str, str]:
@@ -62,7 +66,11 @@ def _cpu() -> tuple[str, str, str]:
     features = binding.get_host_cpu_features()
     width = 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
     extra = ", VNNI" if features.get("avx512vnni") else ""
-    return "CPU vectors", f"{width} bits{extra} ({binding.get_host_cpu_name()})", f"{width // 32} floats per instruction"
+    return (
+        "CPU vectors",
+        f"{width} bits{extra} ({binding.get_host_cpu_name()})",
+        f"{width // 32} floats per instruction",
+    )
 
 
 def _threads() -> tuple[str, str, str]:

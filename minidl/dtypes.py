@@ -123,7 +123,7 @@ def promote_types(a: dtype, b: dtype) -> dtype:
 
 def _promote(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
     low, high = sorted((a, b), key=lambda d: CATEGORY[d.kind])
-    if CATEGORY[low.kind] == CATEGORY[high.kind] or high.kind == "c" and low.kind == "f":
+    if CATEGORY[low.kind] == CATEGORY[high.kind] or (high.kind == "c" and low.kind == "f"):
         return np.promote_types(a, b)
     return high
 

@@ -12,8 +12,7 @@ from weakref import ref
 
 import numpy as np
 
-from . import devices
-from . import dtypes, printing
+from . import devices, dtypes, printing
 from .autograd import engine
 from .autograd import op as _op
 from .autograd.op import AccumulateGrad, Op, OutputOf, RemovableHandle, View, hooks_of, wrap
@@ -238,7 +237,9 @@ class Tensor:
     def detach_(self) -> Tensor:
         """Take this tensor out of the graph."""
         if self.base is not None and not self.is_leaf:
-            raise RuntimeError("detach_: this tensor is a view; use detach() on it, or detach_() before the view is taken")
+            raise RuntimeError(
+                "detach_: this tensor is a view; use detach() on it, or detach_() before the view is taken"
+            )
         self.node = None
         return self
 
@@ -251,7 +252,9 @@ class Tensor:
 
     @property
     def retains_grad(self) -> bool:
-        return not self.is_leaf and self.node is not None and self.node.hooks is not None and bool(self.node.hooks.retain)
+        return (
+            not self.is_leaf and self.node is not None and self.node.hooks is not None and bool(self.node.hooks.retain)
+        )
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call hook(grad) when the gradient of this tensor is complete; a tensor that it returns replaces it."""
@@ -270,7 +273,7 @@ class Tensor:
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
         """The NumPy array itself, sharing memory. Raises for a tensor with a gradient or on a GPU, unless `force`."""
         if force:
-            return devices.move(self.array, devices.CPU)  # type: ignore[no-any-return]
+            return devices.move(self.array, devices.CPU)
         if self.node is not None:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if type(self.array) is not np.ndarray:
@@ -287,7 +290,7 @@ class Tensor:
         return self.detach().array.__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self.array.__dlpack_device__()  # type: ignore[no-any-return]
+        return self.array.__dlpack_device__()
 
     def tolist(self) -> Any:
         """The values as nested Python lists, or one number."""
@@ -336,7 +339,9 @@ class Tensor:
     def __contains__(self, value: Any) -> bool:
         other = value.array if isinstance(value, Tensor) else value
         if not isinstance(value, (Tensor, bool, int, float, complex)):
-            raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(value)}.")
+            raise RuntimeError(
+                f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(value)}."
+            )
         return bool((self.array == other).any())
 
     __hash__ = object.__hash__
@@ -362,7 +367,13 @@ class Tensor:
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         state = getattr(self, "__dict__", None) or None
-        return _rebuild, (type(self), devices.move(self.array, devices.CPU), self.requires_grad, str(self.device), state)
+        return _rebuild, (
+            type(self),
+            devices.move(self.array, devices.CPU),
+            self.requires_grad,
+            str(self.device),
+            state,
+        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:

@@ -29,9 +29,7 @@ def linear() -> nn.Module:
 
 def mlp() -> nn.Module:
     """Two hidden layers with ReLU."""
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
-    )
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
 
 
 def mlp_dropout() -> nn.Module:
@@ -205,7 +203,7 @@ def plot_report(run: Run, test: Any, predicted: Any, confusion: Any, path: Path)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4.2), layout="constrained")
-    curves, matrix, gallery = figure.subfigures(1, 3)
+    curves, matrix, gallery = figure.subfigures(1, 3, squeeze=False)[0]
     axes = curves.subplots()
     epochs = [row["epoch"] for row in run.history]
     axes.plot(epochs, [row["loss"] for row in run.history], label="training loss")
@@ -219,7 +217,9 @@ def plot_report(run: Run, test: Any, predicted: Any, confusion: Any, path: Path)
     axes = matrix.subplots()
     axes.imshow(np.log1p(confusion), cmap="Blues")
     for i, j in zip(*np.nonzero(confusion), strict=True):
-        axes.text(j, i, str(confusion[i, j]), ha="center", va="center", color="white" if i == j else "black", fontsize=8)
+        axes.text(
+            j, i, str(confusion[i, j]), ha="center", va="center", color="white" if i == j else "black", fontsize=8
+        )
     axes.set(xlabel="predicted", ylabel="true", title="test set", xticks=range(10), yticks=range(10))
     images, truth = (t.numpy() for t in test.tensors)
     wrong = np.nonzero(predicted != truth)[0][:12]

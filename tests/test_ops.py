@@ -22,7 +22,11 @@ def _subclasses(cls: type[Op]) -> list[type[Op]]:
 
 
 DIFFERENTIABLE = sorted(
-    {op for op in _subclasses(Op) if op.differentiable and op.__module__.startswith("minidl.ops.") and not op.__name__.startswith("_")},
+    {
+        op
+        for op in _subclasses(Op)
+        if op.differentiable and op.__module__.startswith("minidl.ops.") and not op.__name__.startswith("_")
+    },
     key=lambda op: (op.__module__, op.__name__),
 )
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from .engine import backward, grad
 from .function import Function
-from .gradcheck import gradcheck, gradgradcheck
 from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .gradcheck import gradcheck, gradgradcheck
 
 if TYPE_CHECKING:
     from . import graph

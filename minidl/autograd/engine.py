@@ -145,9 +145,7 @@ def _leading_to(captured: dict[Op, Any], order: list[Op]) -> set[Op]:
 def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Undo broadcasting: add up `g` over the dimensions in which an input of that shape was repeated."""
     lead = g.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(
-        i + lead for i, size in enumerate(shape) if size == 1 and g.shape[i + lead] != 1
-    )
+    axes = tuple(range(lead)) + tuple(i + lead for i, size in enumerate(shape) if size == 1 and g.shape[i + lead] != 1)
     if axes:
         g = g.sum(axis=axes, keepdims=True)
     return g.reshape(shape) if lead else g
@@ -237,7 +235,7 @@ SOLE_HOLDER = _sole_holder()
 
 def backward(
     tensors: Tensor | Sequence[Tensor],
-    grad_tensors: Tensor | None | Sequence[Tensor | None] = None,
+    grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
     inputs: Tensor | Sequence[Tensor] | None = None,
@@ -271,7 +269,7 @@ def backward(
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
-    grad_outputs: Tensor | None | Sequence[Tensor | None] = None,
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
     only_inputs: bool = True,
@@ -300,7 +298,7 @@ def grad(
     run(roots, gradients, keep, create_graph, captured, accumulate=False)
     results: list[Any] = []
     for i, t in enumerate(chosen):
-        g = captured[t.node]  # type: ignore[index]  # _node_of has checked that there is one
+        g = captured[t.node]
         if g is None:
             if materialize_grads:
                 g = wrap(np.zeros_like(t.array))
@@ -352,9 +350,7 @@ def _node_of(t: Tensor) -> Op:
     return t.node
 
 
-def _starting_points(
-    tensors: tuple[Tensor, ...], grad_tensors: Any, create_graph: bool
-) -> tuple[list[Op], list[Any]]:
+def _starting_points(tensors: tuple[Tensor, ...], grad_tensors: Any, create_graph: bool) -> tuple[list[Op], list[Any]]:
     """The nodes that a pass starts from and their gradients, checked."""
     given = (None,) * len(tensors) if grad_tensors is None else _tuple(grad_tensors)
     if len(given) != len(tensors):

@@ -158,4 +158,4 @@ class inference_mode(_Mode):
         _inference.set(self._inference_before.pop())
 
     def _fresh(self) -> _Mode:
-        return inference_mode(self._mode)  # type: ignore[no-any-return]  # __new__ is Any for the bare-decorator form
+        return inference_mode(self._mode)

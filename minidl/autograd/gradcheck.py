@@ -69,9 +69,7 @@ def directional_check(
         create_graph=with_graph,
         allow_unused=True,
     )
-    got = sum(
-        float((g.array * directions[i]).sum()) for i, g in zip(at, gradients, strict=True) if g is not None
-    )
+    got = sum(float((g.array * directions[i]).sum()) for i, g in zip(at, gradients, strict=True) if g is not None)
     scale = sum(float(np.abs(a * g).sum()) for a, (_, g) in zip(ahead, pairs, strict=True) if np.isfinite(a).all())
     rounding = 4e-16 * scale / eps  # what float64 loses in the difference
     if not abs(got - wanted) <= atol + rtol * abs(wanted) + rounding:

@@ -44,7 +44,9 @@ def check_writable(x: Tensor, name: str) -> None:
                     f"{what} that requires grad is being used in an in-place operation ({name}_). "
                     "Do it under no_grad(), as optimizers do, or on a clone()."
                 )
-    if not x.array.flags.writeable or any(n > 1 and s == 0 for n, s in zip(x.array.shape, x.array.strides, strict=True)):
+    if not x.array.flags.writeable or any(
+        n > 1 and s == 0 for n, s in zip(x.array.shape, x.array.strides, strict=True)
+    ):
         raise RuntimeError(
             f"unsupported operation ({name}_): more than one element of the written-to tensor refers to a single memory "
             "location, or the memory is read-only. Please clone() the tensor before performing the operation."
@@ -101,7 +103,13 @@ def _save_old_value(x: Tensor, node: Op | None, before: int) -> None:
 def _keep_new_value(x: Tensor, result: Tensor) -> None:
     """A rule that keeps its result keeps x instead: no second copy of the value, and later writes are noticed."""
     op = result.node
-    if op is not None and op.kept and op._keeps_out and not op.several and getattr(op.kept[-1], "array", None) is result.array:
+    if (
+        op is not None
+        and op.kept
+        and op._keeps_out
+        and not op.several
+        and getattr(op.kept[-1], "array", None) is result.array
+    ):
         alias = wrap(x.array)
         alias.version = x.version
         op.kept = (*op.kept[:-1], alias)

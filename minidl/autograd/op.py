@@ -35,6 +35,8 @@ from .grad_mode import grad_mode
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
+_Tensor: Any = None  # the class Tensor, set by minidl.tensor, which needs this module first
+_cast: Any = None  # set by minidl.ops.arithmetic: a cast is itself an operation
 ndarray = np.ndarray
 next_seq = itertools.count(1).__next__
 new = object.__new__
@@ -125,9 +127,7 @@ class Op:
     @property
     def next_functions(self) -> tuple[tuple[Op | None, int], ...]:
         """The nodes of the inputs, as (node, index of the output that was used)."""
-        return tuple(
-            (edge.edges[0], edge.index) if isinstance(edge, OutputOf) else (edge, 0) for edge in self.edges
-        )
+        return tuple((edge.edges[0], edge.index) if isinstance(edge, OutputOf) else (edge, 0) for edge in self.edges)
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call hook(grad_inputs, grad_outputs) after this node's rule; a tuple that it returns replaces grad_inputs."""
@@ -149,7 +149,7 @@ class Op:
                 "by the first pass. Say retain_graph=True the first time if you need two."
             )
         values: list[Any] = []
-        for kept, version in zip(self.kept, self.versions):  # type: ignore[arg-type]
+        for kept, version in zip(self.kept, self.versions):  # type: ignore[arg-type]  # noqa: B905  # per-op path
             if version is None:  # a number, or an input that need not be kept this time
                 values.append(kept)
                 continue
@@ -549,7 +549,3 @@ def _mark_views(cls: type[Op], x: Tensor, outputs: Any, params: dict[str, Any]) 
         elif len(root.views) >= 32 and len(root.views).bit_count() == 1:  # at 32, 64, 128, ...: drop the dead ones
             root.views = [r for r in root.views if r() is not None]
         root.views.append(ref(t))
-
-
-_Tensor: type[Tensor]  # set by minidl.tensor, which needs this module first
-_cast: Callable[[Any, np.dtype[Any]], Any]  # set by minidl.ops.arithmetic: a cast is itself an operation

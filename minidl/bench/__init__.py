@@ -61,10 +61,14 @@ def run(rounds: int = 9, path: Path | None = None) -> dict[str, dict[str, float]
         ours, theirs = make(minidl), make(peer)
         first, second = ours(), theirs()
         if abs(first - second) > 1e-3 * max(1.0, abs(second)):
-            raise RuntimeError(f"bench {name}: the two sides disagree: {first} and {second}; the figures would mean nothing")
+            raise RuntimeError(
+                f"bench {name}: the two sides disagree: {first} and {second}; the figures would mean nothing"
+            )
         with workloads.reference_kernels(peer is minidl) as wrapped:
             results[name] = compare(ours, wrapped(theirs), rounds)
-    table = Table("workload", "minidl", peer_name, "ratio", "spread", title=f"one thread of work, {rounds} alternating rounds")
+    table = Table(
+        "workload", "minidl", peer_name, "ratio", "spread", title=f"one thread of work, {rounds} alternating rounds"
+    )
     for name, r in results.items():
         spread = f"{r['low']:.2f} to {r['high']:.2f}"
         table.add_row(name, _duration(r["ours"]), _duration(r["theirs"]), f"{r['ratio']:.2f}", spread)

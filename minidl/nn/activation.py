@@ -92,7 +92,7 @@ class Sigmoid(_Activation):
     """1 / (1 + e^-x)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return input.sigmoid()  # type: ignore[no-any-return]
+        return input.sigmoid()
 
 
 class Hardsigmoid(_Inplace):
@@ -109,7 +109,7 @@ class Tanh(_Activation):
     """tanh(x)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return input.tanh()  # type: ignore[no-any-return]
+        return input.tanh()
 
 
 class SiLU(_Inplace):

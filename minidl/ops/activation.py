@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd.op import Op
 from ..kernels import activation as kernels
 from ..kernels import array_module
-from ..tensor import Tensor, method
+from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 from .define import public
 from .elementwise import erf, exp, tanh
@@ -167,12 +167,12 @@ def _maybe(x: Tensor, result: Tensor, inplace: bool, name: str) -> Tensor:
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0)."""
-    return input.relu_() if inplace else _relu(input)  # type: ignore[no-any-return]
+    return input.relu_() if inplace else _relu(input)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """input times Phi(input); approximate="tanh" is the formula of GPT-2."""
-    return GELU.apply(input, approximate=approximate)  # type: ignore[no-any-return]
+    return GELU.apply(input, approximate=approximate)
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -187,12 +187,12 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta input)) / beta, and input itself where beta input passes the threshold."""
-    return Softplus.apply(input, beta=beta, threshold=threshold)  # type: ignore[no-any-return]
+    return Softplus.apply(input, beta=beta, threshold=threshold)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(input)), without underflow."""
-    return LogSigmoid.apply(input)  # type: ignore[no-any-return]
+    return LogSigmoid.apply(input)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -242,17 +242,29 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where positive, weight times it elsewhere; one weight, or one per channel (He et al., 2015)."""
     if weight.numel() > 1 and input.array.ndim > 2:
         weight = weight.reshape((-1,) + (1,) * (input.array.ndim - 2))
-    return where(input > 0, input, weight * input)  # type: ignore[no-any-return]
+    return where(input > 0, input, weight * input)
+
+
+def rrelu(
+    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """leaky_relu with a slope drawn evenly from [lower, upper) per element in training, their mean otherwise."""
+    slope: Any = (lower + upper) / 2
+    if training:
+        from .random import rand_like
+
+        slope = rand_like(input) * (upper - lower) + lower
+    return _maybe(input, where(input > 0, input, input * slope), inplace, "rrelu")
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """input where its size passes lambd, else 0."""
-    return where((input >= -lambd) & (input <= lambd), 0.0, input)  # type: ignore[no-any-return]
+    return where((input >= -lambd) & (input <= lambd), 0.0, input)
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """input moved towards 0 by lambd, and 0 within lambd of it."""
-    return where(input > lambd, input - lambd, where(input < -lambd, input + lambd, input * 0.0))  # type: ignore[no-any-return]
+    return where(input > lambd, input - lambd, where(input < -lambd, input + lambd, input * 0.0))
 
 
 def tanhshrink(input: Tensor) -> Tensor:
@@ -275,7 +287,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if not input.array.ndim or input.array.shape[dim] % 2:
         raise RuntimeError(f"glu: halving dimension must be even, but dimension {dim} of {list(input.shape)} is not")
     first, gate = input.chunk(2, dim)
-    return first * sigmoid(gate)  # type: ignore[no-any-return]
+    return first * sigmoid(gate)
 
 
-__all__ = ["celu", "hardshrink", "prelu", "relu", "selu", "sigmoid", "threshold"]
+__all__ = ["celu", "hardshrink", "prelu", "relu", "rrelu", "selu", "sigmoid", "threshold"]

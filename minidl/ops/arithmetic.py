@@ -165,7 +165,7 @@ class Sub(Op):
     forward = np.subtract
 
     def backward(self, g: Any) -> Any:
-        wants_x, wants_y = self.edges
+        _, wants_y = self.edges
         return g, -g if wants_y else None
 
 
@@ -205,7 +205,13 @@ class Pow(Op):
         wants_x, wants_y = self.edges
         dx = dy = None
         if wants_x:
-            dx = where(y == 0, 0.0, g * y * pow(x, y - 1)) if hasattr(y, "shape") else g * (y * pow(x, y - 1)) if y else g * 0
+            dx = (
+                where(y == 0, 0.0, g * y * pow(x, y - 1))
+                if hasattr(y, "shape")
+                else g * (y * pow(x, y - 1))
+                if y
+                else g * 0
+            )
         if wants_y:
             dy = where((x == 0) & (y >= 0), 0.0, g * out * log(x)) if hasattr(x, "shape") else g * out * _log_of(x)
         return dx, dy
@@ -259,14 +265,14 @@ def _check_bool_minus(x: Any, y: Any) -> None:
 @method("add", inplace=True)
 def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """input + alpha * other, element by element, with broadcasting."""
-    return _add(input, other if alpha == 1 else mul(other, alpha))  # type: ignore[no-any-return]
+    return _add(input, other if alpha == 1 else mul(other, alpha))
 
 
 @method("sub", "subtract", inplace=True)
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """input - alpha * other, element by element, with broadcasting."""
     _check_bool_minus(input, other)
-    return _sub(input, other if alpha == 1 else mul(other, alpha))  # type: ignore[no-any-return]
+    return _sub(input, other if alpha == 1 else mul(other, alpha))
 
 
 subtract = sub
@@ -292,11 +298,11 @@ def _rpow(input: Any, other: Any) -> Any:
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """input / other; rounding_mode "trunc" rounds towards zero, "floor" down (as Python's //)."""
     if rounding_mode is None:
-        return Div.apply(input, other)  # type: ignore[no-any-return]
+        return Div.apply(input, other)
     if rounding_mode == "floor":
         return floor_divide(input, other)
     if rounding_mode == "trunc":
-        return TruncDivide.apply(input, other)  # type: ignore[no-any-return]
+        return TruncDivide.apply(input, other)
     raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}")
 
 
@@ -355,7 +361,7 @@ class Remainder(Op):
         return np.remainder(x, y)
 
     def backward(self, g: Any, x: Any, y: Any) -> Any:
-        wants_x, wants_y = self.edges
+        _, wants_y = self.edges
         return g, -g * floor(x / y) if wants_y else None
 
 
@@ -370,7 +376,7 @@ class Fmod(Op):
         return np.fmod(x, y)
 
     def backward(self, g: Any, x: Any, y: Any) -> Any:
-        wants_x, wants_y = self.edges
+        _, wants_y = self.edges
         return g, -g * trunc(x / y) if wants_y else None
 
 
@@ -382,9 +388,7 @@ for _op_class in (FloorDivide, TruncDivide, Remainder, Fmod):
         yield Sample(np.array([5.3, -5.3, 7.1]), 2.0, note="a number")
 
 
-floor_divide = public(
-    FloorDivide, "floor_divide", "input / other rounded down, as Python's //.", "__floordiv__"
-)
+floor_divide = public(FloorDivide, "floor_divide", "input / other rounded down, as Python's //.", "__floordiv__")
 remainder = public(Remainder, "remainder", "The rest of input / other with the sign of other.", "__mod__")
 fmod = public(Fmod, "fmod", "The rest of input / other with the sign of input, as C's fmod.")
 
@@ -402,7 +406,7 @@ def _rmod(input: Any, other: Any) -> Any:
 @method(inplace=True)
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
-    return _add(input, mul(mul(tensor1, tensor2), value) if value != 1 else mul(tensor1, tensor2))  # type: ignore[no-any-return]
+    return _add(input, mul(mul(tensor1, tensor2), value) if value != 1 else mul(tensor1, tensor2))
 
 
 @method(inplace=True)
@@ -411,13 +415,13 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
     if tensor1.array.dtype.kind in "iub" and tensor2.array.dtype.kind in "iub":
         raise RuntimeError("addcdiv: integer division is not supported; convert one of the tensors to a float type")
     quotient = Div.apply(tensor1, tensor2)
-    return _add(input, mul(quotient, value) if value != 1 else quotient)  # type: ignore[no-any-return]
+    return _add(input, mul(quotient, value) if value != 1 else quotient)
 
 
 @method(inplace=True)
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """input + weight * (end - input): from `input` (weight 0) to `end` (weight 1)."""
-    return _add(input, mul(weight, _sub(end, input)))  # type: ignore[no-any-return]
+    return _add(input, mul(weight, _sub(end, input)))
 
 
 __all__ = [

@@ -34,7 +34,9 @@ def scaled_dot_product_attention(
     if enable_gqa:
         groups = query.array.shape[-3] // key.array.shape[-3]
         key, value = (t.repeat_interleave(groups, -3) for t in (key, value))
-    scores: Any = matmul(query, key.transpose(-2, -1)) * (1 / math.sqrt(query.array.shape[-1]) if scale is None else scale)
+    scores: Any = matmul(query, key.transpose(-2, -1)) * (
+        1 / math.sqrt(query.array.shape[-1]) if scale is None else scale
+    )
     L, S = scores.shape[-2:]
     if is_causal:
         attn_mask = wrap(np.tri(L, S, dtype=bool))
@@ -44,4 +46,4 @@ def scaled_dot_product_attention(
         else:
             scores = scores + attn_mask
     weights = dropout(softmax(scores, -1), dropout_p, dropout_p > 0)
-    return matmul(weights, value)  # type: ignore[no-any-return]
+    return matmul(weights, value)

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import devices
-from .. import dtypes
+from .. import devices, dtypes
 from ..autograd.op import wrap
 from ..kernels import array_module
 from ..tensor import Tensor, method
@@ -131,7 +130,7 @@ def tensor(
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """`data` as a tensor, without a copy where that is possible: tensors stay in the graph, arrays share memory."""
     if isinstance(data, Tensor):
-        return data.to(dtype=dtype, device=device)  # type: ignore[no-any-return]
+        return data.to(dtype=dtype, device=device)
     wanted = None if dtype is None else dtypes.as_array_dtype(dtype)
     if isinstance(data, np.ndarray) or type(data).__module__.partition(".")[0] == "cupy":
         return _finish(data if wanted is None else data.astype(wanted, copy=False), device, False)

@@ -38,13 +38,13 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     """input with each element dropped with probability p, the others divided by 1 - p; unchanged if not training."""
     _check("dropout", p)
     if inplace:
-        return input.mul_(_mask(input, tuple(input.shape), p)) if training and p else input  # type: ignore[no-any-return]
+        return input.mul_(_mask(input, tuple(input.shape), p)) if training and p else input
     if not training or p == 0:
         return input
     if p == 1:
         return input * 0.0
     key, counter = default_generator.take(kernels.blocks(input.array.size, 1))
-    return Dropout.apply(input, p=p, key=key, counter=counter)  # type: ignore[no-any-return]
+    return Dropout.apply(input, p=p, key=key, counter=counter)
 
 
 def _mask(input: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
@@ -63,7 +63,7 @@ def _channels(name: str, input: Tensor, p: float, training: bool, inplace: bool,
         return input
     lead = 2 if input.array.ndim >= batched else 1
     mask = _mask(input, input.array.shape[:lead] + (1,) * (input.array.ndim - lead), p)
-    return input.mul_(mask) if inplace else input * mask  # type: ignore[no-any-return]
+    return input.mul_(mask) if inplace else input * mask
 
 
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -103,7 +103,7 @@ def _alpha(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[
     stays = _mask(input, shape, p) * (1 - p)
     scale = 1 / math.sqrt((1 - p) * (1 + p * ALPHA**2))
     result = (input * stays + ALPHA * (1 - stays)) * scale - ALPHA * p * scale
-    return input.copy_(result) if inplace else result  # type: ignore[no-any-return]
+    return input.copy_(result) if inplace else result
 
 
 __all__ = ["alpha_dropout", "dropout", "feature_alpha_dropout"]

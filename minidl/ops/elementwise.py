@@ -429,7 +429,7 @@ def _polygamma_method(input: Tensor, n: int) -> Any:
 @method(inplace=True)
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(input / (1 - input)), the inverse of sigmoid; input is held within [eps, 1 - eps] if eps is given."""
-    return Logit.apply(input, eps=eps)  # type: ignore[no-any-return]
+    return Logit.apply(input, eps=eps)
 
 
 @method("deg2rad", inplace=True)
@@ -570,7 +570,7 @@ def _(make: Any) -> Any:
 
 
 neg = negative = public(Neg, "neg", "-input.", "negative", "__neg__")
-abs = absolute = public(Abs, "abs", "The absolute value.", "absolute", "__abs__")  # noqa: A001
+abs = absolute = public(Abs, "abs", "The absolute value.", "absolute", "__abs__")
 sign = public(Sign, "sign", "-1, 0 or 1, by the sign of input.", "sgn")
 floor = public(Floor, "floor", "The largest whole number not above input.")
 ceil = public(Ceil, "ceil", "The smallest whole number not below input.")
@@ -583,13 +583,15 @@ heaviside = public(Heaviside, "heaviside", "0 where input is negative, 1 where p
 @method(inplace=True)
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest multiple of 10^-decimals; halves go to the even one."""
-    return Round.apply(input, decimals=decimals)  # type: ignore[no-any-return]
+    return Round.apply(input, decimals=decimals)
 
 
 @method(inplace=True)
-def nan_to_num(input: Tensor, nan: float | None = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+def nan_to_num(
+    input: Tensor, nan: float | None = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
     """NaN replaced by `nan`, infinities by `posinf` and `neginf` (default: the largest numbers of the dtype)."""
-    return NanToNum.apply(input, nan=nan or 0.0, posinf=posinf, neginf=neginf)  # type: ignore[no-any-return]
+    return NanToNum.apply(input, nan=nan or 0.0, posinf=posinf, neginf=neginf)
 
 
 @method("__pos__", "positive")
@@ -599,9 +601,64 @@ def positive(input: Tensor) -> Tensor:
 
 
 __all__ = [
-    "abs", "absolute", "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh",
-    "asin", "asinh", "atan", "atan2", "atanh", "ceil", "copysign", "cos", "cosh", "deg2rad", "digamma", "erf", "erfc",
-    "erfinv", "exp", "exp2", "expm1", "fix", "floor", "frac", "heaviside", "hypot", "lgamma", "log", "log10", "log1p",
-    "log2", "logaddexp", "logaddexp2", "logit", "nan_to_num", "neg", "negative", "polygamma", "positive", "rad2deg",
-    "reciprocal", "round", "rsqrt", "sign", "sin", "sinc", "sinh", "sqrt", "square", "tan", "tanh", "trunc", "xlogy",
+    "abs",
+    "absolute",
+    "acos",
+    "acosh",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "ceil",
+    "copysign",
+    "cos",
+    "cosh",
+    "deg2rad",
+    "digamma",
+    "erf",
+    "erfc",
+    "erfinv",
+    "exp",
+    "exp2",
+    "expm1",
+    "fix",
+    "floor",
+    "frac",
+    "heaviside",
+    "hypot",
+    "lgamma",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logaddexp",
+    "logaddexp2",
+    "logit",
+    "nan_to_num",
+    "neg",
+    "negative",
+    "polygamma",
+    "positive",
+    "rad2deg",
+    "reciprocal",
+    "round",
+    "rsqrt",
+    "sign",
+    "sin",
+    "sinc",
+    "sinh",
+    "sqrt",
+    "square",
+    "tan",
+    "tanh",
+    "trunc",
+    "xlogy",
 ]  # fmt: skip

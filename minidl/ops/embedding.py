@@ -74,7 +74,9 @@ def embedding(
         raise RuntimeError(f"embedding: expected indices of dtype int32 or int64, got {input.dtype}; use x.long()")
     V = weight.array.shape[0]
     if index.size and not (0 <= index.min() and index.max() < V):
-        raise IndexError(f"embedding: index out of range in self: {index.min()} to {index.max()}, the table has {V} rows")
+        raise IndexError(
+            f"embedding: index out of range in self: {index.min()} to {index.max()}, the table has {V} rows"
+        )
     if sparse:
         raise RuntimeError("embedding: sparse gradients are not there yet; leave sparse=False")
     if padding_idx is not None and padding_idx < 0:
@@ -84,7 +86,7 @@ def embedding(
         length = np.linalg.norm(weight.array[used], norm_type, axis=1, keepdims=True)
         weight.array[used] *= np.where(length > max_norm, max_norm / (length + 1e-7), 1).astype(weight.array.dtype)
         weight.version[0] += 1
-    return Embedding.apply(weight, index=index, padding=padding_idx, by_count=scale_grad_by_freq)  # type: ignore[no-any-return]
+    return Embedding.apply(weight, index=index, padding=padding_idx, by_count=scale_grad_by_freq)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

@@ -472,8 +472,8 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(choose(range(input.numel()), r)), dtype=np.int64)
     if r == 0:
-        return narrow(input, 0, 0, 0)  # type: ignore[no-any-return]
-    return reshape(index_select(input, 0, rows.reshape(-1)), -1 if rows.size else 0, r)  # type: ignore[no-any-return]
+        return narrow(input, 0, 0, 0)
+    return reshape(index_select(input, 0, rows.reshape(-1)), -1 if rows.size else 0, r)
 
 
 __all__ = [

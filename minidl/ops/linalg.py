@@ -30,7 +30,7 @@ class MatMul(Op):
     def forward(self, x: Any, y: Any) -> Any:
         _same_dtype("matmul", x, y)
         if not x.ndim or not y.ndim:
-            raise RuntimeError("both arguments to matmul need to be at least 1D, but they are " f"{x.ndim}D and {y.ndim}D")
+            raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {x.ndim}D and {y.ndim}D")
         if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
             raise RuntimeError(_mismatch(x.shape, y.shape))
         self.x_ndim, self.y_ndim = x.ndim, y.ndim
@@ -115,7 +115,13 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if weight.ndim == 1:
         product = matmul(input, weight)
         return product if bias is None else product + bias
-    return Linear.apply(input, weight, bias)  # type: ignore[no-any-return]
+    return Linear.apply(input, weight, bias)
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input1 (..., I) and input2 (..., J) through weight (O, I, J): out[o] = input1 weight[o] input2, plus bias (O,)."""
+    out = einsum("...i,oij,...j->...o", input1, weight, input2)
+    return out if bias is None else out + bias
 
 
 @method("matmul", "__matmul__")
@@ -138,7 +144,7 @@ def _of_dims(name: str, x: Any, n: int, y: Any, m: int) -> None:
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices (N, M) and (M, P)."""
     _of_dims("mm", input, 2, mat2, 2)
-    return matmul(input, mat2)  # type: ignore[no-any-return]
+    return matmul(input, mat2)
 
 
 @method()
@@ -146,22 +152,24 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of two batches of matrices, (B, N, M) and (B, M, P), pair by pair."""
     _of_dims("bmm", input, 3, mat2, 3)
     if input.array.shape[0] != mat2.array.shape[0]:
-        raise RuntimeError(f"bmm: the batches have {input.array.shape[0]} and {mat2.array.shape[0]} matrices; expand() one")
-    return matmul(input, mat2)  # type: ignore[no-any-return]
+        raise RuntimeError(
+            f"bmm: the batches have {input.array.shape[0]} and {mat2.array.shape[0]} matrices; expand() one"
+        )
+    return matmul(input, mat2)
 
 
 @method()
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix (N, M) and a vector (M,)."""
     _of_dims("mv", input, 2, vec, 1)
-    return matmul(input, vec)  # type: ignore[no-any-return]
+    return matmul(input, vec)
 
 
 @method()
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The inner product of two vectors."""
     _of_dims("dot", input, 1, tensor, 1)
-    return matmul(input, tensor)  # type: ignore[no-any-return]
+    return matmul(input, tensor)
 
 
 @method()
@@ -220,13 +228,13 @@ for _op in (Tril, Triu):
 @method(inplace=True)
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The part on and below a diagonal; zeros elsewhere."""
-    return Tril.apply(input, diagonal=diagonal)  # type: ignore[no-any-return]
+    return Tril.apply(input, diagonal=diagonal)
 
 
 @method(inplace=True)
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The part on and above a diagonal; zeros elsewhere."""
-    return Triu.apply(input, diagonal=diagonal)  # type: ignore[no-any-return]
+    return Triu.apply(input, diagonal=diagonal)
 
 
 class Diagonal(Op):
@@ -275,7 +283,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     n = input.array.ndim
     if dim1 % n == dim2 % n:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    return Diagonal.apply(input, offset=offset, dim1=dim1 % n, dim2=dim2 % n)  # type: ignore[no-any-return]
+    return Diagonal.apply(input, offset=offset, dim1=dim1 % n, dim2=dim2 % n)
 
 
 @method()
@@ -284,7 +292,7 @@ def diag_embed(input: Tensor, offset: int = 0) -> Tensor:
     n = input.array.shape[-1] + abs(offset)
     last = input.array.ndim
     shape = (*input.array.shape[:-1], n, n)
-    return FromDiagonal.apply(input, shape=shape, offset=offset, dim1=last - 1, dim2=last)  # type: ignore[no-any-return]
+    return FromDiagonal.apply(input, shape=shape, offset=offset, dim1=last - 1, dim2=last)
 
 
 @method()
@@ -294,7 +302,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
         return diag_embed(input, diagonal)
     if input.array.ndim != 2:
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.array.ndim}D")
-    return Diagonal.apply(input, offset=diagonal, dim1=0, dim2=1).clone()  # type: ignore[no-any-return]
+    return Diagonal.apply(input, offset=diagonal, dim1=0, dim2=1).clone()
 
 
 @method()
@@ -302,7 +310,7 @@ def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     if input.array.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.array.ndim}")
-    return diagonal(input).sum()  # type: ignore[no-any-return]
+    return diagonal(input).sum()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -333,7 +341,9 @@ class Einsum(Op):
         letters = list(dict.fromkeys(term))  # a repeated letter means a diagonal
         known = set(self.output).union(*(t for t, _ in others))
         kept = [c for c in letters if c in known]
-        result = einsum(",".join([self.output, *(t for t, _ in others)]) + "->" + "".join(kept), g, *(x for _, x in others))
+        result = einsum(
+            ",".join([self.output, *(t for t, _ in others)]) + "->" + "".join(kept), g, *(x for _, x in others)
+        )
         sizes = {c: shape[term.index(c)] for c in letters}
         if len(kept) < len(letters):
             result = result.reshape(tuple(sizes[c] if c in kept else 1 for c in letters))
@@ -361,7 +371,6 @@ def _onto_diagonals(g: Any, term: str, letters: list[str], sizes: dict[str, int]
     order = sorted(range(len(letters)), key=lambda k: term.index(letters[k]))
     assert order == list(range(len(letters)))
     return where(np.broadcast_to(mask, tuple(sizes[c] for c in term)), g.reshape(tuple(shape)), 0.0)
-
 
 
 @samples(Einsum)
@@ -404,6 +413,6 @@ def _explicit(equation: str, arrays: list[Any]) -> str:
 
 
 __all__ = [
-    "addmm", "baddbmm", "bmm", "diag", "diag_embed", "diagonal", "dot", "einsum", "ger", "matmul", "mm", "mv", "outer",
+    "addmm", "baddbmm", "bilinear", "bmm", "diag", "diag_embed", "diagonal", "dot", "einsum", "ger", "matmul", "mm", "mv", "outer",
     "trace", "tril", "triu",
 ]  # fmt: skip

@@ -30,7 +30,9 @@ class CrossEntropy(Op):
 
     def backward(self, g: Any, logits: Any) -> Any:
         target, weight, ignore_index, smoothing = self.options
-        return kernels.cross_entropy_backward(np.ascontiguousarray(g), logits, target, weight, ignore_index, smoothing, self.lse)
+        return kernels.cross_entropy_backward(
+            np.ascontiguousarray(g), logits, target, weight, ignore_index, smoothing, self.lse
+        )
 
     def composite(self, g: Any, logits: Any) -> Any:
         target, weight, ignore_index, smoothing = self.options
@@ -62,9 +64,9 @@ def _legacy(size_average: bool | None, reduce: bool | None, reduction: str) -> s
 
 def _reduced(loss: Tensor, reduction: str) -> Tensor:
     if reduction == "mean":
-        return loss.mean()  # type: ignore[no-any-return]
+        return loss.mean()
     if reduction == "sum":
-        return loss.sum()  # type: ignore[no-any-return]
+        return loss.sum()
     if reduction == "none":
         return loss
     raise ValueError(f"{reduction} is not a valid value for reduction; it is 'mean', 'sum' or 'none'")
@@ -74,13 +76,18 @@ def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Any, tuple[
     """Scores as (N, V), targets as (N,) and the shape of the losses, from (V,), (N, V) or (N, V, ...) inputs."""
     t = target.array
     if t.dtype.kind not in "iu":
-        raise RuntimeError(f"{name}: expected scalar type Long for the class numbers but found {target.dtype}; use y.long()")
+        raise RuntimeError(
+            f"{name}: expected scalar type Long for the class numbers but found {target.dtype}; use y.long()"
+        )
     if input.array.ndim == 1:
         x, shape = input.reshape(1, -1), ()
     elif input.array.ndim == 2:
         x, shape = input, (input.array.shape[0],)
     else:
-        x, shape = input.movedim(1, -1).reshape(-1, input.array.shape[1]), (input.array.shape[0], *input.array.shape[2:])
+        x, shape = (
+            input.movedim(1, -1).reshape(-1, input.array.shape[1]),
+            (input.array.shape[0], *input.array.shape[2:]),
+        )
     if t.shape != shape:
         raise ValueError(
             f"{name}: Expected target of shape {list(shape)} for input of shape {list(input.shape)}, got {list(t.shape)}"
@@ -91,7 +98,9 @@ def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Any, tuple[
 def _check_classes(name: str, t: Any, classes: int, ignore_index: int) -> None:
     wrong = (t != ignore_index) & ((t < 0) | (t >= classes))
     if wrong.any():
-        raise IndexError(f"{name}: Target {t[wrong][0]} is out of bounds: there are {classes} classes, 0 to {classes - 1}")
+        raise IndexError(
+            f"{name}: Target {t[wrong][0]} is out of bounds: there are {classes} classes, 0 to {classes - 1}"
+        )
 
 
 def _class_losses(
@@ -99,16 +108,20 @@ def _class_losses(
 ) -> Tensor:
     """Reduce losses per row; the mean divides by the sum of the weights of the targets that count."""
     if reduction == "none":
-        return losses.reshape(shape)  # type: ignore[no-any-return]
+        return losses.reshape(shape)
     if reduction == "sum":
-        return losses.sum()  # type: ignore[no-any-return]
+        return losses.sum()
     if reduction != "mean":
         raise ValueError(f"{reduction} is not a valid value for reduction; it is 'mean', 'sum' or 'none'")
     if weight is None:
-        count = float(np.count_nonzero(t != ignore_index)) if ignore_index >= 0 or (t == ignore_index).any() else float(t.size)
+        count = (
+            float(np.count_nonzero(t != ignore_index))
+            if ignore_index >= 0 or (t == ignore_index).any()
+            else float(t.size)
+        )
     else:
         count = float(weight[t[t != ignore_index]].sum())
-    return losses.sum() * (1.0 / count) if count else losses.sum() / 0.0  # type: ignore[no-any-return]
+    return losses.sum() * (1.0 / count) if count else losses.sum() / 0.0
 
 
 def cross_entropy(
@@ -149,7 +162,7 @@ def _soft_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None, reduct
         log_p = log_p * weight.reshape((-1,) + (1,) * (x.array.ndim - dim - 1))
     losses = -(log_p * target).sum(dim)
     if reduction == "mean":
-        return losses.sum() / float(max(x.numel() // V, 1))  # type: ignore[no-any-return]
+        return losses.sum() / float(max(x.numel() // V, 1))
     return _reduced(losses, reduction)
 
 
@@ -211,11 +224,16 @@ def mse_loss(input: Tensor, target: Tensor) -> Tensor:
 @_paired
 def l1_loss(input: Tensor, target: Tensor) -> Tensor:
     """|input - target|."""
-    return (input - target).abs()  # type: ignore[no-any-return]
+    return (input - target).abs()
 
 
 def smooth_l1_loss(
-    input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean", beta: float = 1.0
+    input: Tensor,
+    target: Tensor,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
 ) -> Tensor:
     """d^2 / (2 beta) where d = |input - target| is below beta, d - beta / 2 elsewhere (Girshick, 2015)."""
     if beta < 0:
@@ -236,7 +254,7 @@ def huber_loss(
     if weight is not None:
         losses = losses * weight
         if reduction == "mean":
-            return losses.sum() / weight.sum()  # type: ignore[no-any-return]
+            return losses.sum() / weight.sum()
     return _reduced(losses, reduction)
 
 
@@ -255,7 +273,9 @@ def binary_cross_entropy(
             "ensure they have the same size."
         )
     if input.array.size and not ((input.array >= 0) & (input.array <= 1)).all():
-        raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1; use the one with_logits")
+        raise RuntimeError(
+            "binary_cross_entropy: all elements of input should be between 0 and 1; use the one with_logits"
+        )
     losses = -(target * log(input).clamp_min(-100.0) + (1 - target) * log(1 - input).clamp_min(-100.0))
     if weight is not None:
         losses = losses * weight
@@ -387,6 +407,62 @@ def soft_margin_loss(
 ) -> Tensor:
     """log(1 + exp(-target input)) for targets 1 and -1."""
     return _reduced(softplus(-target * input, 1.0, math.inf), _legacy(size_average, reduce, reduction))
+
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over classes i other than the target y of max(0, margin - x[y] + x[i])^p, for (N, V) or (V,) scores."""
+    x, t, shape = _rows("multi_margin_loss", input, target)
+    _check_classes("multi_margin_loss", t, x.array.shape[1], -100)
+    rows = np.arange(len(t))
+    others = np.ones(x.array.shape, bool)
+    others[rows, t] = False
+    violation = (margin - x[rows, t].reshape(-1, 1) + x).clamp_min(0.0)
+    terms = where(others, violation if p == 1 else violation * violation, 0.0)
+    if weight is not None:
+        terms = terms * weight.array[t][:, None]
+    losses = (terms.sum(1) / float(x.array.shape[1])).reshape(shape)
+    return _reduced(losses, _legacy(size_average, reduce, reduction))
+
+
+def multilabel_margin_loss(
+    input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+) -> Tensor:
+    """The mean over targets y and other classes i of max(0, 1 - x[y] + x[i]); targets end at the first -1 of each row."""
+    x = input.reshape(1, -1) if input.array.ndim < 2 else input
+    t = target.array.reshape(x.array.shape)
+    wanted = np.cumprod(t >= 0, axis=1).astype(bool)
+    is_target = np.zeros(x.array.shape, bool)
+    for row, labels, real in zip(is_target, t, wanted, strict=True):
+        row[labels[real]] = True
+    picked = x.gather(1, target.reshape(x.array.shape).clamp_min(0)).unsqueeze(2)
+    pairs = (1 - picked + x.unsqueeze(1)).clamp_min(0.0)
+    losses = where(wanted[:, :, None] & ~is_target[:, None, :], pairs, 0.0).sum((1, 2)) / float(x.array.shape[1])
+    losses = losses if input.array.ndim == 2 else losses.reshape(())
+    return _reduced(losses, _legacy(size_average, reduce, reduction))
+
+
+def multilabel_soft_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over classes of binary cross-entropy with logits."""
+    losses = target * softplus(-input, 1.0, math.inf) + (1 - target) * softplus(input, 1.0, math.inf)
+    if weight is not None:
+        losses = losses * weight
+    return _reduced(losses.mean(-1), _legacy(size_average, reduce, reduction))
 
 
 def triplet_margin_loss(

@@ -52,10 +52,16 @@ def layer_norm(
     shape = tuple(normalized_shape) if isinstance(normalized_shape, (list, tuple)) else (int(normalized_shape),)
     _check_tail("layer_norm", input, shape)
     n = int(np.prod(shape))
-    rows = input if input.array.ndim == 2 and len(shape) == 1 else input.reshape(-1, n) if input.numel() else input.reshape(0, n)
+    rows = (
+        input
+        if input.array.ndim == 2 and len(shape) == 1
+        else input.reshape(-1, n)
+        if input.numel()
+        else input.reshape(0, n)
+    )
     flat = [None if t is None else t if t.array.ndim == 1 else t.reshape(-1) for t in (weight, bias)]
     out = LayerNorm.apply(rows, *flat, eps=eps)
-    return out if rows is input else out.reshape(input.shape)  # type: ignore[no-any-return]
+    return out if rows is input else out.reshape(input.shape)
 
 
 def _check_tail(name: str, input: Tensor, shape: tuple[int, ...]) -> None:

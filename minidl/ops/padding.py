@@ -92,7 +92,7 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
     if len(widths) % 2:
         raise RuntimeError(f"pad: Padding length must be divisible by 2, got {list(widths)}")
     if mode == "constant":
-        return _constant(input, widths, 0.0 if value is None else value)  # type: ignore[no-any-return]
+        return _constant(input, widths, 0.0 if value is None else value)
     if mode not in ("reflect", "replicate", "circular"):
         raise NotImplementedError(f"pad: mode {mode!r} is none of constant, reflect, replicate, circular")
     if value is not None and value != 0:

@@ -77,7 +77,9 @@ def randint(*args: Any, low: int | None = None, high: int | None = None, size: A
     return _finish(array.astype(dtypes.as_array_dtype(dtype or dtypes.int64)), device, requires_grad)
 
 
-def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None, **ignored: Any) -> Tensor:
+def randperm(
+    n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None, **ignored: Any
+) -> Tensor:
     """The numbers 0 to n - 1 in random order."""
     words = np.empty(2 * n, np.uint32)
     key, counter = (generator or default_generator).take(kernels.blocks(words.size, 1))
@@ -86,14 +88,22 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, d
     return _finish(order.astype(dtypes.as_array_dtype(dtype or dtypes.int64)), device, False)
 
 
-def rand_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+def rand_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+) -> Tensor:
     """rand() of another tensor's shape, dtype and device."""
-    return rand(tuple(input.shape), dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return rand(
+        tuple(input.shape), dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad
+    )
 
 
-def randn_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:
+def randn_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+) -> Tensor:
     """randn() of another tensor's shape, dtype and device."""
-    return randn(tuple(input.shape), dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return randn(
+        tuple(input.shape), dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad
+    )
 
 
 def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: Any = None, **ignored: Any) -> Tensor:
@@ -102,7 +112,9 @@ def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: Any
     return randint(*bounds, tuple(input.shape), dtype=dtype or input.dtype)
 
 
-def normal(mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, **options: Any) -> Tensor:
+def normal(
+    mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, **options: Any
+) -> Tensor:
     """Numbers from normal distributions: mean and std are tensors, or numbers with a `size`."""
     if isinstance(mean, Tensor) or isinstance(std, Tensor):
         shape = np.broadcast_shapes(getattr(mean, "shape", ()), getattr(std, "shape", ()))
@@ -125,7 +137,9 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
 
 
 @method()
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None) -> Tensor:
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
     """Indices drawn with probabilities proportional to each row of input (N,) or (B, N): (num_samples,) or (B, num_samples)."""
     weights = np.atleast_2d(input.array).astype(np.float64)
     if (weights < 0).any() or not np.isfinite(weights).all():
@@ -149,9 +163,9 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
 
 def _fill_with(x: Tensor, name: str, array: Any) -> Tensor:
     """Overwrite x with drawn numbers: an in-place operation without a gradient."""
-    from .gather import CopyFrom
     from ..autograd.inplace import write
     from ..autograd.op import next_seq
+    from .gather import CopyFrom
 
     check_writable(x, name)
     before = next_seq()

@@ -305,7 +305,7 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
         raise RuntimeError(f"unfold: maximum size for tensor at dimension {dimension} is {n} but size is {size}")
     if step <= 0:
         raise RuntimeError(f"unfold: step is {step} but must be > 0")
-    return Unfold.apply(input, dim=dim, size=size, step=step)  # type: ignore[no-any-return]
+    return Unfold.apply(input, dim=dim, size=size, step=step)
 
 
 __all__ = ["clone", "flip", "fliplr", "flipud", "repeat_interleave", "roll", "rot90", "tile"]

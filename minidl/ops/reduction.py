@@ -128,7 +128,7 @@ def sum(
         input = cast(input, dtypes.as_array_dtype(dtype))
     elif input.array.dtype.kind in "biu":
         input = cast(input, np.dtype(np.int64))
-    return Sum.apply(input, axes=_reduces("sum", input, dim), keepdim=keepdim)  # type: ignore[no-any-return]
+    return Sum.apply(input, axes=_reduces("sum", input, dim), keepdim=keepdim)
 
 
 @method()
@@ -147,7 +147,7 @@ def mean(
     axes = _reduces("mean", input, dim)
     n = math.prod(input.array.shape[a] for a in axes)
     total = Sum.apply(input, axes=axes, keepdim=keepdim)
-    return total * (1.0 / n) if n else total / 0.0  # type: ignore[no-any-return]
+    return total * (1.0 / n) if n else total / 0.0
 
 
 @method()
@@ -175,8 +175,8 @@ def prod(
     elif input.array.dtype.kind in "biu":
         input = cast(input, np.dtype(np.int64))
     if dim is None or not input.array.ndim:
-        return Prod.apply(input.reshape(-1), axis=0, keepdim=False)  # type: ignore[no-any-return]
-    return Prod.apply(input, axis=_reduces("prod", input, dim)[0], keepdim=keepdim)  # type: ignore[no-any-return]
+        return Prod.apply(input.reshape(-1), axis=0, keepdim=False)
+    return Prod.apply(input, axis=_reduces("prod", input, dim)[0], keepdim=keepdim)
 
 
 @method()
@@ -202,7 +202,7 @@ def var(
     away = input - centre
     freedom = builtins.max(n - (1 if correction is None else correction), 0)
     total = Sum.apply(away * away, axes=axes, keepdim=keepdim)
-    return total / float(freedom)  # type: ignore[no-any-return]
+    return total / float(freedom)
 
 
 @method()
@@ -217,16 +217,20 @@ def std(
     keepdims: Any = None,
 ) -> Tensor:
     """The standard deviation: the square root of var()."""
-    return sqrt(var(input, dim, unbiased, keepdim, correction=correction, axis=axis, keepdims=keepdims))  # type: ignore[no-any-return]
+    return sqrt(var(input, dim, unbiased, keepdim, correction=correction, axis=axis, keepdims=keepdims))
 
 
-def var_mean(input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Any:
+def var_mean(
+    input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> Any:
     """The variance and the mean."""
     at = None if isinstance(dim, bool) else dim
     return var(input, dim, unbiased, keepdim, correction=correction), mean(input, at, keepdim)
 
 
-def std_mean(input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Any:
+def std_mean(
+    input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> Any:
     """The standard deviation and the mean."""
     at = None if isinstance(dim, bool) else dim
     return std(input, dim, unbiased, keepdim, correction=correction), mean(input, at, keepdim)
@@ -280,7 +284,9 @@ class _ExtremeAt(Op):
     def backward(self, g: Any) -> Any:
         if not self.shape:
             return g[0]
-        positions = np.arange(self.shape[self.axis]).reshape([-1 if i == self.axis else 1 for i in range(len(self.shape))])
+        positions = np.arange(self.shape[self.axis]).reshape(
+            [-1 if i == self.axis else 1 for i in range(len(self.shape))]
+        )
         here = (positions == self.index).astype(getattr(g[0], "array", g[0]).dtype)
         return _restore(g[0], (self.axis,), self.keepdim) * here
 
@@ -323,7 +329,7 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest value along `dim` (one or several; default all)."""
     axes = _reduces("amax", input, dim)
     _not_empty("amax", input, axes)
-    return AMax.apply(input, axes=axes, keepdim=keepdim)  # type: ignore[no-any-return]
+    return AMax.apply(input, axes=axes, keepdim=keepdim)
 
 
 @method()
@@ -331,12 +337,18 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest value along `dim` (one or several; default all)."""
     axes = _reduces("amin", input, dim)
     _not_empty("amin", input, axes)
-    return AMin.apply(input, axes=axes, keepdim=keepdim)  # type: ignore[no-any-return]
+    return AMin.apply(input, axes=axes, keepdim=keepdim)
 
 
 def _extreme(name: str, whole: Any, at: type[Op], pair: Any, result: Any) -> Callable[..., Any]:
     def function(
-        input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None, axis: Any = None, keepdims: Any = None
+        input: Tensor,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        other: Any = None,
+        axis: Any = None,
+        keepdims: Any = None,
     ) -> Any:
         dim, keepdim = _dims(dim, keepdim, axis, keepdims)
         if isinstance(dim, Tensor):
@@ -385,7 +397,7 @@ def _arg(op: type[Op], name: str, input: Tensor, dim: Any, keepdim: bool) -> Ten
         axes = _reduces(name, input, dim)
         dim = axes[0] if axes else None
     _not_empty(name, input, range(input.array.ndim) if dim is None else (dim,))  # type: ignore[arg-type]
-    return op.apply(input, axis=dim, keepdim=keepdim)  # type: ignore[no-any-return]
+    return op.apply(input, axis=dim, keepdim=keepdim)
 
 
 @method()
@@ -412,7 +424,7 @@ class Any_(Op):
 
 def _logical(op: type[Op], name: str, input: Tensor, dim: Any, keepdim: bool) -> Tensor:
     result = op.apply(input, axes=_reduces(name, input, dim), keepdim=keepdim)
-    return cast(result, np.dtype(np.uint8)) if input.array.dtype == np.uint8 else result  # type: ignore[no-any-return]
+    return cast(result, np.dtype(np.uint8)) if input.array.dtype == np.uint8 else result
 
 
 @method()
@@ -440,11 +452,11 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
         input = cast(input, dtypes.get_default_dtype().dtype)
     axes = _reduces("logsumexp", input, dim)
     if builtins.any(input.array.shape[a] == 0 for a in axes):
-        return log(sum(exp(input), axes, keepdim))  # type: ignore[no-any-return]
+        return log(sum(exp(input), axes, keepdim))
     top = AMax.apply(input.detach(), axes=axes, keepdim=True)
     top = where(top.array * 0 == 0, top, 0.0)  # an infinite maximum must not be subtracted from itself
     total = log(Sum.apply(exp(input - top), axes=axes, keepdim=True)) + top
-    return total if keepdim else Sum.apply(total, axes=axes, keepdim=False)  # type: ignore[no-any-return]
+    return total if keepdim else Sum.apply(total, axes=axes, keepdim=False)
 
 
 @method()
@@ -459,12 +471,12 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     if p == math.inf or p == -math.inf:
         return (amax if p > 0 else amin)(input.abs(), axes, keepdim)
     if p == 0:
-        return cast(sum(input != 0, axes, keepdim), input.array.dtype)  # type: ignore[no-any-return]
+        return cast(sum(input != 0, axes, keepdim), input.array.dtype)
     if p == 1:
-        return Sum.apply(input.abs(), axes=axes, keepdim=keepdim)  # type: ignore[no-any-return]
+        return Sum.apply(input.abs(), axes=axes, keepdim=keepdim)
     if p == 2:
-        return Norm2.apply(input, axes=axes, keepdim=keepdim)  # type: ignore[no-any-return]
-    return Sum.apply(input.abs() ** p, axes=axes, keepdim=keepdim) ** (1.0 / p)  # type: ignore[no-any-return]
+        return Norm2.apply(input, axes=axes, keepdim=keepdim)
+    return Sum.apply(input.abs() ** p, axes=axes, keepdim=keepdim) ** (1.0 / p)
 
 
 class Norm2(Op):
@@ -535,14 +547,14 @@ class CumProd(Op):
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running sums along `dim`."""
     x, axis = _running("cumsum", input, dim, dtype)
-    return CumSum.apply(x, axis=axis, reverse=False)  # type: ignore[no-any-return]
+    return CumSum.apply(x, axis=axis, reverse=False)
 
 
 @method(inplace=True)
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Running products along `dim`."""
     x, axis = _running("cumprod", input, dim, dtype)
-    return CumProd.apply(x, axis=axis)  # type: ignore[no-any-return]
+    return CumProd.apply(x, axis=axis)
 
 
 def _running(name: str, input: Tensor, dim: int, dtype: Any) -> tuple[Tensor, int]:

@@ -162,13 +162,13 @@ signbit = public(SignBit, "signbit", "Where the sign bit of input is set (also f
 @method()
 def isposinf(input: Tensor) -> Tensor:
     """Where input is plus infinity."""
-    return isinf(input) & (input > 0)  # type: ignore[no-any-return]
+    return isinf(input) & (input > 0)
 
 
 @method()
 def isneginf(input: Tensor) -> Tensor:
     """Where input is minus infinity."""
-    return isinf(input) & (input < 0)  # type: ignore[no-any-return]
+    return isinf(input) & (input < 0)
 
 
 @method()
@@ -210,7 +210,11 @@ class Where(Op):
 
     def backward(self, g: Any) -> Any:
         wants_x, wants_y = self.edges[1:]
-        return None, where(self.condition, g, 0.0) if wants_x else None, where(self.condition, 0.0, g) if wants_y else None
+        return (
+            None,
+            where(self.condition, g, 0.0) if wants_x else None,
+            where(self.condition, 0.0, g) if wants_y else None,
+        )
 
 
 @samples(Where)
@@ -333,7 +337,11 @@ class Clamp(Op):
             to_low = where(below & ~crossed if hasattr(crossed, "dtype") else below & (not crossed), g, 0.0)
             to_high = where(above | (crossed & (x == x)) if hasattr(crossed, "dtype") else above | crossed, g, 0.0)
             return inside, to_low, to_high
-        return inside, where(below, g, 0.0) if low is not None else None, where(above, g, 0.0) if high is not None else None
+        return (
+            inside,
+            where(below, g, 0.0) if low is not None else None,
+            where(above, g, 0.0) if high is not None else None,
+        )
 
 
 @samples(Clamp)
@@ -348,7 +356,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """Values below `min` become `min`, values above `max` become `max`; each a number, a tensor or None."""
     if min is None and max is None:
         raise RuntimeError("clamp: at least one of 'min' or 'max' must not be None")
-    return Clamp.apply(input, min, max)  # type: ignore[no-any-return]
+    return Clamp.apply(input, min, max)
 
 
 clip = clamp

@@ -104,7 +104,7 @@ def view(input: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
     if dtype is None and len(shape) == 1 and isinstance(shape[0], dtypes.dtype):
         dtype = shape[0]
     if dtype is not None:
-        return ViewDtype.apply(input, dtype=dtypes.as_array_dtype(dtype))  # type: ignore[no-any-return]
+        return ViewDtype.apply(input, dtype=dtypes.as_array_dtype(dtype))
     result = Reshape.apply(input, shape=sizes_of(shape))
     if result.array.size and not shares_memory(result.array, input.array):
         raise RuntimeError(
@@ -112,7 +112,7 @@ def view(input: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
             f"{list(input.stride())} does not lie in memory as {list(result.shape)} would (at least one dimension "
             "spans across two contiguous subspaces). Use .reshape(...) instead."
         )
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 class ViewDtype(Op):
@@ -138,7 +138,7 @@ def _(make: Any) -> Any:
 @method()
 def view_as(input: Tensor, other: Tensor) -> Tensor:
     """view(other.shape)."""
-    return view(input, other.shape)  # type: ignore[no-any-return]
+    return view(input, other.shape)
 
 
 @method()
@@ -262,7 +262,7 @@ def t(input: Any) -> Any:
 
 def _transposed(input: Tensor) -> Tensor:
     """The dimensions in reverse order: the transpose of a matrix."""
-    return Permute.apply(input, dims=tuple(range(input.ndim))[::-1])  # type: ignore[no-any-return]
+    return Permute.apply(input, dims=tuple(range(input.ndim))[::-1])
 
 
 def _matrix_transposed(input: Tensor) -> Tensor:
@@ -271,7 +271,7 @@ def _matrix_transposed(input: Tensor) -> Tensor:
         raise RuntimeError(
             f"tensor.mT is only supported on matrices or batches of matrices. Got {input.ndim}-D tensor."
         )
-    return Transpose.apply(input, dim0=input.ndim - 2, dim1=input.ndim - 1)  # type: ignore[no-any-return]
+    return Transpose.apply(input, dim0=input.ndim - 2, dim1=input.ndim - 1)
 
 
 Tensor.T = property(_transposed)  # type: ignore[attr-defined]

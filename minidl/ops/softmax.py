@@ -69,14 +69,14 @@ def _ready(name: str, input: Tensor, dim: int | None, dtype: Any) -> tuple[Tenso
 def softmax(input: Tensor, dim: int | None = None, dtype: Any = None, *, _stacklevel: int = 3) -> Tensor:
     """exp(input) over its sum along `dim`: positive numbers that add up to 1."""
     x, axis = _ready("softmax", input, dim, dtype)
-    return Softmax.apply(x, axis=axis) if x.array.ndim else exp(x * 0)  # type: ignore[no-any-return]
+    return Softmax.apply(x, axis=axis) if x.array.ndim else exp(x * 0)
 
 
 @method()
 def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None, *, _stacklevel: int = 3) -> Tensor:
     """The logarithm of softmax, without underflow."""
     x, axis = _ready("log_softmax", input, dim, dtype)
-    return LogSoftmax.apply(x, axis=axis) if x.array.ndim else x * 0  # type: ignore[no-any-return]
+    return LogSoftmax.apply(x, axis=axis) if x.array.ndim else x * 0
 
 
 def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:

@@ -88,7 +88,9 @@ def check_gradient_dtype(op: type[Op], sample: Sample) -> None:
     outs = [t for t in (out if isinstance(out, tuple) else (out,)) if t.node is not None]
     if not wanted or not outs:
         return
-    for x, g in zip(wanted, grad(outs, wanted, [wrap(np.ones_like(t.array)) for t in outs], allow_unused=True), strict=True):
+    for x, g in zip(
+        wanted, grad(outs, wanted, [wrap(np.ones_like(t.array)) for t in outs], allow_unused=True), strict=True
+    ):
         if g is not None:
             assert g.array.dtype == np.float32, f"{op.__name__} {sample}: gradient in {g.dtype} of a float32 input"
             assert g.array.shape == x.array.shape, f"{op.__name__} {sample}: gradient of shape {list(g.shape)}"

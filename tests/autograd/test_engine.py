@@ -226,7 +226,9 @@ def test_anomaly_names_operation_and_line():
         with md.autograd.detect_anomaly():
             md.log(x)
     zero = leaf(0.0)
-    with pytest.raises(RuntimeError, match=r"SqrtBackward0 returned an infinity in the backward pass.*md\.sqrt\(zero\)"):
+    with pytest.raises(
+        RuntimeError, match=r"SqrtBackward0 returned an infinity in the backward pass.*md\.sqrt\(zero\)"
+    ):
         with md.autograd.detect_anomaly():
             md.sqrt(zero).sum().backward()
 

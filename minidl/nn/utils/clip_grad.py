@@ -24,7 +24,7 @@ def get_total_norm(
     """The norm of all tensors together, as if they were one vector."""
     arrays = [t.array for t in _tensors(tensors)]
     if not arrays:
-        return Tensor([0.0]).reshape(())  # type: ignore[no-any-return]
+        return Tensor([0.0]).reshape(())
     xp, p = array_module(arrays[0]), float(norm_type)
     norms = xp.stack([xp.linalg.norm(a.reshape(-1), ord=p) for a in arrays])
     total = wrap(xp.asarray(xp.linalg.norm(norms, ord=p) if p else xp.count_nonzero(norms), dtype=arrays[0].dtype))

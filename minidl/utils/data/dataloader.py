@@ -104,11 +104,15 @@ class DataLoader:
         in_order: bool = True,
     ) -> None:
         if num_workers < 0:
-            raise ValueError(f"DataLoader: num_workers must not be negative, got {num_workers}; 0 loads in this process")
+            raise ValueError(
+                f"DataLoader: num_workers must not be negative, got {num_workers}; 0 loads in this process"
+            )
         if sampler is not None and shuffle:
             raise ValueError("sampler option is mutually exclusive with shuffle")
         if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
-            raise ValueError("batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last")
+            raise ValueError(
+                "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
+            )
         self.dataset, self.num_workers, self.timeout = dataset, num_workers, timeout
         self.worker_init_fn, self.generator, self.pin_memory = worker_init_fn, generator, pin_memory
         self.prefetch_factor = prefetch_factor or 2
@@ -136,7 +140,7 @@ class DataLoader:
         return len(self._indices())
 
     def _indices(self) -> Sampler[Any]:
-        return self.batch_sampler if self.batch_sampler is not None else self.sampler  # type: ignore[no-any-return]
+        return self.batch_sampler if self.batch_sampler is not None else self.sampler
 
     def __iter__(self) -> Iterator[Any]:
         if self.num_workers:
