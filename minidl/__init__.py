@@ -27,7 +27,7 @@ from .autograd.grad_mode import (  # noqa: E402
 )
 from .devices import device  # noqa: E402
 from .dtypes import (  # noqa: E402
-    bool_ as bool,  # noqa: A004
+    bool_ as bool,
 )
 from .dtypes import (  # noqa: E402
     can_cast,
@@ -58,7 +58,7 @@ from .dtypes import (  # noqa: E402
     uint32,
     uint64,
 )
-from .ops import *  # noqa: E402, F403
+from .ops import *  # noqa: E402
 from .printing import set_printoptions  # noqa: E402
 from .random import (  # noqa: E402
     Generator,
@@ -72,8 +72,8 @@ from .random import (  # noqa: E402
 from .serialization import load, save  # noqa: E402
 from .tensor import Size, Tensor  # noqa: E402
 
-float = float32  # noqa: A001  # the dtypes' names, as in PyTorch
-int = int32  # noqa: A001
+float = float32  # the dtypes' names, as in PyTorch
+int = int32
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
 
 __version__ = "0.1.0"

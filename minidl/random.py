@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from . import devices
+
 MASK = 2**64 - 1
 
 
@@ -20,11 +22,12 @@ class Generator:
 
     Example:
         >>> g = minidl.Generator().manual_seed(7)
-        >>> minidl.rand(3, generator=g)
+        >>> minidl.rand(3, generator=g).shape
+        torch.Size([3])
     """
 
     def __init__(self, device: Any = "cpu") -> None:
-        self.device = device
+        self.device = devices.device(device)
         self.key = self.offset = 0
         self.manual_seed(67280421310721)
 
@@ -59,7 +62,7 @@ class Generator:
 
     def set_state(self, state: Any) -> Generator:
         """Go back to a state that get_state gave."""
-        if state.array.dtype != np.uint8 or state.array.size != 16:
+        if getattr(state, "array", np.zeros(0)).dtype != np.uint8 or state.array.size != 16:
             raise RuntimeError("set_state: expected a state from get_state(), a uint8 tensor of 16 elements")
         self.key, self.offset = (int(v) for v in np.ascontiguousarray(state.array).view(np.uint64))
         return self

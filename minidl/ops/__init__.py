@@ -1,6 +1,6 @@
 """The differentiable operations, one file a family. Each family's `__all__` is public in `minidl`."""
 
-from . import indexing
+from . import filling, indexing
 from .activation import *
 from .arithmetic import *
 from .creation import *

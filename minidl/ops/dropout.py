@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..autograd.inplace import in_place
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
 from ..kernels import random as kernels
@@ -29,9 +30,11 @@ def _(make: Any) -> Any:
     yield Sample(make(3, 4), p=0.4, key=1, counter=0)
 
 
-def _check(name: str, p: float) -> None:
+def _check(name: str, input: Tensor, p: float) -> None:
     if not 0 <= p <= 1:
         raise ValueError(f"{name}: dropout probability has to be between 0 and 1, but got {p}")
+    if input.array.dtype.kind != "f":
+        raise RuntimeError(f"{name}: expected a float tensor, got {input.dtype}; convert it with float()")
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -58,7 +61,7 @@ def _mask(input: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
 
 def _channels(name: str, input: Tensor, p: float, training: bool, inplace: bool, batched: int) -> Tensor:
     """Whole channels dropped: of (B, C, ...), or of (C, ...) without a batch."""
-    _check(name, p)
+    _check(name, input, p)
     if not training or p == 0:
         return input
     lead = 2 if input.array.ndim >= batched else 1
@@ -95,7 +98,7 @@ def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False,
 
 
 def _alpha(input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[int, ...]) -> Tensor:
-    _check("alpha_dropout", p)
+    _check("alpha_dropout", input, p)
     if not training or p == 0:
         return input
     if p == 1:

@@ -1,4 +1,4 @@
-"""Picking and placing elements along a dimension (gather, scatter) and by mask."""
+"""Functions that pick and place elements along a dimension (gather, scatter, index_select, ...) and by mask."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .arithmetic import cast
-from .indexing import IndexPut, Take, index_array, number
+from .indexing import ALL, IndexPut, Take, check_bounds, check_dtype, check_scalar, is_all, number, split_index
 from .selection import where
-from .shape import normalize_dim
+from .shape import movedim, normalize_dim
 
 REDUCTIONS = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
 
@@ -48,7 +48,7 @@ class ScatterReduce(Op):
         return where(x_won, share, 0.0), where(src_won, Take.apply(share, index=self.index), 0.0)
 
     def _without_one(self, g: Any, x: Any, src: Any) -> Any:
-        """The gradient of a product: the product of all other factors, which zeros forbid to get by a division alone."""
+        """The gradient of a product: the product of all other factors. Zeros forbid to get it by a division alone."""
         x_zero, src_zero = _raw(x) == 0, _raw(src) == 0
         zeros = x_zero.astype(np.int64)
         np.add.at(zeros, self.index, src_zero)
@@ -72,6 +72,14 @@ def _(make: Any) -> Any:
     yield Sample(np.zeros(2), np.zeros(2), index=(np.array([0, 0]),), reduce="amax", smooth=False, note="equal values")
 
 
+def index_array(name: str, index: Any) -> Any:
+    """The array of an index tensor. Raises RuntimeError for other than int64 and int32."""
+    array = index.array if isinstance(index, Tensor) else index
+    if array.dtype not in (np.int64, np.int32):
+        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {array.dtype}; convert it with long()")
+    return array
+
+
 def _check_index(name: str, input: Tensor, dim: int, index: Tensor, src: Tensor | None = None) -> tuple[int, Any]:
     """dim counted from the front, and the index array, once it is known to fit input and src."""
     at = index_array(name, index)
@@ -85,8 +93,8 @@ def _check_index(name: str, input: Tensor, dim: int, index: Tensor, src: Tensor 
     too_large = any(n > m for d, (n, m) in enumerate(zip(at.shape, input.array.shape, strict=True)) if d != dim)
     if too_large or (src is not None and any(n > m for n, m in zip(at.shape, src.array.shape, strict=True))):
         raise RuntimeError(
-            f"{name}(): Expected index {list(at.shape)} to be no larger than self {list(input.shape)} apart from dimension "
-            f"{dim}" + (f" and to be no larger size than src {list(src.shape)}" if src is not None else "")
+            f"{name}(): Expected index {list(at.shape)} to be no larger than self {list(input.shape)} apart from "
+            f"dimension {dim}" + (f" and to be no larger size than src {list(src.shape)}" if src is not None else "")
         )
     size = input.array.shape[dim]
     if at.size and not 0 <= at.min() <= at.max() < size:
@@ -109,11 +117,11 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     if sparse_grad:
         raise NotImplementedError("gather: sparse gradients are not supported; leave out sparse_grad")
     if not index.array.size:
-        return Take.apply(input.reshape(-1), index=(index_array("gather", index),))  # type: ignore[no-any-return]
+        return Take.apply(input.reshape(-1), index=(np.zeros(index.array.shape, np.int64),))
     if not input.array.ndim or not index.array.ndim:
-        return gather(_at_least_1d(input), dim, _at_least_1d(index)).reshape(index.array.shape)  # type: ignore[no-any-return]
+        return gather(_at_least_1d(input), dim, _at_least_1d(index)).reshape(index.array.shape)
     dim, at = _check_index("gather", input, dim, index)
-    return Take.apply(input, index=places(at, dim))  # type: ignore[no-any-return]
+    return Take.apply(input, index=places(at, dim))
 
 
 def _at_least_1d(x: Any) -> Any:
@@ -126,8 +134,8 @@ def _scattered(name: str, input: Tensor, dim: int, index: Tensor, src: Any, op: 
         raise RuntimeError(
             f"{name}(): Expected self.dtype to be equal to src.dtype, got {input.dtype} and {src.dtype}; use to()"
         )
-    if not index_array(name, index).size:
-        return input.clone()  # type: ignore[no-any-return]
+    if not index.array.size:
+        return input.clone()
     shape = input.array.shape
     input, index, src = _at_least_1d(input), _at_least_1d(index), _at_least_1d(src)
     if not isinstance(src, Tensor):
@@ -136,7 +144,7 @@ def _scattered(name: str, input: Tensor, dim: int, index: Tensor, src: Any, op: 
     if src.array.shape != at.shape:
         src = src[tuple(slice(n) for n in at.shape)]
     result = op.apply(input, src, index=places(at, dim), **params)
-    return result if result.array.shape == shape else result.reshape(shape)  # type: ignore[no-any-return]
+    return result if result.array.shape == shape else result.reshape(shape)
 
 
 @method(inplace=True)
@@ -193,7 +201,7 @@ def scatter_reduce(
     if reduce == "sum":
         return total
     divisor = wrap(np.maximum(count + include_self, 1).astype(input.array.dtype))
-    return total / divisor if input.array.dtype.kind in "fc" else total // divisor  # type: ignore[no-any-return]
+    return total / divisor if input.array.dtype.kind in "fc" else total // divisor
 
 
 def _identity(reduce: str, dtype: np.dtype[Any]) -> Any:
@@ -204,15 +212,15 @@ def _identity(reduce: str, dtype: np.dtype[Any]) -> Any:
             return np.asarray(-np.inf if lowest else np.inf, dtype)
         if dtype.kind == "b":
             return np.asarray(not lowest)
-        return np.asarray(np.iinfo(dtype).min if lowest else np.iinfo(dtype).max, dtype)  # type: ignore[type-var]
+        return np.asarray(np.iinfo(dtype).min if lowest else np.iinfo(dtype).max, dtype)
     return np.asarray(1 if reduce == "prod" else 0, dtype)
 
 
 @method()
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """gather() with broadcasting; without `dim` from the flattened tensor."""
+    """gather() with broadcasting, and indices that may be negative; without `dim` from the flattened tensor."""
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))
+        return take_along_dim(input.reshape(-1), indices.reshape(-1), 0)
     if input.array.ndim != indices.array.ndim:
         raise RuntimeError(
             "take_along_dim(): input and indices should have the same number of dimensions, but got "
@@ -222,7 +230,154 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     others = [[1 if d == dim else n for d, n in enumerate(t.array.shape)] for t in (input, indices)]
     shape = list(np.broadcast_shapes(*map(tuple, others)))
     shapes = [[t.array.shape[dim] if d == dim else n for d, n in enumerate(shape)] for t in (input, indices)]
-    return gather(input.expand(shapes[0]), dim, indices.expand(shapes[1]))
+    at = index_array("take_along_dim", indices)
+    positive = wrap(array_module(at).where(at < 0, at + shapes[0][dim], at))
+    return gather(input.expand(shapes[0]), dim, positive.expand(shapes[1]))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Slices along one dimension
+
+
+@method(inplace=True)
+def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
+    """input with values at input[indices] replaced, or with `accumulate` added to: every occurrence counts then."""
+    basic, arrays = split_index(input, tuple(indices))
+    if not is_all(basic):
+        raise IndexError("index_put: indices must be integer or bool tensors with at least one dimension")
+    check_dtype("Index put requires the source and destination dtypes match", input, values)
+    return IndexPut.apply(input, values, index=arrays, accumulate=accumulate)
+
+
+def _along(name: str, input: Any, dim: int, index: Any) -> tuple[int, tuple[Any, ...]]:
+    """dim counted from the front, and the index of the slices along it that a 1-d (or 0-d) index names."""
+    at = index_array(name, index)
+    if at.ndim > 1:
+        raise IndexError(f"{name}(): Index is supposed to be a vector, got shape {list(at.shape)}")
+    dim = normalize_dim(dim, input.ndim, name)
+    size = input.shape[dim] if input.ndim else 1
+    if at.size and not 0 <= at.min() <= at.max() < size:
+        wrong = at.min() if at.min() < 0 else at.max()
+        raise IndexError(f"{name}(): index {wrong} is out of bounds for dimension {dim} with size {size}")
+    return dim, (*[ALL] * dim, at.reshape(-1))
+
+
+@method()
+def index_select(input: Any, dim: int, index: Any) -> Any:
+    """The slices of input along `dim` that a 1-d index names.
+
+    Example:
+        >>> minidl.tensor([[1, 2], [3, 4]]).index_select(1, minidl.tensor([1]))
+        tensor([[2],
+                [4]])
+    """
+    _, at = _along("index_select", input, dim, index)
+    if not input.ndim:
+        if at[0].size != 1:
+            raise IndexError(f"index_select(): Index to a 0-d tensor must have one element, got {at[0].size}")
+        return input.reshape(-1)[0]
+    return Take.apply(input, index=at)
+
+
+def _check_source(name: str, input: Tensor, dim: int, at: Any, source: Tensor) -> None:
+    """source must look like input, but for `dim`, where it has one slice per index."""
+    wanted = [at.size if d == dim else n for d, n in enumerate(input.array.shape)]
+    if list(source.array.shape) != wanted and not (not wanted and source.array.size == 1 == at.size):
+        raise RuntimeError(
+            f"{name}(): source of shape {list(source.shape)} does not fit {at.size} slices along dim {dim} of a tensor "
+            f"of shape {list(input.shape)}; expected {wanted}"
+        )
+    check_dtype(f"{name}(): self and source expected to have the same dtype", input, source)
+
+
+@method(inplace=True)
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
+    """input with alpha * source's slices added to the slices along `dim` that a 1-d index names."""
+    dim, at = _along("index_add", input, dim, index)
+    _check_source("index_add", input, dim, at[-1], source)
+    return _put_slices(input, at, source if alpha == 1 else source * alpha, accumulate=True)
+
+
+@method(inplace=True)
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """input with the slices along `dim` that a 1-d index names replaced by source's."""
+    dim, at = _along("index_copy", input, dim, index)
+    _check_source("index_copy", input, dim, at[-1], source)
+    return _put_slices(input, at, source)
+
+
+@method(inplace=True)
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """input with the slices along `dim` that a 1-d index names filled with a number or a 0-d tensor."""
+    at = index_array("index_fill", index)
+    size = input.array.shape[normalize_dim(dim, input.array.ndim, "index_fill")] if input.array.ndim else 1
+    # each slice once, so that the gradient of a tensor `value` counts it once
+    dim, place = _along(
+        "index_fill", input, dim, array_module(at).unique(array_module(at).where(at < 0, at + size, at))
+    )
+    if isinstance(value, Tensor):
+        check_scalar("index_fill_", value)
+        value = cast(value, input.array.dtype)
+    else:
+        value = number(value, input)
+    return _put_slices(input, place, value)
+
+
+def _put_slices(input: Tensor, at: tuple[Any, ...], source: Tensor, accumulate: bool = False) -> Tensor:
+    if input.array.ndim:
+        return IndexPut.apply(input, source, index=at, accumulate=accumulate)
+    flat = source.reshape(-1) if source.array.size == 1 else source
+    return IndexPut.apply(input.reshape(1), flat, index=at, accumulate=accumulate).reshape(())
+
+
+@method()
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """The elements of the flattened input that an index of any shape names; of the shape of the index."""
+    at = index_array("take", index)
+    size = input.array.size
+    if at.size and not -size <= at.min() <= at.max() < size:
+        wrong = at.min() if at.min() < -size else at.max()
+        raise IndexError(f"take(): out of range: tried to access index {wrong} on a tensor of {size} elements")
+    return Take.apply(input.reshape(-1), index=(at,))
+
+
+def _replaced(name: str, input: Tensor, src: Tensor, index: tuple[Any, ...]) -> Tensor:
+    shape = input.array[index].shape
+    if src.array.shape != shape:
+        raise RuntimeError(
+            f"{name}: expected src to have a size equal to the slice of self. src size = {list(src.shape)}, "
+            f"slice size = {list(shape)}"
+        )
+    return IndexPut.apply(input, cast(src, input.array.dtype), index=index)
+
+
+@method()
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """input with its slice `index` along `dim` replaced by src."""
+    dim = normalize_dim(dim, input.array.ndim, "select_scatter")
+    check_bounds(index, index, dim, input.array.shape)
+    return _replaced("select_scatter", input, src, (*[ALL] * dim, index))
+
+
+@method()
+def slice_scatter(
+    input: Tensor, src: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+) -> Tensor:
+    """input with input[start:end:step] along `dim` replaced by src."""
+    dim = normalize_dim(dim, input.array.ndim, "slice_scatter")
+    if step <= 0:
+        raise RuntimeError(f"slice_scatter: slice step must be positive, got {step}")
+    return _replaced("slice_scatter", input, src, (*[ALL] * dim, slice(start, end, step)))
+
+
+@method()
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """input with the diagonal of its dimensions dim1 and dim2 replaced by src, whose last dimension runs along it."""
+    moved = movedim(input, (dim1, dim2), (-2, -1))
+    rows, columns = moved.array.shape[-2:]
+    along = np.arange(max(0, min(rows + min(offset, 0), columns - max(offset, 0))))
+    at = (*[ALL] * (input.array.ndim - 2), along + max(-offset, 0), along + max(offset, 0))
+    return movedim(_replaced("diagonal_scatter", moved, src, at), (-2, -1), (dim1, dim2))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -245,7 +400,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
             f"{value.array.ndim} dimension(s)."
         )
-    return where(mask, cast(value, input.array.dtype), input)  # type: ignore[no-any-return]
+    return where(mask, cast(value, input.array.dtype), input)
 
 
 @method()
@@ -253,7 +408,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where `mask` holds, as a 1-d tensor; both are broadcast."""
     _check_mask("masked_select", mask)
     shape = np.broadcast_shapes(input.array.shape, mask.array.shape)
-    return Take.apply(input.expand(shape), index=(mask.expand(shape).array,))  # type: ignore[no-any-return]
+    return Take.apply(input.expand(shape), index=(mask.expand(shape).array,))
 
 
 @method(inplace=True)
@@ -273,7 +428,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         )
     flat = source.reshape(-1)
     flat = flat if flat.array.size == count else flat[:count]
-    return IndexPut.apply(input.expand(shape), flat, index=(at,))  # type: ignore[no-any-return]
+    return IndexPut.apply(input.expand(shape), flat, index=(at,))
 
 
 @method()
@@ -289,10 +444,11 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 @method()
 def argwhere(input: Tensor) -> Tensor:
     """The indices of the elements that are not zero: (N, ndim)."""
-    return nonzero(input)  # type: ignore[no-any-return]
+    return nonzero(input)
 
 
 __all__ = [
-    "argwhere", "gather", "masked_fill", "masked_scatter", "masked_select", "nonzero", "scatter", "scatter_add",
-    "scatter_reduce", "take_along_dim",
+    "argwhere", "diagonal_scatter", "gather", "index_add", "index_copy", "index_fill", "index_put", "index_select",
+    "masked_fill", "masked_scatter", "masked_select", "nonzero", "scatter", "scatter_add", "scatter_reduce",
+    "select_scatter", "slice_scatter", "take", "take_along_dim",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""x[...], read and written, and the functions that pick or replace slices along one dimension.
+"""x[...], read and written.
 
 An index has two parts, and they are applied one after the other. Integers, slices, None and Ellipsis lead to a view.
 Masks and integer tensors then pick from that view, which makes a copy; its gradient adds up over elements that were
@@ -23,7 +23,6 @@ from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .arithmetic import cast
 from .selection import where
-from .shape import movedim, normalize_dim
 
 ALL = slice(None)
 
@@ -88,13 +87,13 @@ class IndexPut(Op):
 
 
 class Fill(Op):
-    """A tensor of one value; nothing of the input remains."""
+    """A tensor of one value; nothing of the input remains, so its gradient is zero."""
 
     def forward(self, x: Any, *, value: Any) -> Any:
         return array_module(x).full_like(x, value)
 
     def backward(self, g: Any) -> Any:
-        return None
+        return Fill.apply(g, value=0)
 
 
 class CopyFrom(Op):
@@ -107,7 +106,7 @@ class CopyFrom(Op):
             raise _mismatch(y, x.shape) from None
 
     def backward(self, g: Any) -> Any:
-        return None, g
+        return Fill.apply(g, value=0) if self.edges[0] else None, g
 
 
 @samples(Slice)
@@ -236,7 +235,7 @@ def split_index(x: Tensor, index: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]
             arrays += [ALL] * (len(shape) - taken)
             dim += len(shape) - taken
         elif isinstance(item, int):
-            _check_bounds(item, item, dim, shape)
+            check_bounds(item, item, dim, shape)
             basic.append(item)
         elif isinstance(item, slice):
             basic.append(item)
@@ -310,10 +309,10 @@ def _check_array(item: Any, dim: int, shape: tuple[int, ...]) -> None:
                 f"tensor {list(shape)} at index {dim}"
             )
     elif item.size:
-        _check_bounds(int(item.min()), int(item.max()), dim, shape)
+        check_bounds(int(item.min()), int(item.max()), dim, shape)
 
 
-def _check_bounds(low: int, high: int, dim: int, shape: tuple[int, ...]) -> None:
+def check_bounds(low: int, high: int, dim: int, shape: tuple[int, ...]) -> None:
     n = shape[dim]
     if not -n <= low <= high < n:
         raise IndexError(f"index {low if low < -n else high} is out of bounds for dimension {dim} with size {n}")
@@ -328,13 +327,13 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     """input[index]: a view for integers, slices, None and Ellipsis; a copy for masks and integer tensors."""
     shape = input.array.shape
     if index.__class__ is int and shape and -shape[0] <= index < shape[0]:
-        return Slice.apply(input, index=(index, Ellipsis))  # type: ignore[no-any-return]
+        return Slice.apply(input, index=(index, Ellipsis))
     basic, arrays = split_index(input, index)
-    part = input if arrays and _is_all(basic) else Slice.apply(input, index=basic)
+    part = input if arrays and is_all(basic) else Slice.apply(input, index=basic)
     return Take.apply(part, index=arrays) if arrays else part
 
 
-def _is_all(basic: tuple[Any, ...]) -> bool:
+def is_all(basic: tuple[Any, ...]) -> bool:
     return all(i is Ellipsis or i == ALL for i in basic)
 
 
@@ -347,11 +346,11 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     basic, arrays = split_index(input, index)
     if isinstance(value, Tensor):
         if arrays and value.array.ndim:
-            _check_dtype("Index put requires the source and destination dtypes match", input, value)
+            check_dtype("Index put requires the source and destination dtypes match", input, value)
         value = cast(value, input.array.dtype)
     else:
         value = number(value, input)
-    part = input if _is_all(basic) else Slice.apply(input, index=basic)
+    part = input if is_all(basic) else Slice.apply(input, index=basic)
     leading = value.array.ndim - (part.array[arrays] if arrays else part.array).ndim
     if leading > 0 and set(value.array.shape[:leading]) == {1}:
         value = value.reshape(value.array.shape[leading:])
@@ -387,31 +386,21 @@ def number(value: Any, like: Tensor) -> Tensor:
     return wrap(devices.move(result, like.device))
 
 
-def _check_dtype(what: str, input: Tensor, other: Tensor) -> None:
+def check_dtype(what: str, input: Tensor, other: Tensor) -> None:
     if input.array.dtype != other.array.dtype:
         raise RuntimeError(f"{what}, got {input.dtype} for the destination and {other.dtype} for the source; use to()")
-
-
-@method(inplace=True)
-def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
-    """input with values at input[indices] replaced, or with `accumulate` added to: every occurrence counts then."""
-    basic, arrays = split_index(input, tuple(indices))
-    if not _is_all(basic):
-        raise IndexError("index_put: indices must be integer or bool tensors with at least one dimension")
-    _check_dtype("Index put requires the source and destination dtypes match", input, values)
-    return IndexPut.apply(input, values, index=arrays, accumulate=accumulate)  # type: ignore[no-any-return]
 
 
 @method(inplace=True)
 def fill(input: Tensor, value: Any) -> Tensor:
     """A tensor like input that holds `value`, a number or a 0-d tensor, everywhere."""
     if isinstance(value, Tensor):
-        _check_scalar("fill_", value)
-        return CopyFrom.apply(input, cast(value, input.array.dtype))  # type: ignore[no-any-return]
-    return Fill.apply(input, value=number(value, input).array)  # type: ignore[no-any-return]
+        check_scalar("fill_", value)
+        return CopyFrom.apply(input, cast(value, input.array.dtype))
+    return Fill.apply(input, value=number(value, input).array)
 
 
-def _check_scalar(name: str, value: Tensor) -> None:
+def check_scalar(name: str, value: Tensor) -> None:
     if value.array.ndim:
         raise RuntimeError(
             f"{name} only supports a 0-dimensional value tensor, but got tensor with {value.array.ndim} dimension(s)."
@@ -419,156 +408,15 @@ def _check_scalar(name: str, value: Tensor) -> None:
 
 
 def _zero(input: Tensor) -> Tensor:
-    return Fill.apply(input, value=0)  # type: ignore[no-any-return]
+    return Fill.apply(input, value=0)
 
 
 def _copy(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
-    return CopyFrom.apply(input, cast(src.to(device=input.device), input.array.dtype))  # type: ignore[no-any-return]
+    return CopyFrom.apply(input, cast(src.to(device=input.device), input.array.dtype))
 
 
 Tensor.zero_ = in_place(_zero, "zero")  # type: ignore[attr-defined]
 Tensor.copy_ = in_place(_copy, "copy")  # type: ignore[attr-defined]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Slices along one dimension
-
-
-def index_array(name: str, index: Any) -> Any:
-    """The array of an index tensor. Raises RuntimeError for other than int64 and int32."""
-    array = index.array if isinstance(index, Tensor) else index
-    if array.dtype not in (np.int64, np.int32):
-        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {array.dtype}; convert it with long()")
-    return array
-
-
-def _along(name: str, input: Any, dim: int, index: Any) -> tuple[int, tuple[Any, ...]]:
-    """dim counted from the front, and the index of the slices along it that a 1-d (or 0-d) index names."""
-    at = index_array(name, index)
-    if at.ndim > 1:
-        raise IndexError(f"{name}(): Index is supposed to be a vector, got shape {list(at.shape)}")
-    dim = normalize_dim(dim, input.ndim, name)
-    size = input.shape[dim] if input.ndim else 1
-    if at.size and not 0 <= at.min() <= at.max() < size:
-        wrong = at.min() if at.min() < 0 else at.max()
-        raise IndexError(f"{name}(): index {wrong} is out of bounds for dimension {dim} with size {size}")
-    return dim, (*[ALL] * dim, at.reshape(-1))
-
-
-@method()
-def index_select(input: Any, dim: int, index: Any) -> Any:
-    """The slices of input along `dim` that a 1-d index names.
-
-    Example:
-        >>> minidl.tensor([[1, 2], [3, 4]]).index_select(1, minidl.tensor([1]))
-        tensor([[2],
-                [4]])
-    """
-    _, at = _along("index_select", input, dim, index)
-    if not input.ndim:
-        if at[0].size != 1:
-            raise IndexError(f"index_select(): Index to a 0-d tensor must have one element, got {at[0].size}")
-        return input.reshape(-1)[0]
-    return Take.apply(input, index=at)
-
-
-def _check_source(name: str, input: Tensor, dim: int, at: Any, source: Tensor) -> None:
-    """source must look like input, but for `dim`, where it has one slice per index."""
-    wanted = [at.size if d == dim else n for d, n in enumerate(input.array.shape)]
-    if list(source.array.shape) != wanted and not (not wanted and source.array.size == 1 == at.size):
-        raise RuntimeError(
-            f"{name}(): source of shape {list(source.shape)} does not fit {at.size} slices along dim {dim} of a tensor of "
-            f"shape {list(input.shape)}; expected {wanted}"
-        )
-    _check_dtype(f"{name}(): self and source expected to have the same dtype", input, source)
-
-
-@method(inplace=True)
-def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
-    """input with alpha * source's slices added to the slices along `dim` that a 1-d index names."""
-    dim, at = _along("index_add", input, dim, index)
-    _check_source("index_add", input, dim, at[-1], source)
-    return _put_slices(input, at, source if alpha == 1 else source * alpha, accumulate=True)
-
-
-@method(inplace=True)
-def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """input with the slices along `dim` that a 1-d index names replaced by source's."""
-    dim, at = _along("index_copy", input, dim, index)
-    _check_source("index_copy", input, dim, at[-1], source)
-    return _put_slices(input, at, source)
-
-
-@method(inplace=True)
-def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """input with the slices along `dim` that a 1-d index names filled with a number or a 0-d tensor."""
-    at = index_array("index_fill", index)
-    size = input.array.shape[normalize_dim(dim, input.array.ndim, "index_fill")] if input.array.ndim else 1
-    dim, place = _along("index_fill", input, dim, np.where(at < 0, at + size, at))
-    if isinstance(value, Tensor):
-        _check_scalar("index_fill_", value)
-        value = cast(value, input.array.dtype)
-    else:
-        value = number(value, input)
-    return _put_slices(input, place, value)
-
-
-def _put_slices(input: Tensor, at: tuple[Any, ...], source: Tensor, accumulate: bool = False) -> Tensor:
-    if input.array.ndim:
-        return IndexPut.apply(input, source, index=at, accumulate=accumulate)  # type: ignore[no-any-return]
-    flat = source.reshape(-1) if source.array.size == 1 else source
-    return IndexPut.apply(input.reshape(1), flat, index=at, accumulate=accumulate).reshape(())  # type: ignore[no-any-return]
-
-
-@method()
-def take(input: Tensor, index: Tensor) -> Tensor:
-    """The elements of the flattened input that an index of any shape names; of the shape of the index."""
-    at = index_array("take", index)
-    size = input.array.size
-    if at.size and not -size <= at.min() <= at.max() < size:
-        wrong = at.min() if at.min() < -size else at.max()
-        raise IndexError(f"take(): out of range: tried to access index {wrong} on a tensor of {size} elements")
-    return Take.apply(input.reshape(-1), index=(at,))  # type: ignore[no-any-return]
-
-
-def _replaced(name: str, input: Tensor, src: Tensor, index: tuple[Any, ...]) -> Tensor:
-    shape = input.array[index].shape
-    if src.array.shape != shape:
-        raise RuntimeError(
-            f"{name}: expected src to have a size equal to the slice of self. src size = {list(src.shape)}, "
-            f"slice size = {list(shape)}"
-        )
-    return IndexPut.apply(input, cast(src, input.array.dtype), index=index)  # type: ignore[no-any-return]
-
-
-@method()
-def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
-    """input with its slice `index` along `dim` replaced by src."""
-    dim = normalize_dim(dim, input.array.ndim, "select_scatter")
-    _check_bounds(index, index, dim, input.array.shape)
-    return _replaced("select_scatter", input, src, (*[ALL] * dim, index))
-
-
-@method()
-def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Tensor:
-    """input with input[start:end:step] along `dim` replaced by src."""
-    dim = normalize_dim(dim, input.array.ndim, "slice_scatter")
-    if step <= 0:
-        raise RuntimeError(f"slice_scatter: slice step must be positive, got {step}")
-    return _replaced("slice_scatter", input, src, (*[ALL] * dim, slice(start, end, step)))
-
-
-@method()
-def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """input with the diagonal of its dimensions dim1 and dim2 replaced by src, whose last dimension runs along it."""
-    moved = movedim(input, (dim1, dim2), (-2, -1))
-    rows, columns = moved.array.shape[-2:]
-    along = np.arange(max(0, min(rows + min(offset, 0), columns - max(offset, 0))))
-    at = (*[ALL] * (input.array.ndim - 2), along + max(-offset, 0), along + max(offset, 0))
-    return movedim(_replaced("diagonal_scatter", moved, src, at), (-2, -1), (dim1, dim2))  # type: ignore[no-any-return]
-
-
-__all__ = [
-    "diagonal_scatter", "fill", "index_add", "index_copy", "index_fill", "index_put", "index_select", "select_scatter",
-    "slice_scatter", "take",
-]  # fmt: skip
+__all__ = ["fill"]

@@ -1,4 +1,4 @@
-"""Random tensors, drawn from a Generator's Philox stream."""
+"""Random tensors, drawn from a Generator's Philox stream. The numbers of a seed differ from PyTorch's."""
 
 from __future__ import annotations
 
@@ -7,210 +7,391 @@ from typing import Any
 
 import numpy as np
 
-from .. import devices, dtypes
-from ..autograd.inplace import check_writable
-from ..autograd.op import wrap
+from .. import dtypes
+from ..autograd.inplace import check_writable, write
+from ..autograd.op import next_seq
+from ..devices import CPU, move
 from ..kernels import random as kernels
 from ..random import Generator, default_generator
-from ..tensor import Size, Tensor, method
-
-
-def _size(size: tuple[Any, ...]) -> tuple[int, ...]:
-    if len(size) == 1 and isinstance(size[0], (tuple, list, Size)):
-        size = tuple(size[0])
-    return tuple(int(n) for n in size)
+from ..tensor import Tensor, method
+from .creation import _finish, _shape
+from .indexing import CopyFrom
 
 
 def _draw(kind: str, shape: tuple[int, ...], dtype: Any, generator: Generator | None) -> Any:
-    """An array of uniform or normal numbers, in float32 or float64 (others are converted from float32)."""
-    wanted = dtypes.as_array_dtype(dtype or dtypes.get_default_dtype())
+    """An array of "uniform" or "normal" numbers; those of float16 are rounded from float32."""
+    wanted = dtypes.get_default_dtype().dtype if dtype is None else dtypes.as_array_dtype(dtype)
     if wanted.kind != "f":
         raise RuntimeError(f'"{kind}" not implemented for {wanted}: random floats need a float dtype')
     out = np.empty(math.prod(shape), np.float64 if wanted == np.float64 else np.float32)
-    words = 2 if out.dtype == np.float64 else 1
-    key, counter = (generator or default_generator).take(kernels.blocks(out.size, words))
+    key, counter = (generator or default_generator).take(kernels.blocks(out.size, kernels.WORDS[out.dtype]))
     getattr(kernels, kind)(out, key, counter)
+    if kind == "uniform" and wanted == np.float16:
+        out = np.floor(out * 2048) / 2048  # rounding to the nearest could give 1
     return out.reshape(shape).astype(wanted, copy=False)
 
 
-def _finish(array: Any, device: Any, requires_grad: bool) -> Tensor:
-    t = wrap(devices.move(array, devices.device(device or "cpu")))
-    return t.requires_grad_() if requires_grad else t
-
-
-def rand(*size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:  # fmt: skip
-    """Numbers evenly distributed over [0, 1)."""
-    return _finish(_draw("uniform", _size(ignored.get("size", size)), dtype, generator), device, requires_grad)
-
-
-def randn(*size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any) -> Tensor:  # fmt: skip
-    """Numbers from the normal distribution of mean 0 and variance 1."""
-    return _finish(_draw("normal", _size(ignored.get("size", size)), dtype, generator), device, requires_grad)
+def _words(n: int, generator: Generator | None) -> Any:
+    """n random uint64."""
+    out = np.empty(2 * n, np.uint32)
+    key, counter = (generator or default_generator).take(kernels.blocks(out.size, 1))
+    kernels.philox(out, key, counter)
+    return out.view(np.uint64)
 
 
 def _integers(low: int, high: int, shape: tuple[int, ...], generator: Generator | None) -> Any:
-    """int64 numbers in [low, high): 64 random bits each, scaled by their high product, so that no value is favoured visibly."""
-    words = np.empty(2 * math.prod(shape), np.uint32)
-    key, counter = (generator or default_generator).take(kernels.blocks(words.size, 1))
-    kernels.philox(words, key, counter)
-    span = high - low
-    if span <= 2**32:
-        scaled = (words[::2].astype(np.uint64) * np.uint64(span)) >> np.uint64(32)
-    else:
-        scaled = words.view(np.uint64) % np.uint64(span)
-    return (scaled.astype(np.int64) + low).reshape(shape)
-
-
-def randint(*args: Any, low: int | None = None, high: int | None = None, size: Any = None, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:  # fmt: skip
-    """Integers in [low, high): randint(high, size) or randint(low, high, size); int64 by default."""
-    values = list(args)
-    if size is None:
-        size = values.pop()
-    if values:
-        high = values.pop() if high is None else high
-    if values:
-        low = values.pop()
-    low = low or 0
-    if high is None or high <= low:
+    """int64 numbers in [low, high). The remainder of 64 random bits favours no value by more than 1 in 2^64 / span."""
+    if not high > low:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    array = _integers(low, high, _size((size,)), generator)
+    draws = _words(math.prod(shape), generator) % np.uint64(high - low)
+    return (draws.astype(np.int64) + low).reshape(shape)
+
+
+def _uniform64(shape: tuple[int, ...], generator: Generator | None) -> Any:
+    return _draw("uniform", shape, np.float64, generator)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# New tensors. `layout`, `memory_format` and `pin_memory` are taken for PyTorch's sake and mean nothing here
+
+
+def _sizes(name: str, size: tuple[Any, ...], named: Any) -> tuple[int, ...]:
+    if size and named is not None:
+        raise TypeError(f"{name}: give the sizes one by one or as size=, not both")
+    return _shape(name, size if named is None else (tuple(named),))
+
+
+def rand(
+    *sizes: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Numbers evenly distributed over [0, 1).
+
+    Example:
+        >>> minidl.rand(2, 3).shape
+        torch.Size([2, 3])
+    """
+    return _finish(_draw("uniform", _sizes("rand", sizes, size), dtype, generator), device, requires_grad)
+
+
+def randn(
+    *sizes: Any,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Numbers from the normal distribution of mean 0 and variance 1.
+
+    Example:
+        >>> minidl.randn(2, 3).shape
+        torch.Size([2, 3])
+    """
+    return _finish(_draw("normal", _sizes("randn", sizes, size), dtype, generator), device, requires_grad)
+
+
+def randint(
+    *args: Any,
+    low: int | None = None,
+    high: int | None = None,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:
+    """Integers in [low, high): randint(high, size) or randint(low, high, size); int64 unless `dtype` says otherwise.
+
+    Example:
+        >>> minidl.randint(0, 10, (4,)).dtype
+        torch.int64
+    """
+    given = list(args)
+    if size is None and given:
+        size = given.pop()
+    if high is None and given:
+        high = given.pop()
+    if low is None and given:
+        low = given.pop()
+    if size is None or high is None or given:
+        raise TypeError(f"randint: expected (high, size) or (low, high, size), got {args}")
+    array = _integers(int(low or 0), int(high), _shape("randint", (tuple(size),)), generator)
     return _finish(array.astype(dtypes.as_array_dtype(dtype or dtypes.int64)), device, requires_grad)
 
 
 def randperm(
-    n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None, **ignored: Any
+    n: int,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
-    """The numbers 0 to n - 1 in random order."""
-    words = np.empty(2 * n, np.uint32)
-    key, counter = (generator or default_generator).take(kernels.blocks(words.size, 1))
-    kernels.philox(words, key, counter)
-    order = np.argsort(words.view(np.uint64), kind="stable")
-    return _finish(order.astype(dtypes.as_array_dtype(dtype or dtypes.int64)), device, False)
+    """The numbers 0 to n - 1 in random order, int64."""
+    if n < 0:
+        raise RuntimeError(f"randperm: n must be at least 0, got {n}")
+    order = np.argsort(_words(n, generator), kind="stable")
+    return _finish(order.astype(dtypes.as_array_dtype(dtype or dtypes.int64)), device, requires_grad)
 
 
 def rand_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+    input: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """rand() of another tensor's shape, dtype and device."""
-    return rand(
-        tuple(input.shape), dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad
-    )
+    values = _draw("uniform", input.array.shape, dtype or input.dtype, generator)
+    return _finish(values, device or input.device, requires_grad)
 
 
 def randn_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **ignored: Any
+    input: Tensor,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
     """randn() of another tensor's shape, dtype and device."""
-    return randn(
-        tuple(input.shape), dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad
-    )
+    values = _draw("normal", input.array.shape, dtype or input.dtype, generator)
+    return _finish(values, device or input.device, requires_grad)
 
 
-def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: Any = None, **ignored: Any) -> Tensor:
-    """randint() of another tensor's shape and dtype."""
-    bounds = (low,) if high is None else (low, high)
-    return randint(*bounds, tuple(input.shape), dtype=dtype or input.dtype)
+def randint_like(
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """randint() of another tensor's shape, dtype and device: randint_like(x, high) or randint_like(x, low, high)."""
+    low, high = (0, low) if high is None else (low, high)
+    values = _integers(int(low), int(high), input.array.shape, generator)
+    return _finish(values.astype(dtypes.as_array_dtype(dtype or input.dtype)), device or input.device, requires_grad)
 
 
 def normal(
-    mean: Any, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, **options: Any
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
-    """Numbers from normal distributions: mean and std are tensors, or numbers with a `size`."""
-    if isinstance(mean, Tensor) or isinstance(std, Tensor):
-        shape = np.broadcast_shapes(getattr(mean, "shape", ()), getattr(std, "shape", ()))
-        like = mean if isinstance(mean, Tensor) else std
-        return randn(tuple(shape), dtype=like.dtype, generator=generator) * std + mean
-    if size is None:
-        raise TypeError("normal: with numbers as mean and std, give a size")
-    return randn(_size((size,)), generator=generator, **options) * std + mean
+    """Numbers from normal distributions: mean and std are tensors (broadcast), or numbers with a `size`.
+
+    Example:
+        >>> minidl.normal(5.0, 0.1, (2, 3)).shape
+        torch.Size([2, 3])
+    """
+    mean_array, std_array = (x.array if isinstance(x, Tensor) else x for x in (mean, std))
+    if np.any(np.asarray(std_array) < 0):
+        raise RuntimeError("normal expects all elements of std >= 0.0")
+    given = next((x for x in (mean, std) if isinstance(x, Tensor)), None)
+    if (size is None) == (given is None):
+        raise TypeError("normal: expected tensors as mean or std, or two numbers and a size")
+    if given is not None:
+        shape = np.broadcast_shapes(np.shape(mean_array), np.shape(std_array))
+        dtype, device = given.dtype, given.device
+    else:
+        shape = _shape("normal", (tuple(size),))
+    draws = _draw("normal", shape, dtype, generator)
+    return _finish((draws * std_array + mean_array).astype(draws.dtype), device, requires_grad)
+
+
+def _on_host(x: Tensor) -> Any:
+    """The values in host memory, where the numbers are drawn."""
+    return move(x.array, CPU)
+
+
+def _check_probability(name: str, p: Any) -> None:
+    if not np.all((p >= 0) & (p <= 1)):
+        raise RuntimeError(f"{name} expects 0 <= p <= 1 in every element, but found p from {np.min(p)} to {np.max(p)}")
 
 
 @method()
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
-    """1 with the probability that input (or `p`) gives, else 0."""
-    chance = input.array if p is None else p
-    if p is None and input.array.size and not ((input.array >= 0) & (input.array <= 1)).all():
-        raise RuntimeError("bernoulli: expected p_in >= 0 && p_in <= 1 in every element")
-    dtype = np.dtype(np.float32) if input.array.dtype.kind != "f" else input.array.dtype
-    draws = _draw("uniform", tuple(input.shape), dtype, generator)
-    return wrap((draws < chance).astype(input.array.dtype))
+    """1 with the probability that input (float) gives, else 0; with `p` that probability everywhere."""
+    if p is None and input.array.dtype.kind != "f":
+        raise RuntimeError(f"bernoulli: expected float probabilities, got {input.dtype}; convert them with float()")
+    chance = _on_host(input) if p is None else np.asarray(p)
+    _check_probability("bernoulli", chance)
+    draws = _uniform64(input.array.shape, generator) < chance
+    return _finish(draws.astype(input.array.dtype), input.device, False)
 
 
 @method()
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
-    """Indices drawn with probabilities proportional to each row of input (N,) or (B, N): (num_samples,) or (B, num_samples)."""
-    weights = np.atleast_2d(input.array).astype(np.float64)
+    """Indices drawn with probabilities proportional to each row of input: (N,) gives (num_samples,), (B, N) gives
+    (B, num_samples). Without replacement no index is drawn twice.
+
+    Source: Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006 (without replacement).
+
+    Example:
+        >>> minidl.multinomial(minidl.tensor([0.0, 1.0]), 3, replacement=True)
+        tensor([1, 1, 1])
+    """
+    if input.array.ndim not in (1, 2) or input.array.dtype.kind != "f":
+        raise RuntimeError(
+            "multinomial: prob_dist must be a float tensor with 1 or 2 dimensions, got "
+            f"{input.dtype} of shape {list(input.shape)}"
+        )
+    weights = np.atleast_2d(_on_host(input)).astype(np.float64)
+    B, N = weights.shape
+    if num_samples <= 0:
+        raise RuntimeError(f"cannot sample n_sample <= 0 samples, got {num_samples}")
     if (weights < 0).any() or not np.isfinite(weights).all():
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     if (weights.sum(1) <= 0).any():
         raise RuntimeError("multinomial: invalid multinomial distribution (sum of probabilities <= 0)")
-    B, N = weights.shape
     if replacement:
         edges = np.cumsum(weights, 1)
-        draws = _draw("uniform", (B, num_samples), dtypes.float64, generator) * edges[:, -1:]
-        index = np.stack([np.searchsorted(e, d, side="right") for e, d in zip(edges, draws, strict=True)])
+        draws = _uniform64((B, num_samples), generator) * edges[:, -1:]
+        rows = [np.searchsorted(e, d, side="right") for e, d in zip(edges, draws, strict=True)]
+        index = np.stack(rows) if rows else np.zeros((0, num_samples), np.int64)
     else:
-        if num_samples > N or ((weights > 0).sum(1) < num_samples).any():
-            raise RuntimeError("multinomial: cannot sample n_sample > prob_dist.size(-1) samples without replacement")
-        # the smallest of exponential waiting times (Efraimidis & Spirakis, 2006)
-        waits = -np.log1p(-_draw("uniform", (B, N), dtypes.float64, generator)) / np.where(weights > 0, weights, 1)
+        if ((weights > 0).sum(1) < num_samples).any():
+            raise RuntimeError(
+                f"multinomial: cannot sample {num_samples} without replacement from rows with fewer positive weights"
+            )
+        # the first of exponential waiting times, whose rates are the weights
+        waits = -np.log1p(-_uniform64((B, N), generator)) / np.where(weights > 0, weights, 1)
         index = np.argsort(np.where(weights > 0, waits, np.inf), 1, kind="stable")[:, :num_samples]
-    index = np.minimum(index, N - 1).astype(np.int64)
-    return wrap(index if input.array.ndim == 2 else index[0])
+    index = index.astype(np.int64)
+    return _finish(index if input.array.ndim == 2 else index[0], input.device, False)
 
 
-def _fill_with(x: Tensor, name: str, array: Any) -> Tensor:
-    """Overwrite x with drawn numbers: an in-place operation without a gradient."""
-    from ..autograd.inplace import write
-    from ..autograd.op import next_seq
-    from .gather import CopyFrom
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Counts from Poisson distributions with the rates in input, in input's dtype."""
+    rates = _on_host(input)
+    if not np.all(rates >= 0):
+        raise RuntimeError(f"poisson: invalid Poisson rate, expected all rates to be >= 0, got {rates.min()}")
+    counts = np.random.default_rng(_words(2, generator)).poisson(rates)
+    return _finish(np.asarray(counts).astype(input.array.dtype), input.device, False)
 
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In place: the old values are gone, and so no gradient reaches them
+
+
+def _overwrite(x: Tensor, name: str, values: Any) -> Tensor:
     check_writable(x, name)
     before = next_seq()
-    return write(x, CopyFrom.apply(x, wrap(np.asarray(array).astype(x.array.dtype))), name, before)
+    drawn = _finish(np.asarray(values).astype(x.array.dtype), x.device, False)
+    return write(x, CopyFrom.apply(x, drawn), name, before)
+
+
+def _check_float(name: str, x: Tensor) -> None:
+    if x.array.dtype.kind != "f":
+        raise RuntimeError(f'"{name}" not implemented for {x.dtype}: it fills float tensors')
 
 
 @method()
 def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Fill with numbers evenly distributed over [a, b)."""
-    if a > b:
+    """Fill with numbers evenly distributed between a and b."""
+    if not a <= b:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
-    return _fill_with(self, "uniform", _draw("uniform", tuple(self.shape), self.dtype, generator) * (b - a) + a)
+    return _overwrite(self, "uniform", _draw("uniform", self.array.shape, self.dtype, generator) * (b - a) + a)
 
 
 @method()
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers from a normal distribution."""
-    if std < 0:
+    if not std >= 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    return _fill_with(self, "normal", _draw("normal", tuple(self.shape), self.dtype, generator) * std + mean)
+    return _overwrite(self, "normal", _draw("normal", self.array.shape, self.dtype, generator) * std + mean)
+
+
+@method()
+def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
+    """Fill with exp of numbers from a normal distribution of that mean and standard deviation."""
+    _check_float("log_normal_", self)
+    if not std > 0:
+        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
+    draws = _draw("normal", self.array.shape, np.float64, generator)
+    return _overwrite(self, "log_normal", np.exp(draws * std + mean))
 
 
 @method()
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Fill with 1 (with probability p, a number or a tensor) and 0."""
-    chance = p.array if isinstance(p, Tensor) else p
-    return _fill_with(self, "bernoulli", _draw("uniform", tuple(self.shape), dtypes.float32, generator) < chance)
+    chance = _on_host(p) if isinstance(p, Tensor) else np.asarray(p)
+    _check_probability("bernoulli_", chance)
+    return _overwrite(self, "bernoulli", _uniform64(self.array.shape, generator) < chance)
 
 
 @method()
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers from the exponential distribution of rate `lambd`."""
-    draws = _draw("uniform", tuple(self.shape), dtypes.float64, generator)
-    return _fill_with(self, "exponential", -np.log1p(-draws) / lambd)
+    _check_float("exponential_", self)
+    if not lambd > 0:
+        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
+    return _overwrite(self, "exponential", -np.log1p(-_uniform64(self.array.shape, generator)) / lambd)
 
 
 @method()
-def random_(self: Tensor, low: int = 0, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
-    """Fill with integers in [low, high); random_(high) starts at 0; without bounds, all that the dtype holds exactly."""
-    if high is None:
-        bits = {"f": np.finfo(self.array.dtype).nmant + 1 if self.array.dtype.kind == "f" else 0, "b": 1}
-        low, high = 0, low or 2 ** bits.get(self.array.dtype.kind, min(8 * self.array.itemsize - 1, 63))
-    return _fill_with(self, "random", _integers(low, high, tuple(self.shape), generator))
+def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Fill with the number of trials (1, 2, ...) up to the first success, each of probability p."""
+    if not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
+    trials = np.ceil(np.log1p(-_uniform64(self.array.shape, generator)) / math.log1p(-p))
+    return _overwrite(self, "geometric", np.maximum(trials, 1))
+
+
+@method()
+def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Fill with numbers from the Cauchy distribution around `median` of half-width `sigma`."""
+    _check_float("cauchy_", self)
+    if not sigma > 0:
+        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
+    draws = np.tan(math.pi * (_uniform64(self.array.shape, generator) - 0.5))
+    return _overwrite(self, "cauchy", draws * sigma + median)
+
+
+@method()
+def random_(
+    self: Tensor, low: int | None = None, high: int | None = None, *, generator: Generator | None = None
+) -> Tensor:
+    """Fill with integers in [low, high); random_(high) starts at 0; without bounds, all that the dtype holds."""
+    if low is None:
+        dtype = self.array.dtype
+        bits = {"b": 1, "i": 8 * dtype.itemsize - 1, "u": min(8 * dtype.itemsize, 63)}.get(dtype.kind)
+        low, high = 0, 2 ** (np.finfo(dtype).nmant + 1 if bits is None else bits)
+    elif high is None:
+        low, high = 0, low
+    return _overwrite(self, "random", _integers(int(low), int(high), self.array.shape, generator))
 
 
 __all__ = [
-    "bernoulli", "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm",
+    "bernoulli", "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
+    "randperm",
 ]  # fmt: skip
