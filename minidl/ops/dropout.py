@@ -39,11 +39,11 @@ def _check(name: str, input: Tensor, p: float) -> None:
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """input with each element dropped with probability p, the others divided by 1 - p; unchanged if not training."""
-    _check("dropout", p)
-    if inplace:
-        return input.mul_(_mask(input, tuple(input.shape), p)) if training and p else input
+    _check("dropout", input, p)
     if not training or p == 0:
         return input
+    if inplace:
+        return in_place(dropout, "dropout")(input, p)  # type: ignore[no-any-return]
     if p == 1:
         return input * 0.0
     key, counter = default_generator.take(kernels.blocks(input.array.size, 1))
