@@ -240,7 +240,9 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where positive, weight times it elsewhere; one weight, or one per channel (He et al., 2015)."""
-    if weight.numel() > 1 and input.array.ndim > 2:
+    if weight.numel() == 1:
+        weight = weight.reshape(())
+    elif input.array.ndim > 2:
         weight = weight.reshape((-1,) + (1,) * (input.array.ndim - 2))
     return where(input > 0, input, weight * input)
 

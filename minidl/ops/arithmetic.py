@@ -108,7 +108,7 @@ def _conversion(name: str, target: dtypes.dtype | None) -> None:
 for _name, _target in (
     ("float", dtypes.float32), ("double", dtypes.float64), ("half", dtypes.float16), ("int", dtypes.int32),
     ("long", dtypes.int64), ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8),
-    ("bool", dtypes.bool_), ("cfloat", dtypes.complex64), ("cdouble", dtypes.complex128),
+    ("bool", dtypes.bool_),
 ):  # fmt: skip
     _conversion(_name, _target)
 

@@ -11,7 +11,7 @@ from ..autograd.op import Op, wrap
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
-from .arithmetic import cast
+from .arithmetic import cast, div
 from .indexing import ALL, IndexPut, Take, check_bounds, check_dtype, check_scalar, is_all, number, split_index
 from .selection import where
 from .shape import movedim, normalize_dim
@@ -189,19 +189,17 @@ def scatter_reduce(
     if reduce not in ("sum", "mean", *REDUCTIONS):
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
     name = "scatter_reduce"
-    count = None
-    if reduce == "mean" or not include_self:
-        ones = [wrap(np.ones(t.array.shape, np.int64)) for t in (input, src)]
-        count = _scattered(name, ones[0] * 0, dim, index, ones[1], IndexPut, accumulate=True).array
-        if not include_self:
-            input = where(wrap(count > 0), wrap(_identity(reduce, input.array.dtype)), input)
+    zeros, ones = wrap(np.zeros(input.array.shape, np.int64)), wrap(np.ones(src.array.shape, np.int64))
+    count = _scattered(name, zeros, dim, index, ones, IndexPut, accumulate=True).array
+    if not include_self:
+        input = where(wrap(count > 0), wrap(_identity(reduce, input.array.dtype)), input)
     if reduce in REDUCTIONS:
         return _scattered(name, input, dim, index, src, ScatterReduce, reduce=reduce)
     total = _scattered(name, input, dim, index, src, IndexPut, accumulate=True)
     if reduce == "sum":
         return total
     divisor = wrap(np.maximum(count + include_self, 1).astype(input.array.dtype))
-    return total / divisor if input.array.dtype.kind in "fc" else total // divisor
+    return div(total, divisor, rounding_mode=None if input.array.dtype.kind == "f" else "floor")
 
 
 def _identity(reduce: str, dtype: np.dtype[Any]) -> Any:

@@ -350,14 +350,16 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
         value = cast(value, input.array.dtype)
     else:
         value = number(value, input)
-    part = input if is_all(basic) else Slice.apply(input, index=basic)
-    leading = value.array.ndim - (part.array[arrays] if arrays else part.array).ndim
-    if leading > 0 and set(value.array.shape[:leading]) == {1}:
-        value = value.reshape(value.array.shape[leading:])
+    owner = input if input.base is None else input.base.root
+    in_graph = grad_mode.get() and not (input.node is value.node is owner.node is None)
+    part = Slice.apply(input, index=basic) if in_graph else wrap(input.array[basic])
+    if value.array.ndim and value.array.shape[0] == 1:
+        leading = value.array.ndim - (part.array[arrays] if arrays else part.array).ndim
+        if leading > 0 and set(value.array.shape[:leading]) == {1}:
+            value = value.reshape(value.array.shape[leading:])
     check_writable(part, "index_put")
     before = next_seq()
-    owner = input if input.base is None else input.base.root
-    if not grad_mode.get() or (input.node is None and value.node is None and owner.node is None):
+    if not in_graph:
         assign(part.array, arrays or (Ellipsis,), value.array)
         input.version[0] += 1
     elif arrays:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,8 @@ class MatMul(Op):
             dx = g @ y.swapaxes(-1, -2) if wants_x else None
             dy = None
             if wants_y:
-                dy = x.reshape((-1, x.shape[-1])).swapaxes(-1, -2) @ g.reshape((-1, g.shape[-1]))
+                n = math.prod(g.shape[:-1])  # written out: -1 is ambiguous for empty tensors
+                dy = x.reshape((n, x.shape[-1])).swapaxes(-1, -2) @ g.reshape((n, g.shape[-1]))
             return dx, dy
         return g @ y.swapaxes(-1, -2) if wants_x else None, x.swapaxes(-1, -2) @ g if wants_y else None
 

@@ -420,6 +420,10 @@ def multi_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """The mean over classes i other than the target y of max(0, margin - x[y] + x[i])^p, for (N, V) or (V,) scores."""
+    if not input.array.ndim:
+        input = input.reshape(1)
+    if input.array.ndim == 1:
+        target = target.reshape(())
     x, t, shape = _rows("multi_margin_loss", input, target)
     _check_classes("multi_margin_loss", t, x.array.shape[1], -100)
     rows = np.arange(len(t))

@@ -107,7 +107,8 @@ def batch_norm(
     Source: Ioffe & Szegedy, "Batch Normalization", 2015.
     """
     axes = (0, *range(2, input.array.ndim))
-    n = input.numel() // max(input.array.shape[1], 1)
+    channels = input.array.shape[1] if input.array.ndim > 1 else 0
+    n = input.numel() // max(channels, 1)
     if training:
         if n <= 1:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")

@@ -202,8 +202,11 @@ def normal(
     *,
     generator: Generator | None = None,
     dtype: Any = None,
+    layout: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,
+    **ignored: Any,
 ) -> Tensor:
     """Numbers from normal distributions: mean and std are tensors (broadcast), or numbers with a `size`.
 
@@ -211,7 +214,7 @@ def normal(
         >>> minidl.normal(5.0, 0.1, (2, 3)).shape
         torch.Size([2, 3])
     """
-    mean_array, std_array = (x.array if isinstance(x, Tensor) else x for x in (mean, std))
+    mean_array, std_array = (_on_host(x) if isinstance(x, Tensor) else x for x in (mean, std))
     if np.any(np.asarray(std_array) < 0):
         raise RuntimeError("normal expects all elements of std >= 0.0")
     given = next((x for x in (mean, std) if isinstance(x, Tensor)), None)
@@ -223,7 +226,8 @@ def normal(
     else:
         shape = _shape("normal", (tuple(size),))
     draws = _draw("normal", shape, dtype, generator)
-    return _finish((draws * std_array + mean_array).astype(draws.dtype), device, requires_grad)
+    values = np.asarray(draws * std_array + mean_array).astype(draws.dtype)
+    return _finish(values, device, requires_grad)
 
 
 def _on_host(x: Tensor) -> Any:
@@ -243,8 +247,8 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
         raise RuntimeError(f"bernoulli: expected float probabilities, got {input.dtype}; convert them with float()")
     chance = _on_host(input) if p is None else np.asarray(p)
     _check_probability("bernoulli", chance)
-    draws = _uniform64(input.array.shape, generator) < chance
-    return _finish(draws.astype(input.array.dtype), input.device, False)
+    draws = np.asarray(_uniform64(input.array.shape, generator) < chance)
+    return _finish(np.asarray(draws).astype(input.array.dtype), input.device, False)
 
 
 @method()

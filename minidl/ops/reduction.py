@@ -466,12 +466,15 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
         input = cast(input, dtypes.as_array_dtype(dtype))
     if input.array.dtype.kind not in "fc":
         raise RuntimeError(f"norm(): expected a floating point tensor as input. Got {input.dtype}; use x.float()")
+    if p == "nuc":
+        raise RuntimeError("norm: the nuclear norm is not there; p is a number, inf, -inf or 'fro'")
     axes = _reduces("norm", input, dim)
     p = 2.0 if p in ("fro", None) else float(p)
     if p == math.inf or p == -math.inf:
         return (amax if p > 0 else amin)(input.abs(), axes, keepdim)
     if p == 0:
-        return cast(sum(input != 0, axes, keepdim), input.array.dtype)
+        count = cast(sum(input != 0, axes, keepdim), input.array.dtype)
+        return count + Sum.apply(input * 0.0, axes=axes, keepdim=keepdim)  # in the graph, with a gradient of zero
     if p == 1:
         return Sum.apply(input.abs(), axes=axes, keepdim=keepdim)
     if p == 2:
