@@ -309,3 +309,45 @@ def test_gradients_are_the_same_at_every_run():
         (x[index] * weight).sum().backward()
         grads.append(x.grad.numpy())
     assert (grads[0] == grads[1]).all()
+
+
+def test_changing_the_index_later_does_not_change_the_gradient():
+    x = md.zeros(3, requires_grad=True)
+    index, mask = md.tensor([0, 2]), md.tensor([True, False, True])
+    y = x[index].sum() + x[mask].sum() + x.gather(0, index).sum() + x.masked_fill(mask, 0.0).sum()
+    index.zero_()
+    mask.zero_()
+    y.backward()
+    assert x.grad.tolist() == [3, 1, 3]
+
+
+@pytest.mark.parametrize("padding_idx", [None, 1, -1])
+@pytest.mark.parametrize("by_count", [False, True])
+@pytest.mark.parametrize("max_norm", [None, 1.0])
+def test_embedding(padding_idx, by_count, max_norm):
+    def run(engine):
+        weight = data(engine, (5, 3))
+        index = engine.tensor([[1, 4], [4, 0]])
+        F = engine.nn.functional
+        y = F.embedding(index, weight, padding_idx, max_norm, scale_grad_by_freq=by_count)
+        (y * y).sum().backward()
+        return y, weight, weight.grad
+
+    theirs, ours = both(run)
+    for a, b in zip(ours, theirs, strict=True):
+        close(a, b)
+
+
+@pytest.mark.parametrize("classes", [-1, 2, 3, 6])
+def test_one_hot(classes):
+    results = both(lambda engine: engine.nn.functional.one_hot(engine.tensor([[0, 2], [1, 1]]), classes))
+    if results:
+        assert results[1].dtype is md.int64
+        close(results[1], results[0])
+    else:
+        assert classes == 2
+
+
+def test_a_row_outside_of_the_table_is_refused():
+    with pytest.raises(IndexError, match="5 to 5, the table has 5 rows"):
+        md.nn.functional.embedding(md.tensor([5]), md.zeros(5, 2))

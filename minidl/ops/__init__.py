@@ -1,12 +1,12 @@
 """The differentiable operations, one file a family. Each family's `__all__` is public in `minidl`."""
 
-from . import filling, indexing
 from .activation import *
 from .arithmetic import *
 from .creation import *
 from .dropout import *
 from .elementwise import *
 from .gather import *
+from .indexing import *
 from .joining import *
 from .linalg import *
 from .loss import *
@@ -17,3 +17,4 @@ from .reduction import *
 from .selection import *
 from .shape import *
 from .softmax import *
+from .sorting import *

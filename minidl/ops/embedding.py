@@ -7,52 +7,49 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op, wrap
+from ..kernels import array_module
 from ..kernels.embedding import embedding_backward
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 
 
 class Embedding(Op):
-    """The rows of `weight` (V, D) that `index` names."""
+    """The rows of `weight` (V, D) that `index` names; `scale` (N, 1), if any, weighs their gradients."""
 
-    def forward(self, weight: Any, *, index: Any, padding: int | None, by_count: bool) -> Any:
-        self.index, self.rows, self.padding, self.by_count = index, weight.shape[0], padding, by_count
+    def forward(self, weight: Any, *, index: Any, scale: Any = None) -> Any:
+        self.index, self.rows, self.scale = index, weight.shape[0], scale
         return weight[index]
 
     def backward(self, g: Any) -> Any:
-        return EmbeddingGrad.apply(g, index=self.index, rows=self.rows, padding=self.padding, by_count=self.by_count)
+        return EmbeddingGrad.apply(g, index=self.index, rows=self.rows, scale=self.scale)
 
 
 class EmbeddingGrad(Op):
-    """The gradients of looked-up rows, added up by row."""
+    """The gradients of looked-up rows, scaled and added up by row."""
 
-    def forward(self, g: Any, *, index: Any, rows: int, padding: int | None, by_count: bool) -> Any:
-        self.index = index
-        flat = g.reshape(-1, g.shape[-1])
-        self.scale = np.ones((flat.shape[0], 1), flat.dtype)
-        if padding is not None:
-            self.scale[index.reshape(-1) == padding] = 0
-        if by_count and index.size:
-            self.scale /= np.bincount(index.reshape(-1), minlength=rows)[index.reshape(-1), None].astype(flat.dtype)
-        if padding is not None or by_count:
-            flat = flat * self.scale
-        return embedding_backward(np.ascontiguousarray(flat), index.reshape(-1), rows)
+    def forward(self, g: Any, *, index: Any, rows: int, scale: Any = None) -> Any:
+        self.index, self.scale = index, scale
+        flat = g.reshape(index.size, g.shape[-1])
+        if scale is not None:
+            flat = flat * scale.astype(g.dtype)
+        return embedding_backward(array_module(g).ascontiguousarray(flat), index.reshape(-1), rows)
 
     def backward(self, g: Any) -> Any:
-        rows = Embedding.apply(g, index=self.index, padding=None, by_count=False)
-        return rows * self.scale.reshape((*self.index.shape, 1))
+        rows = Embedding.apply(g, index=self.index)
+        return rows if self.scale is None else rows * self.scale.astype(g.dtype).reshape((*self.index.shape, 1))
 
 
 @samples(Embedding)
 def _(make: Any) -> Any:
-    yield Sample(make(5, 3), index=np.array([[0, 4], [4, 2]]), padding=None, by_count=False)
-    # not the true gradient on purpose: row 1 gets none, row 4 the mean
-    yield Sample(make(5, 3), index=np.array([1, 4, 4]), padding=1, by_count=True, smooth=False)
+    yield Sample(make(5, 3), index=np.array([[0, 4], [4, 2]]))
+    scale = np.array([[0.0], [0.5], [0.5]])
+    yield Sample(make(5, 3), index=np.array([1, 4, 4]), scale=scale, smooth=False, note="not the derivative, by intent")
 
 
 @samples(EmbeddingGrad)
 def _(make: Any) -> Any:
-    yield Sample(make(3, 2), index=np.array([1, 3, 3]), rows=4, padding=None, by_count=False)
+    yield Sample(make(3, 2), index=np.array([1, 3, 3]), rows=4)
+    yield Sample(make(3, 2), index=np.array([1, 3, 3]), rows=4, scale=np.array([[0.0], [0.5], [0.5]]))
 
 
 def embedding(
@@ -66,39 +63,56 @@ def embedding(
 ) -> Tensor:
     """The rows of `weight` (V, D) at the numbers in `input` (...): (..., D).
 
-    padding_idx: a row that gets no gradient. max_norm: rows longer than that are scaled down first, in place.
+    padding_idx: a row that gets no gradient. max_norm: rows looked up that are longer are first scaled down, in place.
+    scale_grad_by_freq: the gradient of a row is divided by how often it was looked up. sparse is not supported.
     Raises IndexError for a number outside [0, V).
+
+    Example:
+        >>> minidl.nn.functional.embedding(minidl.tensor([1, 0]), minidl.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        tensor([[3., 4.],
+                [1., 2.]])
     """
-    index = input.array
-    if index.dtype.kind not in "iu":
+    index = input.array.copy()  # the gradient needs it as it is now
+    xp = array_module(index)
+    if index.dtype not in (np.int64, np.int32):
         raise RuntimeError(f"embedding: expected indices of dtype int32 or int64, got {input.dtype}; use x.long()")
+    if weight.array.ndim != 2:
+        raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {list(weight.shape)}")
     V = weight.array.shape[0]
-    if index.size and not (0 <= index.min() and index.max() < V):
+    if index.size and not 0 <= index.min() <= index.max() < V:
         raise IndexError(
             f"embedding: index out of range in self: {index.min()} to {index.max()}, the table has {V} rows"
         )
     if sparse:
-        raise RuntimeError("embedding: sparse gradients are not there yet; leave sparse=False")
-    if padding_idx is not None and padding_idx < 0:
-        padding_idx += V
+        raise NotImplementedError("embedding: sparse gradients are not supported; leave sparse=False")
+    if padding_idx is not None and not -V <= padding_idx < V:
+        raise ValueError(f"embedding: padding_idx {padding_idx} must be within num_embeddings {V}")
     if max_norm is not None:
-        used = np.unique(index)
-        length = np.linalg.norm(weight.array[used], norm_type, axis=1, keepdims=True)
-        weight.array[used] *= np.where(length > max_norm, max_norm / (length + 1e-7), 1).astype(weight.array.dtype)
+        used = xp.unique(index)
+        length = xp.linalg.norm(weight.array[used], norm_type, axis=1, keepdims=True)
+        weight.array[used] *= xp.where(length > max_norm, max_norm / (length + 1e-7), 1).astype(weight.array.dtype)
         weight.version[0] += 1
-    return Embedding.apply(weight, index=index, padding=padding_idx, by_count=scale_grad_by_freq)
+    flat = index.astype(np.int64).reshape(-1)
+    scale = None
+    if scale_grad_by_freq:
+        scale = 1 / xp.bincount(flat, minlength=V)[flat, None]
+    if padding_idx is not None:
+        scale = xp.ones((flat.size, 1)) if scale is None else scale
+        scale[flat == padding_idx % V] = 0
+    return Embedding.apply(weight, index=index.astype(np.int64), scale=scale)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 rows that are 1 at the place the number names: (...) gives (..., num_classes)."""
-    index = tensor.array
+    index, xp = tensor.array, array_module(tensor.array)
     if index.dtype != np.int64:
         raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype}")
     if index.size and index.min() < 0:
-        raise RuntimeError("Class values must be non-negative.")
+        raise RuntimeError(f"one_hot: Class values must be non-negative, got {index.min()}")
     n = int(index.max()) + 1 if num_classes == -1 and index.size else num_classes
     if n <= 0 or (index.size and index.max() >= n):
-        raise RuntimeError(f"one_hot: Class values must be smaller than num_classes, which is {n}.")
-    out = np.zeros((*index.shape, n), np.int64)
-    np.put_along_axis(out, index[..., None], 1, -1)
-    return wrap(out)
+        raise RuntimeError(f"one_hot: Class values must be smaller than num_classes, which is {n}")
+    return wrap((index[..., None] == xp.arange(n)).astype(np.int64))
+
+
+__all__ = ["embedding", "one_hot"]

@@ -73,11 +73,11 @@ def _(make: Any) -> Any:
 
 
 def index_array(name: str, index: Any) -> Any:
-    """The array of an index tensor. Raises RuntimeError for other than int64 and int32."""
+    """A copy of the array of an index tensor. Raises RuntimeError for other than int64 and int32."""
     array = index.array if isinstance(index, Tensor) else index
     if array.dtype not in (np.int64, np.int32):
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {array.dtype}; convert it with long()")
-    return array
+    return array.copy()
 
 
 def _check_index(name: str, input: Tensor, dim: int, index: Tensor, src: Tensor | None = None) -> tuple[int, Any]:
@@ -189,8 +189,10 @@ def scatter_reduce(
     if reduce not in ("sum", "mean", *REDUCTIONS):
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
     name = "scatter_reduce"
-    zeros, ones = wrap(np.zeros(input.array.shape, np.int64)), wrap(np.ones(src.array.shape, np.int64))
-    count = _scattered(name, zeros, dim, index, ones, IndexPut, accumulate=True).array
+    count: Any = None  # how many elements of src arrive at each place
+    if reduce == "mean" or not include_self:
+        zeros, ones = wrap(np.zeros(input.array.shape, np.int64)), wrap(np.ones(src.array.shape, np.int64))
+        count = _scattered(name, zeros, dim, index, ones, IndexPut, accumulate=True).array
     if not include_self:
         input = where(wrap(count > 0), wrap(_identity(reduce, input.array.dtype)), input)
     if reduce in REDUCTIONS:
@@ -398,7 +400,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
             f"{value.array.ndim} dimension(s)."
         )
-    return where(mask, cast(value, input.array.dtype), input)
+    return where(mask.array.copy(), cast(value, input.array.dtype), input)
 
 
 @method()
@@ -406,7 +408,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where `mask` holds, as a 1-d tensor; both are broadcast."""
     _check_mask("masked_select", mask)
     shape = np.broadcast_shapes(input.array.shape, mask.array.shape)
-    return Take.apply(input.expand(shape), index=(mask.expand(shape).array,))
+    return Take.apply(input.expand(shape), index=(mask.expand(shape).array.copy(),))
 
 
 @method(inplace=True)
@@ -418,7 +420,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and {source.dtype}"
         )
     shape = np.broadcast_shapes(input.array.shape, mask.array.shape)
-    at = mask.expand(shape).array
+    at = mask.expand(shape).array.copy()
     count = int(at.sum())
     if source.array.size < count:
         raise RuntimeError(

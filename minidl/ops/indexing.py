@@ -250,7 +250,8 @@ def split_index(x: Tensor, index: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]
         dim += 0 if item is Ellipsis else _dims_of(item)
     if Ellipsis not in [i for i in basic if not hasattr(i, "dtype")]:
         basic.append(Ellipsis)  # with it, NumPy gives a view even of a single element
-    arrays = [i if isinstance(i, slice) else devices.move(i, x.device) for i in arrays]
+    # copied, because the gradient rule needs them as they are now
+    arrays = [i if isinstance(i, slice) else devices.move(i, x.device).copy() for i in arrays]
     return tuple(basic), tuple(arrays) if any(not isinstance(i, slice) for i in arrays) else ()
 
 

@@ -205,16 +205,11 @@ class Where(Op):
     promotion = None
 
     def forward(self, condition: Any, x: Any, y: Any) -> Any:
-        self.condition = condition
         return array_module(condition).where(condition, x, y)
 
-    def backward(self, g: Any) -> Any:
-        wants_x, wants_y = self.edges[1:]
-        return (
-            None,
-            where(self.condition, g, 0.0) if wants_x else None,
-            where(self.condition, 0.0, g) if wants_y else None,
-        )
+    def backward(self, g: Any, condition: Any) -> Any:
+        _, wants_x, wants_y = self.edges
+        return None, where(condition, g, 0.0) if wants_x else None, where(condition, 0.0, g) if wants_y else None
 
 
 @samples(Where)
