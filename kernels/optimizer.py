@@ -135,8 +135,11 @@ def rmsprop(
 
 
 def supports(param: Array, grad: Array, *rest: Any) -> bool:
-    arrays = [grad, *(state for state in rest if isinstance(state, np.ndarray))]
-    return float32_in_order(param, *arrays) and all(a.shape == param.shape for a in arrays)
+    shape = param.shape
+    for state in rest:
+        if isinstance(state, np.ndarray) and (state.shape != shape or not float32_in_order(state)):
+            return False
+    return float32_in_order(param, grad) and grad.shape == shape
 
 
 @adam.variant("numba", device="cpu", supports=supports)

@@ -15,7 +15,7 @@ import numpy as np
 from . import devices, dtypes, printing
 from .autograd import engine
 from .autograd import op as _op
-from .autograd.op import AccumulateGrad, Op, OutputOf, RemovableHandle, View, hooks_of, wrap
+from .autograd.op import AccumulateGrad, Op, OutputOf, RemovableHandle, Storage, View, hooks_of, same_memory, wrap
 
 
 class Size(tuple[int, ...]):
@@ -51,8 +51,7 @@ class Tensor:
         "base",  # for a view: whose memory it lies in, and how
         "grad",  # the gradient that backward() has added up, a Tensor or None
         "node",  # the operation that made it, AccumulateGrad for a leaf that wants gradients, else None
-        "version",  # [number of in-place writes], one list for all tensors that share the memory
-        "views",  # weak references to the views of this tensor's memory, or None
+        "storage",  # what it shares with other tensors on its memory; None as long as it is alone and unwritten
     )
     __array_priority__ = 1000  # numpy_array * tensor comes to Tensor.__rmul__
 
@@ -60,12 +59,11 @@ class Tensor:
     base: View | None
     grad: Tensor | None
     node: Op | None
-    version: list[int]
-    views: list[Any] | None
+    storage: Storage | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
         t = object.__new__(cls)
-        t.node, t.grad, t.version, t.base, t.views = None, None, [0], None, None
+        t.node, t.grad, t.storage, t.base = None, None, None, None
         return t
 
     def __init__(self, *data: Any, device: Any = None) -> None:
@@ -212,7 +210,7 @@ class Tensor:
 
     @property
     def _version(self) -> int:
-        return self.version[0]
+        return self.storage.version if self.storage is not None else 0
 
     @property
     def _base(self) -> Tensor | None:
@@ -230,9 +228,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """A tensor on the same memory that is no part of the graph."""
-        t = wrap(self.array)
-        t.version = self.version
-        return t
+        return same_memory(self)
 
     def detach_(self) -> Tensor:
         """Take this tensor out of the graph."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..kernels import array_module
 from .grad_mode import grad_mode
-from .op import FREED, AccumulateGrad, Op, OutputOf, wrap
+from .op import FREED, AccumulateGrad, Op, OutputOf, mark_written, wrap
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -75,9 +75,9 @@ def run(
             if node.kept is None:
                 gs = node.backward(g) if not create_graph else node.rule_on_tensors(g)
             elif create_graph:
-                gs = node.rule_on_tensors(g, *node.unpack(True))
+                gs = node.rule_on_tensors(g)
             else:
-                gs = node.backward(g, *node.unpack(False))
+                gs = node.backward(g, *node.unpack())
             if not retain_graph and node.kept is not None:
                 node.kept = FREED
             if gs.__class__ is not tuple:
@@ -156,10 +156,9 @@ def _place(node: OutputOf, g: Any) -> None:
     op = node.edges[0]
     assert op is not None
     if op.grad is None:
-        op.grad = (None,) * node.count
+        op.grad = [None] * node.count
     so_far = op.grad[node.index]
-    total = g if so_far is None else so_far + g
-    op.grad = (*op.grad[: node.index], total, *op.grad[node.index + 1 :])
+    op.grad[node.index] = g if so_far is None else so_far + g
 
 
 def _accumulate(node: AccumulateGrad, g: Any, create_graph: bool, may_keep: bool) -> None:
@@ -176,7 +175,7 @@ def _accumulate(node: AccumulateGrad, g: Any, create_graph: bool, may_keep: bool
         tensor.grad = tensor.grad + g
     elif tensor.grad.node is None:
         tensor.grad.array += g
-        tensor.grad.version[0] += 1
+        mark_written(tensor.grad)
     else:
         tensor.grad = wrap(tensor.grad.array + g)
     if node.hooks is not None:
@@ -188,7 +187,7 @@ def _run_hooks(node: Op, g: Any, create_graph: bool) -> Any:
     """Let the tensor's hooks see and replace its gradient, then keep it if retain_grad() asked for that."""
     hooks = node.hooks
     assert hooks is not None
-    if isinstance(g, tuple):
+    if isinstance(g, list):
         return g  # one gradient per result: each has its own node, where its hooks ran
     for hook in tuple(hooks.pre.values()):
         changed = hook(g if create_graph else wrap(np.asarray(g)))
@@ -213,7 +212,7 @@ def _run_post_hooks(node: Op, gs: tuple[Any, ...], g: Any, create_graph: bool) -
 
     assert node.hooks is not None
     for hook in tuple(node.hooks.post.values()):
-        changed = hook(shown(gs), shown(g if isinstance(g, tuple) else (g,)))
+        changed = hook(shown(gs), shown(tuple(g) if isinstance(g, list) else (g,)))
         if changed is not None:
             changed = changed if isinstance(changed, tuple) else (changed,)
             gs = changed if create_graph else tuple(None if x is None else x.array for x in changed)

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import op as _op
 from .grad_mode import grad_mode, no_grad
-from .op import Op, new, record, wrap
+from .op import Op, mark_written, new, record, same_memory, wrap
 
 
 class FunctionNode(Op):
@@ -53,13 +53,13 @@ class FunctionNode(Op):
     def saved_tensors(self) -> tuple[Any, ...]:
         if self.kept is None:
             return self._saved  # still in forward
-        return tuple(self.unpack(as_tensors=True))
+        return tuple(self.unpack_tensors())
 
     # -- what the engine calls
 
-    def unpack(self, as_tensors: bool) -> list[Any]:
+    def unpack_tensors(self) -> list[Any]:
         """The kept tensors; results among them come back with this node as their history."""
-        values = super().unpack(as_tensors=True)
+        values = super().unpack_tensors()
         return [wrap(v.array, self._node_of_result(i)) if i in self._results else v for i, v in enumerate(values)]
 
     def _node_of_result(self, i: int) -> Op:
@@ -76,17 +76,14 @@ class FunctionNode(Op):
             place = next((j for j, r in enumerate(results) if r is t), None)
             if place is not None:  # a node must not hold its own result
                 self._results[i] = (place, len(results))
-                alias = wrap(t.array)
-                alias.version = t.version
-                t = alias
+                t = same_memory(t)
             kept.append(t)
         self.kept = tuple(kept) or None
-        self.versions = tuple(None if t is None else t.version[0] for t in kept)
         self._saved = ()
         self._shapes_of_results = [(r.array.shape, r.array.dtype) for r in results]
 
     def backward(self, g: Any, *kept: Any) -> Any:
-        gs = g if isinstance(g, tuple) else (g,)
+        gs = g if isinstance(g, list) else (g,)
         on_tensors = grad_mode.get()
         tensors = []
         for x, (shape, dtype) in zip(gs, self._shapes_of_results, strict=True):
@@ -160,12 +157,10 @@ def _fresh(t: Any, inputs: list[Any], ctx: FunctionNode) -> Any:
     if not isinstance(t, _op._Tensor):
         raise TypeError(f"{ctx.name()}: forward must return Tensors, got {type(t).__name__}")
     if any(t is d for d in ctx._dirty):
-        t.version[0] += 1
+        mark_written(t)
         return t
     if any(t is x for x in inputs):
-        view = wrap(t.array)
-        view.version = t.version
-        return view
+        return same_memory(t)
     return t
 
 
@@ -192,7 +187,7 @@ class _NotTwice(Op):
     def __init__(self, ctx: FunctionNode, grads: tuple[Any, ...]) -> None:
         self.of = ctx.name()
         self.edges = tuple(g.node for g in grads if isinstance(g, _op._Tensor))
-        self.kept, self.shapes, self.hooks, self.versions = None, None, None, ()
+        self.kept, self.shapes, self.hooks = None, None, None
         self.grad, self.mark, self.seq = None, 0, _op.next_seq()
 
     def backward(self, g: Any) -> Any:

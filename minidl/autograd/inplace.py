@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import dtypes
 from ..kernels import array_module
 from .grad_mode import enable_grad, grad_mode
-from .op import Op, View, new, next_seq, record, wrap
+from .op import Op, View, live_views, mark_written, new, next_seq, record, same_memory, wrap
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -77,7 +77,7 @@ def write(x: Tensor, result: Tensor, name: str, before: int) -> Tensor:
     if rebase:
         _save_old_value(x, result.node, before)
     x.array[...] = result.array
-    x.version[0] += 1
+    mark_written(x, before)  # as if before the operation that computed it, which may keep its result
     if rebase:
         _keep_new_value(x, result)
         _rebase(x, result)
@@ -96,7 +96,6 @@ def _save_old_value(x: Tensor, node: Op | None, before: int) -> None:
         if op.kept and any(k is x for k in op.kept):
             if snapshot is None:
                 snapshot = wrap(x.array.copy(), x.node)
-            op.versions = tuple(0 if k is x else v for k, v in zip(op.kept, op.versions, strict=True))
             op.kept = tuple(snapshot if k is x else k for k in op.kept)
 
 
@@ -110,10 +109,7 @@ def _keep_new_value(x: Tensor, result: Tensor) -> None:
         and not op.several
         and getattr(op.kept[-1], "array", None) is result.array
     ):
-        alias = wrap(x.array)
-        alias.version = x.version
-        op.kept = (*op.kept[:-1], alias)
-        op.versions = (*op.versions[:-1], x.version[0])
+        op.kept = (*op.kept[:-1], same_memory(x))
 
 
 def _rebase(x: Tensor, result: Tensor) -> None:
@@ -128,9 +124,8 @@ def _rebase(x: Tensor, result: Tensor) -> None:
         region = wrap(root.array)
         record(op, (root, result), region)
         root.node = region.node
-    for view in [reference() for reference in root.views or ()]:
-        if view is None:
-            continue
+    for view in live_views(root):
+        assert view.base is not None
         if view.base.steps is None:
             view.node = _StaleView(root.node)
         else:
@@ -159,7 +154,7 @@ class _StaleView(Op):
     """The node of a view that one operation returned among others, after its memory was overwritten in a graph."""
 
     def __init__(self, owner: Op | None) -> None:
-        self.edges, self.kept, self.shapes, self.hooks, self.versions = (owner,), None, None, None, ()
+        self.edges, self.kept, self.shapes, self.hooks = (owner,), None, None, None
         self.grad, self.mark, self.seq = None, 0, next_seq()
 
     def backward(self, g: Any) -> Any:

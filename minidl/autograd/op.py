@@ -51,13 +51,13 @@ class Op:
     forward(self, x, y, *, dim): positional parameters are arrays, keyword-only ones are parameters. It returns an array
         or a tuple of arrays. A NumPy ufunc or a staticmethod will do where nothing need be remembered.
     backward(self, g, x, out): returns the gradient for each positional input, in order (a lone one without a tuple);
-        None where there is none. `g` is the gradient of the result; for several results a tuple, with None for those
+        None where there is none. `g` is the gradient of the result; for several results a list, with None for those
         that nothing depends on. `self.edges[i]` is None where input i wants no gradient: an expensive term can be left out.
     composite: the rule again in terms of differentiable operations, where `backward` calls a kernel. It takes
         what backward takes and runs in its place under create_graph.
     """
 
-    __slots__ = ("edges", "grad", "hooks", "kept", "mark", "seq", "shapes", "versions")
+    __slots__ = ("edges", "grad", "hooks", "kept", "mark", "seq", "shapes")
 
     promotion: ClassVar[str | None] = None  # "common": inputs are cast to their common dtype; "float": to a float one
     view: ClassVar[bool] = False  # the result may share memory with the first input
@@ -74,9 +74,8 @@ class Op:
     _names: ClassVar[list[str]] = []
     _stateless: ClassVar[bool] = False
     _variadic: ClassVar[bool] = False
-    _keeps: ClassVar[tuple[int, ...]] = ()
+    _keeps: ClassVar[tuple[tuple[int, int | None], ...]] = ()  # (input to keep, the input whose gradient needs it)
     _keeps_out: ClassVar[bool] = False
-    _condition: ClassVar[tuple[int | None, ...]] = ()  # per kept input: the input for whose gradient it is needed
 
     edges: tuple[Op | None, ...]  # the node of each input
     grad: Any  # the gradient that has arrived so far in the running backward pass
@@ -85,7 +84,6 @@ class Op:
     mark: int  # the last backward pass that reached this node; negative once it may add to `grad` in place
     seq: int  # creation order: every node comes after its inputs
     shapes: tuple[Any, ...] | None  # the shapes of the inputs, None where no gradient can need summing
-    versions: tuple[int | None, ...]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -104,10 +102,11 @@ class Op:
                     f"inputs of forward, {cls._names}, and last `out`"
                 )
             cls._keeps_out = "out" in wanted
-            cls._keeps = tuple(cls._names.index(name) for name in wanted if name != "out")
-            cls._condition = tuple(
-                cls._names.index(cls.kept_for[cls._names[i]]) if cls._names[i] in cls.kept_for else None
-                for i in cls._keeps
+            place = cls._names.index
+            cls._keeps = tuple(
+                (place(name), place(cls.kept_for[name]) if name in cls.kept_for else None)
+                for name in wanted
+                if name != "out"
             )
             cls._variadic = variadic
         if cls._stateless and not cls.view and len(cls._names) == 1:
@@ -137,33 +136,46 @@ class Op:
         """Call hook(grad_outputs) before this node's rule; a tuple that it returns replaces grad_outputs."""
         return RemovableHandle(hooks_of(self).pre, lambda g: (hook((g,)) or (None,))[0])
 
-    def rule_on_tensors(self, g: Any, *kept: Any) -> Any:
+    def rule_on_tensors(self, g: Any) -> Any:
         """The gradient rule where the pass itself is recorded."""
-        return self.composite(g, *kept) if hasattr(self, "composite") else self.backward(g, *kept)
+        rule = self.composite if hasattr(self, "composite") else self.backward
+        return rule(g) if self.kept is None else rule(g, *self.unpack_tensors())
 
-    def unpack(self, as_tensors: bool) -> list[Any]:
-        """What was kept, as arrays or as Tensors. Raises if it was changed in place since, or freed."""
-        if self.kept is FREED:
-            raise RuntimeError(
-                f"{self.name()}: trying to backward through the graph a second time, but the values it kept were freed "
-                "by the first pass. Say retain_graph=True the first time if you need two."
-            )
+    def unpack(self) -> list[Any]:
+        """What was kept, as arrays. Raises if it was written to since, or freed."""
+        all_kept = self.kept
+        if all_kept is FREED:
+            raise _freed(self)
         values: list[Any] = []
-        for kept, version in zip(self.kept, self.versions):  # type: ignore[arg-type]  # noqa: B905  # per-op path
-            if version is None:  # a number, or an input that need not be kept this time
+        for kept in all_kept:  # type: ignore[union-attr]
+            if isinstance(kept, _Tensor):
+                storage = kept.storage
+                if storage is not None and storage.last > self.seq:
+                    raise _modified(self, kept)
+                values.append(kept.array)
+            elif kept.__class__ is Packed:
+                values.append(kept.unpack().array)
+            elif kept.__class__ is tuple:  # several results
+                values.append(tuple(_intact(self, t).array for t in kept))
+            else:  # a number, or an input that need not be kept this time
                 values.append(kept)
-                continue
-            if kept.__class__ is Packed:
-                kept = kept.unpack()
-            elif kept.version[0] != version:
-                raise _modified(self, kept, version)
-            values.append(kept if as_tensors else kept.array)
-        if self._keeps_out and as_tensors:
+        return self._grouped(values) if self._variadic else values
+
+    def unpack_tensors(self) -> list[Any]:
+        """What was kept, as Tensors with their history. Raises as `unpack` does."""
+        if self.kept is FREED:
+            raise _freed(self)
+        values: list[Any] = [_intact(self, kept) for kept in self.kept]  # type: ignore[union-attr]
+        if self._keeps_out:
             values[-1] = _as_outputs(self, values[-1])
-        if self._variadic and self._keeps:
-            inputs = len(values) - self._keeps_out
-            values = [values[:inputs], *values[inputs:]]
-        return values
+        return self._grouped(values) if self._variadic else values
+
+    def _grouped(self, values: list[Any]) -> list[Any]:
+        """The inputs of an operation with an open number of them (*xs) as one argument."""
+        if not self._keeps:
+            return values
+        inputs = len(values) - self._keeps_out
+        return [values[:inputs], *values[inputs:]]
 
 
 class AccumulateGrad(Op):
@@ -260,6 +272,45 @@ class View:
         return x
 
 
+class Storage:
+    """What the tensors on one memory have in common: when it was written in place, and its views.
+
+    A tensor gets one when it first shares its memory or is written to. Writes carry a number from the same count as the
+    operations, so an operation's kept value is intact if the last write came before the operation.
+    """
+
+    last: int = 0  # the number of the last write
+    version: int = 0  # how many writes there were
+    views: list[Any] | None = None  # weak references to the tensors that are views of this memory
+    _writes: list[int] | None = None  # the numbers of the last few writes
+
+    def write(self, number: int) -> None:
+        """Count one write."""
+        if self._writes is None:
+            self._writes = []
+        elif len(self._writes) == 64:
+            del self._writes[:32]
+        self._writes.append(number)
+        self.version += 1
+        self.last = number
+
+    def version_at(self, number: int) -> int:
+        """The version that an operation of that number saw (at most, if it was many writes ago)."""
+        return self.version - sum(write > number for write in self._writes or ())
+
+
+def storage_of(t: Tensor) -> Storage:
+    """The storage of a tensor, made at the first request."""
+    if t.storage is None:
+        t.storage = Storage()
+    return t.storage
+
+
+def mark_written(t: Tensor, number: int | None = None) -> None:
+    """Say that the memory of a tensor has been written to, so that whatever kept its value notices."""
+    storage_of(t).write(next_seq() if number is None else number)
+
+
 class Packed:
     """A kept tensor that a saved-tensors hook has put away: `unpack` brings it back."""
 
@@ -275,33 +326,35 @@ class Packed:
 def wrap(array: Any, node: Op | None = None) -> Tensor:
     """A Tensor around an array, without any check."""
     t: Tensor = new(_Tensor)
-    t.array, t.node, t.grad, t.version, t.base, t.views = array, node, None, [0], None, None
+    t.array, t.node, t.grad, t.storage, t.base = array, node, None, None, None
     return t
 
 
 def record(op: Op, inputs: tuple[Any, ...], outputs: Any) -> None:
-    """Make `op` the node of its outputs: edges to the inputs, and what the rule wants kept, with versions."""
-    op.edges = edges = tuple(x.node if isinstance(x, _Tensor) else None for x in inputs)
+    """Make `op` the node of its outputs: edges to the inputs, and what the rule wants kept."""
+    edges, shapes = [], []
+    for x in inputs:
+        if isinstance(x, _Tensor):
+            edges.append(x.node)
+            shapes.append(x.array.shape)
+        else:
+            edges.append(None)
+            shapes.append(None)
+    op.edges, op.shapes = tuple(edges), tuple(shapes)
     op.grad = op.hooks = None
     op.mark, op.seq = 0, next_seq()
-    op.shapes = tuple(x.array.shape if isinstance(x, _Tensor) else None for x in inputs)
+    kept: list[Any] = []
     if op._variadic:
-        kept = list(inputs) if op._keeps else []
+        if op._keeps:
+            kept.extend(inputs)
     else:
-        kept = [
-            inputs[i] if needed_by is None or edges[needed_by] is not None else None
-            for i, needed_by in zip(op._keeps, op._condition, strict=True)
-        ]
+        for i, needed_by in op._keeps:
+            kept.append(inputs[i] if needed_by is None or edges[needed_by] is not None else None)
     several = isinstance(outputs, tuple)
     if op._keeps_out:
         # tensors without a node: the node must not keep its own results, or neither would ever be freed
-        aliases = tuple(_alias(t) for t in outputs) if several else _alias(outputs)
-        kept.append(aliases)
-    if kept:
-        op.kept = tuple(kept)
-        op.versions = tuple(x.version[0] if isinstance(x, _Tensor) else None for x in kept)
-    else:
-        op.kept, op.versions = None, ()
+        kept.append(tuple(same_memory(t) for t in outputs) if several else same_memory(outputs))
+    op.kept = tuple(kept) or None
     if several:
         for i, t in enumerate(outputs):
             if t.array.dtype.kind in "fc":
@@ -312,10 +365,11 @@ def record(op: Op, inputs: tuple[Any, ...], outputs: Any) -> None:
         observe(op, inputs, outputs)
 
 
-def _alias(t: Tensor) -> Tensor:
-    alias = wrap(t.array)
-    alias.version = t.version
-    return alias
+def same_memory(t: Tensor) -> Tensor:
+    """Another tensor on the memory of t, without its history."""
+    other = wrap(t.array)
+    other.storage = storage_of(t)
+    return other
 
 
 def _as_outputs(op: Op, aliases: Any) -> Any:
@@ -328,11 +382,30 @@ def _as_outputs(op: Op, aliases: Any) -> Any:
     )
 
 
-def _modified(op: Op, kept: Tensor, version: int) -> RuntimeError:
+def _intact(op: Op, kept: Any) -> Any:
+    """What an operation kept, after a check that its memory was not written to since."""
+    if kept.__class__ is Packed:
+        return kept.unpack()
+    if kept.__class__ is tuple:
+        return tuple(_intact(op, t) for t in kept)
+    if isinstance(kept, _Tensor) and kept.storage is not None and kept.storage.last > op.seq:
+        raise _modified(op, kept)
+    return kept
+
+
+def _modified(op: Op, kept: Tensor) -> RuntimeError:
+    storage = storage_of(kept)
     return RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"{op.name()} kept a tensor of shape {list(kept.array.shape)} at version {version}, and it is at version "
-        f"{kept.version[0]} now. Use the out-of-place form of that operation, or give it a clone()."
+        f"{op.name()} kept a tensor of shape {list(kept.array.shape)}, which is at version {storage.version}; expected "
+        f"version {storage.version_at(op.seq)} instead. Use the out-of-place form of that operation, or give it a clone()."
+    )
+
+
+def _freed(op: Op) -> RuntimeError:
+    return RuntimeError(
+        f"{op.name()}: trying to backward through the graph a second time, but the values it kept were freed "
+        "by the first pass. Say retain_graph=True the first time if you need two."
     )
 
 
@@ -351,23 +424,36 @@ def _input_names(forward: Any, stateless: bool) -> tuple[list[str], bool]:
 
 
 def _general_call(cls: type[Op]) -> Callable[..., Any]:
+    promotes, differentiable, view = cls.promotion is not None, cls.differentiable, cls.view
+
     def apply(*inputs: Any, **params: Any) -> Any:
-        if not any(isinstance(x, _Tensor) for x in inputs):
+        some, settled = False, not promotes
+        for x in inputs:
+            if isinstance(x, _Tensor):
+                some = True
+            elif x.__class__ is ndarray or isinstance(x, np.generic):
+                settled = False
+        if not some:
             return new(cls).forward(*inputs, **params)  # a gradient rule at work on arrays
-        inputs = settle(cls, inputs)
+        if not settled:
+            inputs = settle(cls, inputs)
+        arrays, tracked = [], False
+        for x in inputs:
+            if isinstance(x, _Tensor):
+                arrays.append(x.array)
+                if x.node is not None:
+                    tracked = True
+            else:
+                arrays.append(x)
         op = new(cls)
         try:
-            result = op.forward(*[x.array if isinstance(x, _Tensor) else x for x in inputs], **params)
+            result = op.forward(*arrays, **params)
         except (TypeError, ValueError) as error:
             raise _explained(cls, inputs, error) from None
-        outputs: Any = tuple(wrap(_array(r)) for r in result) if isinstance(result, tuple) else wrap(_array(result))
-        if cls.view:
+        outputs: Any = tuple([wrap(_array(r)) for r in result]) if result.__class__ is tuple else wrap(_array(result))
+        if view:
             _mark_views(cls, inputs[0], outputs, params)
-        if (
-            cls.differentiable
-            and grad_mode.get()
-            and any(isinstance(x, _Tensor) and x.node is not None for x in inputs)
-        ):
+        if tracked and differentiable and grad_mode.get():
             _refuse_complex(cls, outputs)
             record(op, inputs, outputs)
         return outputs
@@ -391,8 +477,7 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
             r = _array(r)
         t = new(_Tensor)
         t.array = r
-        t.version = [0]
-        t.grad = t.base = t.views = None
+        t.grad = t.storage = t.base = None
         node = x.node
         if node is None or not differentiable or not grad_mode.get():
             t.node = None
@@ -403,14 +488,12 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
         op.mark = 0
         op.seq = next_seq()
         if keeps_out:
-            kept = _alias(t)
-            op.kept, op.versions = ((x, kept), (x.version[0], 0)) if keeps_x else ((kept,), (0,))
-        elif keeps_x:
-            op.kept, op.versions = (x,), (x.version[0],)
+            op.kept = (x, same_memory(t)) if keeps_x else (same_memory(t),)
         else:
-            op.kept, op.versions = None, ()
-        for observe in observers:
-            observe(op, (x,), t)
+            op.kept = (x,) if keeps_x else None
+        if observers:
+            for observe in observers:
+                observe(op, (x,), t)
         return t
 
     return apply
@@ -419,7 +502,7 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
 def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
     forward, general = cls.forward, _general_call(cls)
     to_float, differentiable = cls.promotion == "float", cls.differentiable
-    product = cls._keeps == (0, 1) and not cls._keeps_out and cls._condition == (1, 0)  # keeps x for y and y for x
+    product = cls._keeps == ((0, 1), (1, 0)) and not cls._keeps_out  # keeps x for y and y for x
     nothing = not cls._keeps and not cls._keeps_out
 
     def apply(x: Any, y: Any) -> Any:
@@ -446,8 +529,7 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
             r = _array(r)
         t = new(_Tensor)
         t.array = r
-        t.version = [0]
-        t.grad = t.base = t.views = None
+        t.grad = t.storage = t.base = None
         if (nx is None and ny is None) or not differentiable or not grad_mode.get():
             t.node = None
             return t
@@ -459,19 +541,9 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
         op.grad = op.hooks = None
         op.mark = 0
         op.seq = next_seq()
-        if nothing:
-            op.kept = None
-        else:
-            keep_x, keep_y = ny is not None, nx is not None
-            op.kept = (x if keep_x else None, y if keep_y else None)
-            op.versions = (
-                x.version[0] if keep_x and a is not x else None,
-                y.version[0] if keep_y and b is not y else None,
-            )
-        if a is x or b is y or a.shape == b.shape:  # a number never wants its gradient summed
-            op.shapes = None
-        else:
-            op.shapes = (a.shape, b.shape)
+        op.kept = None if nothing else (x if ny is not None else None, y if nx is not None else None)
+        # a number never wants its gradient summed
+        op.shapes = None if a is x or b is y or a.shape == b.shape else (a.shape, b.shape)
         if observers:
             for observe in observers:
                 observe(op, (x, y), t)
@@ -542,10 +614,16 @@ def _mark_views(cls: type[Op], x: Tensor, outputs: Any, params: dict[str, Any]) 
     for t in outputs if several else (outputs,):
         if t.array.base is None or (t.array.base is not x.array and t.array.base is not x.array.base):
             continue  # the operation had to copy
-        t.version = x.version
+        t.storage = storage = storage_of(root)
         t.base = View(root, path)
-        if root.views is None:
-            root.views = []
-        elif len(root.views) >= 32 and len(root.views).bit_count() == 1:  # at 32, 64, 128, ...: drop the dead ones
-            root.views = [r for r in root.views if r() is not None]
-        root.views.append(ref(t))
+        if storage.views is None:
+            storage.views = []
+        elif len(storage.views) >= 32 and len(storage.views).bit_count() == 1:  # at 32, 64, ...: drop the dead ones
+            storage.views = [r for r in storage.views if r() is not None]
+        storage.views.append(ref(t))
+
+
+def live_views(root: Tensor) -> list[Tensor]:
+    """The views of a tensor's memory that were taken from it and are still in use."""
+    views = [reference() for reference in (root.storage and root.storage.views) or ()]
+    return [view for view in views if view is not None and view.base.root is root]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.op import Op, OutputOf, hooks_of
+from ..autograd.op import Op, OutputOf, hooks_of, storage_of
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 
@@ -84,6 +84,6 @@ def _pass(values: Iterable[Any]) -> tuple[tuple[Any, ...], Op | None]:
     passed = Boundary.apply(*tensors)
     node = next((t.node.edges[0] for t in passed if isinstance(t.node, OutputOf)), None)
     for before, after in zip(tensors, passed, strict=True):
-        after.version = before.version  # one memory: a write to either is noticed by whatever kept it
+        after.storage = storage_of(before)  # one memory: a write to either is noticed by whatever kept it
     rest = iter(passed)
     return tuple(next(rest) if isinstance(v, Tensor) else v for v in values), node

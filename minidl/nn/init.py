@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.grad_mode import no_grad
+from ..autograd.op import mark_written
 from ..devices import CPU, move
 from ..tensor import Tensor
 
@@ -53,7 +54,7 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
     if isinstance(values, np.ndarray):
         values = move(values, tensor.device)
     tensor.array[...] = values
-    tensor.version[0] += 1
+    mark_written(tensor)
     return tensor
 
 

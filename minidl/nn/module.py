@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from .. import dtypes
 from ..autograd.grad_mode import no_grad
-from ..autograd.op import RemovableHandle
+from ..autograd.op import RemovableHandle, mark_written
 from ..devices import device as Device
 from ..tensor import Tensor
 from .backward_hooks import BackwardHooks
@@ -535,7 +535,7 @@ def clear_grad(t: Tensor, set_to_none: bool) -> None:
     elif t.grad is not None:
         t.grad = t.grad.detach()
         t.grad.array[...] = 0
-        t.grad.version[0] += 1
+        mark_written(t.grad)
 
 
 def _typename(value: Any) -> str:

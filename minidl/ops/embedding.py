@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.op import Op, wrap
+from ..autograd.op import Op, mark_written, wrap
 from ..kernels import array_module
 from ..kernels.embedding import embedding_backward
 from ..tensor import Tensor
@@ -91,7 +91,7 @@ def embedding(
         used = xp.unique(index)
         length = xp.linalg.norm(weight.array[used], norm_type, axis=1, keepdims=True)
         weight.array[used] *= xp.where(length > max_norm, max_norm / (length + 1e-7), 1).astype(weight.array.dtype)
-        weight.version[0] += 1
+        mark_written(weight)
     flat = index.astype(np.int64).reshape(-1)
     scale = None
     if scale_grad_by_freq:

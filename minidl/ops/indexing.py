@@ -16,7 +16,7 @@ import numpy as np
 from .. import devices
 from ..autograd.grad_mode import grad_mode
 from ..autograd.inplace import check_writable, in_place, write
-from ..autograd.op import Op, next_seq, wrap
+from ..autograd.op import Op, mark_written, next_seq, wrap
 from ..kernels import array_module
 from ..kernels.embedding import embedding_backward
 from ..tensor import Tensor, method
@@ -362,7 +362,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     before = next_seq()
     if not in_graph:
         assign(part.array, arrays or (Ellipsis,), value.array)
-        input.version[0] += 1
+        mark_written(input)
     elif arrays:
         write(part, IndexPut.apply(part, value, index=arrays), "index_put", before)
     else:

@@ -95,16 +95,21 @@ def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Any, tuple[
     return x, t.reshape(-1), shape
 
 
-def _check_classes(name: str, t: Any, classes: int, ignore_index: int) -> None:
-    wrong = (t != ignore_index) & ((t < 0) | (t >= classes))
+def _all_count(name: str, t: Any, classes: int, ignore_index: int) -> bool:
+    """Whether every target is a class and none is ignored. Raises for one that is neither."""
+    if t.dtype == np.int64 and t.size and t.view(np.uint64).max() < classes and ignore_index < 0:
+        return True  # one pass: as an unsigned number, a negative one is larger than any class
+    ignored = t == ignore_index
+    wrong = ~ignored & ((t < 0) | (t >= classes))
     if wrong.any():
         raise IndexError(
             f"{name}: Target {t[wrong][0]} is out of bounds: there are {classes} classes, 0 to {classes - 1}"
         )
+    return not ignored.any()
 
 
 def _class_losses(
-    losses: Tensor, t: Any, weight: Any, ignore_index: int, reduction: str, shape: tuple[int, ...]
+    losses: Tensor, t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: str, shape: tuple[int, ...]
 ) -> Tensor:
     """Reduce losses per row; the mean divides by the sum of the weights of the targets that count."""
     if reduction == "none":
@@ -113,14 +118,10 @@ def _class_losses(
         return losses.sum()
     if reduction != "mean":
         raise ValueError(f"{reduction} is not a valid value for reduction; it is 'mean', 'sum' or 'none'")
-    if weight is None:
-        count = (
-            float(np.count_nonzero(t != ignore_index))
-            if ignore_index >= 0 or (t == ignore_index).any()
-            else float(t.size)
-        )
-    else:
-        count = float(weight[t[t != ignore_index]].sum())
+    if weight is None and all_count:
+        return losses.mean()
+    counting = t != ignore_index
+    count = float(counting.sum() if weight is None else weight[t[counting]].sum())
     return losses.sum() * (1.0 / count) if count else losses.sum() / 0.0
 
 
@@ -145,10 +146,10 @@ def cross_entropy(
     if target.array.shape == input.array.shape and target.array.dtype.kind == "f":
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     x, t, shape = _rows("cross_entropy", input, target)
-    _check_classes("cross_entropy", t, x.array.shape[1], ignore_index)
+    all_count = _all_count("cross_entropy", t, x.array.shape[1], ignore_index)
     w = None if weight is None else weight.array
     losses = CrossEntropy.apply(x, target=t, weight=w, ignore_index=ignore_index, smoothing=float(label_smoothing))
-    return _class_losses(losses, t, w, ignore_index, reduction, shape)
+    return _class_losses(losses, t, w, ignore_index, all_count, reduction, shape)
 
 
 def _soft_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float) -> Tensor:
@@ -178,14 +179,14 @@ def nll_loss(
     """-input[target], for log-probabilities (V,), (N, V) or (N, V, ...) and class numbers."""
     reduction = _legacy(size_average, reduce, reduction)
     x, t, shape = _rows("nll_loss", input, target)
-    _check_classes("nll_loss", t, x.array.shape[1], ignore_index)
+    all_count = _all_count("nll_loss", t, x.array.shape[1], ignore_index)
     kept = t != ignore_index
     y = np.where(kept, t, 0)
     w = None if weight is None else weight.array
     factor = kept.astype(x.array.dtype) if w is None else (kept * w[y]).astype(x.array.dtype)
     picked = x[np.arange(len(y)), y]
     losses = where(kept, -picked * factor, 0.0)
-    return _class_losses(losses, t, w, ignore_index, reduction, shape)
+    return _class_losses(losses, t, w, ignore_index, all_count, reduction, shape)
 
 
 def _paired(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

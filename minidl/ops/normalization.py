@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.op import Op
+from ..autograd.op import Op, mark_written
 from ..kernels import layernorm as kernels
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
@@ -117,7 +117,7 @@ def batch_norm(
             if running is not None:
                 scale = n / (n - 1) if now is variance else 1.0
                 running.array[...] = (1 - momentum) * running.array + momentum * scale * now.array.reshape(-1)
-                running.version[0] += 1
+                mark_written(running)
     else:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: Expected running_mean and running_var to be defined when training=False")

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.grad_mode import grad_mode
-from ..autograd.op import Op
+from ..autograd.op import Op, live_views, mark_written
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
@@ -361,7 +361,7 @@ def _in_place(function: Callable[..., Any], name: str) -> None:
             raise RuntimeError(
                 f"a leaf Variable that requires grad is being used in an in-place operation ({name}_); use {name}()"
             )
-        if any(reference() is not None for reference in input.views or ()):
+        if live_views(input):
             raise RuntimeError(
                 f"{name}_: this tensor has views, which are described by its present shape; use {name}() instead"
             )
@@ -371,7 +371,7 @@ def _in_place(function: Callable[..., Any], name: str) -> None:
         if result is not input:
             input.array, input.node = result.array, result.node
             input.base = input.base and result.base
-            input.version[0] += 1
+            mark_written(input)
         return input
 
     become.__name__ = become.__qualname__ = f"{name}_"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.grad_mode import enable_grad
-from ..autograd.op import RemovableHandle, wrap
+from ..autograd.op import RemovableHandle, mark_written, wrap
 from ..kernels import array_module
 from ..nn.module import clear_grad
 from ..tensor import Tensor
@@ -86,7 +86,7 @@ class Optimizer:
             for p in group["params"]:
                 if p.grad is not None:
                     self.update(p, p.grad.array, self.state[p], group)
-                    p.version[0] += 1
+                    mark_written(p)
         return loss
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:

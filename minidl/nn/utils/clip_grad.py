@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ...autograd.op import wrap
+from ...autograd.op import mark_written, wrap
 from ...kernels import array_module
 from ...tensor import Tensor
 
@@ -44,7 +44,7 @@ def clip_grads_with_norm_(
     if scale < 1.0 or math.isnan(scale):
         for grad in [p.grad for p in _tensors(parameters) if p.grad is not None]:
             grad.array *= scale
-            grad.version[0] += 1
+            mark_written(grad)
 
 
 def clip_grad_norm_(
@@ -73,4 +73,4 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
         if p.grad is not None:
             a: Any = p.grad.array
             array_module(a).clip(a, -bound, bound, out=a)
-            p.grad.version[0] += 1
+            mark_written(p.grad)
