@@ -11,7 +11,7 @@ from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, se
 from .gradcheck import gradcheck, gradgradcheck
 
 if TYPE_CHECKING:
-    from . import graph
+    from . import checkpoint, graph
     from .anomaly import detect_anomaly, set_detect_anomaly
 
 __all__ = [

@@ -316,7 +316,7 @@ def _batched_grad(
     outputs: Any, inputs: tuple[Tensor, ...], cotangents: Any, retain: bool | None, create: bool, *options: Any
 ) -> tuple[Any, ...]:
     """One pass per cotangent; the gradients are stacked along a new first dimension."""
-    from ..ops.shape import stack
+    from ..ops.joining import stack
 
     batches = _tuple(cotangents)
     rows = [

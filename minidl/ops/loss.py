@@ -80,14 +80,12 @@ def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Any, tuple[
             f"{name}: expected scalar type Long for the class numbers but found {target.dtype}; use y.long()"
         )
     if input.array.ndim == 1:
-        x, shape = input.reshape(1, -1), ()
+        x = input.reshape(1, -1)
     elif input.array.ndim == 2:
-        x, shape = input, (input.array.shape[0],)
+        x = input
     else:
-        x, shape = (
-            input.movedim(1, -1).reshape(-1, input.array.shape[1]),
-            (input.array.shape[0], *input.array.shape[2:]),
-        )
+        x = input.movedim(1, -1).reshape(-1, input.array.shape[1])
+    shape: tuple[int, ...] = () if input.array.ndim == 1 else (input.array.shape[0], *input.array.shape[2:])
     if t.shape != shape:
         raise ValueError(
             f"{name}: Expected target of shape {list(shape)} for input of shape {list(input.shape)}, got {list(t.shape)}"
@@ -95,11 +93,12 @@ def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Any, tuple[
     return x, t.reshape(-1), shape
 
 
-def _all_count(name: str, t: Any, classes: int, ignore_index: int) -> bool:
+def _all_count(name: str, t: Any, classes: int, ignore_index: int | None) -> bool:
     """Whether every target is a class and none is ignored. Raises for one that is neither."""
-    if t.dtype == np.int64 and t.size and t.view(np.uint64).max() < classes and ignore_index < 0:
+    ignores_a_class = ignore_index is not None and ignore_index >= 0
+    if t.dtype == np.int64 and t.size and not ignores_a_class and t.view(np.uint64).max() < classes:
         return True  # one pass: as an unsigned number, a negative one is larger than any class
-    ignored = t == ignore_index
+    ignored = np.zeros(t.shape, bool) if ignore_index is None else t == ignore_index
     wrong = ~ignored & ((t < 0) | (t >= classes))
     if wrong.any():
         raise IndexError(
@@ -426,7 +425,7 @@ def multi_margin_loss(
     if input.array.ndim == 1:
         target = target.reshape(())
     x, t, shape = _rows("multi_margin_loss", input, target)
-    _check_classes("multi_margin_loss", t, x.array.shape[1], -100)
+    _all_count("multi_margin_loss", t, x.array.shape[1], None)
     rows = np.arange(len(t))
     others = np.ones(x.array.shape, bool)
     others[rows, t] = False

@@ -76,9 +76,6 @@ def _differs(input: Tensor, other: Any) -> Any:
     return ne(input, other) if _comparable(other) else NotImplemented
 
 
-Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]  # defining __eq__ must not take it away
-
-
 class _Logic(Op):
     pass
 

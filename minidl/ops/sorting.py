@@ -222,8 +222,8 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
 
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Where an element occurs among the test elements."""
-    values = [getattr(x, "array", x) for x in (elements, test_elements)]
-    return wrap(np.asarray(np.isin(*values, assume_unique=assume_unique, invert=invert)))
+    array, test_array = (getattr(x, "array", x) for x in (elements, test_elements))
+    return wrap(np.asarray(np.isin(array, test_array, assume_unique=assume_unique, invert=invert)))
 
 
 __all__ = [
