@@ -22,8 +22,7 @@ import inspect
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Self
 
@@ -68,6 +67,8 @@ class Kernel:
         self._resolved: dict[type, Callable[..., Any]] = {}  # array type -> the function that a call goes to
         self.__name__, self.__doc__, self.__wrapped__ = reference.__name__, reference.__doc__, reference
         if self.name in REGISTRY and REGISTRY[self.name].reference.__code__ != reference.__code__:
+            from .paths import location
+
             raise ValueError(f"kernel {self.name!r} is defined twice: {location(reference)} and before")
         REGISTRY[self.name] = self
 
@@ -210,61 +211,6 @@ def load_all() -> None:
         importlib.import_module(f"{__name__}.{module.name}")
 
 
-def location(thing: Any) -> str:
-    """file:line of a function or class, as far as Python knows its source."""
-    thing = inspect.unwrap(thing)
-    try:
-        path, line = Path(inspect.getsourcefile(thing) or "?").resolve(), inspect.getsourcelines(thing)[1]
-    except (OSError, TypeError):  # typed into a prompt, or built in
-        return "(no source file)"
-    root = Path(__file__).resolve().parent.parent
-    return f"{path.relative_to(root) if path.is_relative_to(root) else path}:{line}"
-
-
-def _called_by(thing: Any) -> Iterator[Kernel]:
-    """The kernels whose names occur in the code of a function, or in the forward and backward of an op or module."""
-    if isinstance(thing, type):
-        functions = [getattr(thing, name, None) for name in ("forward", "backward")]
-    else:
-        functions = [inspect.unwrap(thing)]
-    for function in functions:
-        for name in getattr(getattr(function, "__code__", None), "co_names", ()):
-            if name in REGISTRY:
-                yield REGISTRY[name]
-
-
-def explain(thing: Any) -> str:
-    """Print, and return, the path from `thing` (an op, a function, a kernel or its name) down to the routines that run.
-
-    Each line names a file and line; the variant in force is marked with an arrow.
-
-    Example:
-        >>> kernels.explain("softmax")
-    """
-    load_all()
-    if isinstance(thing, str):
-        if thing not in REGISTRY:
-            raise ValueError(f"no kernel is named {thing!r}; there are: {', '.join(sorted(REGISTRY))}")
-        thing = REGISTRY[thing]
-    lines = []
-    if isinstance(thing, Kernel):
-        found = [thing]
-    else:
-        path = getattr(thing, "explain_path", lambda: [thing])()
-        lines += [f"{getattr(step, '__qualname__', step)}  {location(step)}" for step in path]
-        found = list(dict.fromkeys(kernel for step in path for kernel in _called_by(step)))
-    for kernel in found:
-        lines.append(f"  kernels.{kernel.name}  {location(kernel.reference)}")
-        own = [kernel.in_force(device) for device, wanted in kernel.choice.items() if callable(wanted)]
-        for variant in [*kernel.variants.values(), *own]:
-            mark = "->" if variant.run is kernel.in_force(variant.device).run else "  "
-            why = f"  missing: {variant.missing()}" if variant.missing() else ""
-            lines.append(f"  {mark} {variant.name} [{variant.device}]  {location(variant.run)}{why}")
-    text = "\n".join(lines)
-    print(text)
-    return text
-
-
 def _choose_from_environment() -> None:
     """MINIDL_KERNELS: one variant name, or kernel=variant pairs separated by commas."""
     wanted = os.environ.get("MINIDL_KERNELS", "").strip()
@@ -280,3 +226,8 @@ def _choose_from_environment() -> None:
 
 
 _choose_from_environment()
+
+from .paths import explain, location  # noqa: E402  # it needs Kernel and REGISTRY, which stand above
+
+__all__ = ["DEFAULT_ORDER", "REFERENCE", "REGISTRY", "Kernel", "KernelUnavailable", "Variant", "array_module", "device_of",
+           "explain", "load_all", "location", "use"]  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd.op import Op
 from ..kernels import array_module
+from ..kernels.gemm import gemm
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .selection import where
@@ -23,6 +24,11 @@ def _same_dtype(name: str, *arrays: Any) -> None:
         )
 
 
+def _product(a: Any, b: Any) -> Any:
+    """a @ b in a gradient rule: by the kernel for arrays, as an operation for Tensors."""
+    return a @ b if isinstance(a, Tensor) or isinstance(b, Tensor) else gemm(a, b, None)
+
+
 class MatMul(Op):
     """x @ y: of matrices, of batches of them with broadcasting, of vectors."""
 
@@ -35,7 +41,7 @@ class MatMul(Op):
         if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
             raise RuntimeError(_mismatch(x.shape, y.shape))
         self.x_ndim, self.y_ndim = x.ndim, y.ndim
-        return x @ y
+        return gemm(x, y, None)
 
     def backward(self, g: Any, x: Any, y: Any) -> Any:
         wants_x, wants_y = self.edges
@@ -43,20 +49,20 @@ class MatMul(Op):
             return g * y if wants_x else None, g * x if wants_y else None
         if self.x_ndim == 1:  # a row vector: (K,) @ (..., K, N)
             g = g.reshape((*g.shape[:-1], 1, g.shape[-1]))
-            dx = (g @ y.swapaxes(-1, -2)).reshape((*g.shape[:-2], y.shape[-2])) if wants_x else None
-            return dx, x.reshape((-1, 1)) @ g if wants_y else None
+            dx = _product(g, y.swapaxes(-1, -2)).reshape((*g.shape[:-2], y.shape[-2])) if wants_x else None
+            return dx, _product(x.reshape((-1, 1)), g) if wants_y else None
         if self.y_ndim == 1:  # a column vector: (..., M, K) @ (K,)
             g = g.reshape((*g.shape, 1))
-            dy = (x.swapaxes(-1, -2) @ g).reshape((*x.shape[:-2], x.shape[-1])) if wants_y else None
-            return g @ y.reshape((1, -1)) if wants_x else None, dy
+            dy = _product(x.swapaxes(-1, -2), g).reshape((*x.shape[:-2], x.shape[-1])) if wants_y else None
+            return _product(g, y.reshape((1, -1))) if wants_x else None, dy
         if self.y_ndim == 2 and self.x_ndim > 2:  # one product with all rows of the batch, instead of one per matrix
-            dx = g @ y.swapaxes(-1, -2) if wants_x else None
+            dx = _product(g, y.swapaxes(-1, -2)) if wants_x else None
             dy = None
             if wants_y:
                 n = math.prod(g.shape[:-1])  # written out: -1 is ambiguous for empty tensors
-                dy = x.reshape((n, x.shape[-1])).swapaxes(-1, -2) @ g.reshape((n, g.shape[-1]))
+                dy = _product(x.reshape((n, x.shape[-1])).swapaxes(-1, -2), g.reshape((n, g.shape[-1])))
             return dx, dy
-        return g @ y.swapaxes(-1, -2) if wants_x else None, x.swapaxes(-1, -2) @ g if wants_y else None
+        return _product(g, y.swapaxes(-1, -2)) if wants_x else None, _product(x.swapaxes(-1, -2), g) if wants_y else None
 
 
 def _mismatch(x: tuple[int, ...], y: tuple[int, ...]) -> str:
@@ -90,18 +96,15 @@ class Linear(Op):
             raise RuntimeError(
                 f"mat1 and mat2 shapes cannot be multiplied ({rows} and {'x'.join(map(str, weight.shape[::-1]))})"
             )
-        out = x @ weight.T
-        if bias is not None:
-            out += bias
-        return out
+        return gemm(x, weight.T, bias)
 
     def backward(self, g: Any, x: Any, weight: Any) -> Any:
         wants_x, wants_weight, wants_bias = self.edges
         rows = g.reshape((-1, g.shape[-1])) if g.ndim != 2 else g
-        dx = g @ weight if wants_x else None
+        dx = _product(g, weight) if wants_x else None
         dweight = None
         if wants_weight:
-            dweight = rows.swapaxes(0, 1) @ (x.reshape((-1, x.shape[-1])) if x.ndim != 2 else x)
+            dweight = _product(rows.swapaxes(0, 1), x.reshape((-1, x.shape[-1])) if x.ndim != 2 else x)
         return dx, dweight, rows.sum(axis=0) if wants_bias else None
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl import kernels
+import minidl
+from minidl import kernels, nn
 from minidl.kernels import Kernel, KernelUnavailable, jit
 
 SOURCES = sorted(Path(kernels.__file__).parent.glob("*.py"))
@@ -21,10 +22,8 @@ ROOT = Path(kernels.__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def twice(monkeypatch):
+def twice():
     """A kernel of this test's own, with variants "plus" and "absent", the latter of a package that does not exist."""
-    monkeypatch.setattr(kernels, "REGISTRY", dict(kernels.REGISTRY))
-
     @Kernel
     def twice(x):
         """Two times x."""
@@ -38,7 +37,8 @@ def twice(monkeypatch):
     def twice_absent(x):
         raise AssertionError("a missing variant was called")
 
-    return twice
+    yield twice
+    del kernels.REGISTRY["twice"]
 
 
 X = np.ones(2, np.float32)
@@ -238,7 +238,8 @@ def run_python(code: str, path: Path | None = None, **environment: str) -> str:
 
 
 SHOW = """
-from minidl import kernels
+import minidl
+from minidl import kernels, nn
 kernels.load_all()
 print(*(kernels.REGISTRY[name].in_force().name for name in ("adam", "softmax")))
 """
@@ -279,3 +280,31 @@ def test_kernels_do_not_import_minidl(source):
         else:
             continue
         assert not [m for m in modules if m.partition(".")[0] in ("minidl", "kernels")], f"{source.name}:{node.lineno}"
+
+
+def _steps(text):
+    """The names of the steps in an explanation, without the variants."""
+    return [line.split()[0] for line in text.splitlines() if "[" not in line]
+
+
+@pytest.mark.parametrize("layer", [nn.Linear, nn.Linear(2, 3), nn.functional.linear])
+def test_three_hops_from_linear_to_its_kernel(layer):
+    steps = _steps(kernels.explain(layer))
+    if layer is not nn.functional.linear:
+        assert steps.pop(0) == "Linear"
+    assert steps == ["linear", "Linear", "kernels.gemm"]
+
+
+def test_every_location_in_an_explanation_is_a_line_of_code():
+    places = [word for word in kernels.explain(nn.LayerNorm).split() if ".py:" in word]
+    assert len(places) > 5
+    for place in places:
+        path, line = place.rsplit(":", 1)
+        assert (ROOT / path).read_text().splitlines()[int(line) - 1].lstrip().startswith(("@", "def ", "class "))
+
+
+def test_explain_without_a_kernel():
+    text = kernels.explain(minidl.exp)
+    assert "Exp " in text and "no kernel" in text
+    with pytest.raises(TypeError, match="expected a layer"):
+        kernels.explain(3)
