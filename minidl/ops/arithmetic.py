@@ -201,19 +201,17 @@ class Pow(Op):
     def forward(x: Any, y: Any) -> Any:
         return array_module(x if hasattr(x, "dtype") else y).power(x, y)
 
-    def backward(self, g: Any, x: Any, y: Any, out: Any) -> Any:
+    def backward(self, g: Any, x: Any, y: Any) -> Any:
         wants_x, wants_y = self.edges
         dx = dy = None
-        if wants_x:
-            dx = (
-                where(y == 0, 0.0, g * y * pow(x, y - 1))
-                if hasattr(y, "shape")
-                else g * (y * pow(x, y - 1))
-                if y
-                else g * 0
-            )
-        if wants_y:
-            dy = where((x == 0) & (y >= 0), 0.0, g * out * log(x)) if hasattr(x, "shape") else g * out * _log_of(x)
+        if wants_x and not hasattr(y, "shape"):
+            dx = g * (y * pow(x, y - 1)) if y else g * 0
+        elif wants_x:
+            dx = where(y == 0, 0.0, g * y * pow(x, y - 1))
+        if wants_y and not hasattr(x, "shape"):
+            dy = g * pow(x, y) * _log_of(x)
+        elif wants_y:
+            dy = where((x == 0) & (y >= 0), 0.0, g * pow(x, y) * log(x))
         return dx, dy
 
 
