@@ -185,6 +185,7 @@ class Div(Op):
     """x / y."""
 
     promotion = "float"
+    kept_for = {"x": "y"}
     forward = np.true_divide
 
     def backward(self, g: Any, x: Any, y: Any) -> Any:
