@@ -20,7 +20,6 @@ import importlib
 import importlib.util
 import inspect
 import os
-import pkgutil
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -59,7 +58,6 @@ class Kernel:
     def __init__(self, reference: Callable[..., Any]) -> None:
         self.name = reference.__name__
         self.reference = reference
-        self.signature = inspect.signature(reference)
         self.variants: dict[tuple[str, str], Variant] = {}
         for device, name in REFERENCE.items():
             self.variants[device, name] = Variant(name, device, reference, None, "" if name == "numpy" else name)
@@ -84,10 +82,10 @@ class Kernel:
             requires = "numba" if "numba" in name else "cupy" if device == "cuda" else ""
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            if list(inspect.signature(function).parameters) != list(self.signature.parameters):
+            if parameters(function) != parameters(self.reference):
                 raise TypeError(
                     f"kernel {self.name}: variant {name!r} has the parameters {inspect.signature(function)}, "
-                    f"the reference has {self.signature}"
+                    f"the reference has {inspect.signature(self.reference)}"
                 )
             self.variants[device, name] = Variant(name, device, function, supports, requires)
             self._resolved.clear()
@@ -155,6 +153,12 @@ class Kernel:
         return f"<Kernel {self.name}: {self.describe()}; in force on the CPU: {self.in_force().name}>"
 
 
+def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a function's parameters."""
+    code = function.__code__
+    return code.co_varnames[: code.co_argcount]
+
+
 def device_of(array_type: type) -> str:
     """ "cpu" or "cuda", by the module that an array type comes from."""
     return "cuda" if array_type.__module__.partition(".")[0] == "cupy" else "cpu"
@@ -207,6 +211,8 @@ class use:
 
 def load_all() -> None:
     """Import every kernel family, so that REGISTRY is complete."""
+    import pkgutil
+
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
 

@@ -7,9 +7,9 @@ loads them), and the module's global name is rebound to the compiled function: l
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, overload
 
 
@@ -52,7 +52,7 @@ class LazyJit:
         """
         own = self.function.__code__.co_filename
         files = {f.__code__.co_filename for f in callees} - {own}
-        stamps = [Path(file).stat().st_mtime_ns for file in sorted(files)]
+        stamps = [os.stat(file).st_mtime_ns for file in sorted(files)]
         names = [f.__qualname__ for f in callees]
         return f"-{zlib.crc32(repr((names, stamps)).encode()):08x}" if names else ""
 

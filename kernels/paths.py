@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -49,6 +48,8 @@ def location(thing: Any) -> str:
     """file:line of a function or class, as far as Python knows its source."""
     thing = inspect.unwrap(thing)
     try:
+        from pathlib import Path  # here, for the sake of the time that importing minidl takes
+
         path, line = Path(inspect.getsourcefile(thing) or "?").resolve(), inspect.getsourcelines(thing)[1]
     except (OSError, TypeError):  # typed into a prompt, or built in
         return "(no source file)"

@@ -5,7 +5,7 @@ The stream is the same on every device, so a seed gives the same numbers everywh
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,7 +41,7 @@ class Generator:
 
     def seed(self) -> int:
         """Start the stream of a seed that nobody can foresee; that seed."""
-        self.manual_seed(secrets.randbits(63))
+        self.manual_seed(int.from_bytes(os.urandom(8)) >> 1)
         return self.key
 
     def initial_seed(self) -> int:
