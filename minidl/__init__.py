@@ -59,6 +59,8 @@ from .dtypes import (  # noqa: E402
     uint64,
 )
 from .ops import *  # noqa: E402
+import minidl.linalg as linalg  # noqa: E402  # `from . import` would find the family ops.linalg, which the line above brings
+import minidl.special as special  # noqa: E402
 from .printing import set_printoptions  # noqa: E402
 from .random import (  # noqa: E402
     Generator,
@@ -69,7 +71,6 @@ from .random import (  # noqa: E402
     seed,
     set_rng_state,
 )
-from .serialization import load, save  # noqa: E402
 from .tensor import Size, Tensor  # noqa: E402
 
 float = float32  # the dtypes' names, as in PyTorch
@@ -79,13 +80,17 @@ inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .serialization import load, save
     from . import bench, datasets, kernels, nn, optim, testing, utils
 
+_LAZY = {"load": "serialization", "save": "serialization"}
 _SUBMODULES = ("bench", "kernels", "nn", "optim", "testing", "utils", "datasets")
 
 
 def __getattr__(name: str) -> Any:
     """Submodules are imported when they are first used, so that `import minidl` stays cheap."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module 'minidl' has no attribute {name!r}")

@@ -15,7 +15,9 @@ import numpy as np
 from . import devices, dtypes, printing
 from .autograd import engine
 from .autograd import op as _op
-from .autograd.op import AccumulateGrad, Op, OutputOf, RemovableHandle, Storage, View, hooks_of, same_memory, wrap
+from .autograd.hooks import RemovableHandle, hooks_of
+from .autograd.op import AccumulateGrad, Op, OutputOf, same_memory, wrap
+from .autograd.storage import Storage, View
 
 
 class Size(tuple[int, ...]):

@@ -92,8 +92,8 @@ def test_iteration_length_and_membership():
     assert [row.tolist() for row in x] == [[1, 2], [3, 4]]
     assert len(x) == 2
     assert 3 in x and 7 not in x
-    a, b = x
-    assert b.tolist() == [3, 4]
+    first, b = x
+    assert (first.tolist(), b.tolist()) == ([1, 2], [3, 4])
     assert [r.tolist() for r in reversed(x)] == [[3, 4], [1, 2]]
     for wrong in (lambda: len(md.tensor(1)), lambda: iter(md.tensor(1))):
         with pytest.raises(TypeError, match="0-d"):
@@ -163,7 +163,7 @@ def test_size_is_a_tuple_with_numel():
     shape = md.zeros(2, 3).shape
     assert shape == (2, 3) and shape.numel() == 6 and repr(shape) == "torch.Size([2, 3])"
     assert repr(shape[:1]) == "torch.Size([2])" and isinstance(shape[0], int)
-    assert repr(shape + (1,)) == "torch.Size([2, 3, 1])"
+    assert repr(shape + shape) == "torch.Size([2, 3, 2, 3])"
 
 
 def test_metadata_against_pytorch():

@@ -17,7 +17,8 @@ import numpy as np
 
 from ..kernels import array_module
 from .grad_mode import grad_mode
-from .op import FREED, AccumulateGrad, Op, OutputOf, mark_written, wrap
+from .op import FREED, AccumulateGrad, Op, OutputOf, wrap
+from .storage import mark_written
 
 if TYPE_CHECKING:
     from ..tensor import Tensor

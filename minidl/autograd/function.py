@@ -13,7 +13,8 @@ import numpy as np
 
 from . import op as _op
 from .grad_mode import grad_mode, no_grad
-from .op import Op, mark_written, new, record, same_memory, wrap
+from .op import Op, new, record, same_memory, wrap
+from .storage import mark_written
 
 
 class FunctionNode(Op):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from .. import dtypes
 from ..kernels import array_module
 from .grad_mode import enable_grad, grad_mode
-from .op import Op, View, live_views, mark_written, new, next_seq, record, same_memory, wrap
+from .op import Op, new, record, same_memory, wrap
+from .storage import View, live_views, mark_written, next_seq
 
 if TYPE_CHECKING:
     from ..tensor import Tensor

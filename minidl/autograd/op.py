@@ -22,7 +22,6 @@ recorded, what is kept and in which version, views.
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
@@ -31,6 +30,8 @@ import numpy as np
 
 from .. import dtypes
 from .grad_mode import grad_mode
+from .hooks import Hooks, RemovableHandle, hooks_of
+from .storage import mark_views, next_seq, storage_of
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 _Tensor: Any = None  # the class Tensor, set by minidl.tensor, which needs this module first
 _cast: Any = None  # set by minidl.ops.conversion: a cast is itself an operation
 ndarray = np.ndarray
-next_seq = itertools.count(1).__next__
 new = object.__new__
 NUMBERS = frozenset((int, float))
 FREED: tuple[Any, ...] = ("freed",)  # stands in `kept` after the backward pass has used it
@@ -210,107 +210,6 @@ class OutputOf(Op):
         return self.edges[0].name()  # type: ignore[union-attr]  # its one edge is never None
 
 
-class Hooks:
-    """Functions of the user on one node: `pre` sees and may replace the gradient, `post` the rule's results."""
-
-    __slots__ = ("post", "pre", "retain")
-
-    def __init__(self) -> None:
-        self.pre: dict[int, Callable[..., Any]] = {}
-        self.post: dict[int, Callable[..., Any]] = {}
-        self.retain: Any = None  # a weak reference to the tensor whose .grad is to be kept
-
-
-def hooks_of(node: Op) -> Hooks:
-    """The hooks of a node, made at the first request."""
-    if node.hooks is None:
-        node.hooks = Hooks()
-    return node.hooks
-
-
-class RemovableHandle:
-    """What registering a hook returns: `remove()` takes the hook away; works as a context manager too."""
-
-    _next_id = itertools.count().__next__
-
-    def __init__(self, hooks: dict[int, Any], hook: Any, first: bool = False) -> None:
-        self.id = RemovableHandle._next_id()
-        self._hooks = ref(hooks) if hasattr(hooks, "__weakref__") else lambda: hooks
-        others = dict(hooks) if first else {}
-        if first:
-            hooks.clear()
-        hooks[self.id] = hook
-        hooks.update(others)
-
-    def remove(self) -> None:
-        hooks = self._hooks()
-        if hooks is not None:
-            hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.remove()
-
-
-class View:
-    """How a tensor lies in another's memory: the tensor that owns it, and the view operations that lead from there.
-
-    `steps` is None where the view cannot be taken again by itself (one of several results of one operation).
-    """
-
-    __slots__ = ("root", "steps")
-
-    def __init__(self, root: Tensor, steps: tuple[tuple[type[Op], dict[str, Any]], ...] | None) -> None:
-        self.root, self.steps = root, steps
-
-    def of(self, x: Any) -> Any:
-        """The same view of another tensor or array."""
-        for op, params in self.steps or ():
-            x = op.apply(x, **params)
-        return x
-
-
-class Storage:
-    """What the tensors on one memory have in common: when it was written in place, and its views.
-
-    A tensor gets one when it first shares its memory or is written to. Writes carry a number from the same count as the
-    operations, so an operation's kept value is intact if the last write came before the operation.
-    """
-
-    last: int = 0  # the number of the last write
-    version: int = 0  # how many writes there were
-    views: list[Any] | None = None  # weak references to the tensors that are views of this memory
-    _writes: list[int] | None = None  # the numbers of the last few writes
-
-    def write(self, number: int) -> None:
-        """Count one write."""
-        if self._writes is None:
-            self._writes = []
-        elif len(self._writes) == 64:
-            del self._writes[:32]
-        self._writes.append(number)
-        self.version += 1
-        self.last = number
-
-    def version_at(self, number: int) -> int:
-        """The version that an operation of that number saw (at most, if it was many writes ago)."""
-        return self.version - sum(write > number for write in self._writes or ())
-
-
-def storage_of(t: Tensor) -> Storage:
-    """The storage of a tensor, made at the first request."""
-    if t.storage is None:
-        t.storage = Storage()
-    return t.storage
-
-
-def mark_written(t: Tensor, number: int | None = None) -> None:
-    """Say that the memory of a tensor has been written to, so that whatever kept its value notices."""
-    storage_of(t).write(next_seq() if number is None else number)
-
-
 class Packed:
     """A kept tensor that a saved-tensors hook has put away: `unpack` brings it back."""
 
@@ -460,7 +359,7 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
             raise _explained(cls, inputs, error) from None
         outputs: Any = tuple([wrap(_array(r)) for r in result]) if result.__class__ is tuple else wrap(_array(result))
         if view:
-            _mark_views(cls, inputs[0], outputs, params)
+            mark_views(cls, inputs[0], outputs, params)
         if tracked and differentiable and grad_mode.get():
             _refuse_complex(cls, outputs)
             record(op, inputs, outputs)
@@ -612,26 +511,3 @@ def _refuse_complex(cls: type[Op], outputs: Any) -> None:
                 f"{cls.__name__}: the gradient of a complex result is not defined in this engine; "
                 "work on real and imaginary parts, or call it under no_grad()"
             )
-
-
-def _mark_views(cls: type[Op], x: Tensor, outputs: Any, params: dict[str, Any]) -> None:
-    """Tie results that share memory with x to the tensor that owns the memory."""
-    several = isinstance(outputs, tuple)
-    root, steps = (x, ()) if x.base is None else (x.base.root, x.base.steps)
-    path = None if several or steps is None else (*steps, (cls, params))
-    for t in outputs if several else (outputs,):
-        if t.array.base is None or (t.array.base is not x.array and t.array.base is not x.array.base):
-            continue  # the operation had to copy
-        t.storage = storage = storage_of(root)
-        t.base = View(root, path)
-        if storage.views is None:
-            storage.views = []
-        elif len(storage.views) >= 32 and len(storage.views).bit_count() == 1:  # at 32, 64, ...: drop the dead ones
-            storage.views = [r for r in storage.views if r() is not None]
-        storage.views.append(ref(t))
-
-
-def live_views(root: Tensor) -> list[Tensor]:
-    """The views of a tensor's memory that were taken from it and are still in use."""
-    views = [reference() for reference in (root.storage and root.storage.views) or ()]
-    return [view for view in views if view is not None and view.base.root is root]

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.op import Op, OutputOf, hooks_of, storage_of
+from ..autograd.hooks import hooks_of
+from ..autograd.op import Op, OutputOf
+from ..autograd.storage import storage_of
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 

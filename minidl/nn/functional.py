@@ -26,8 +26,17 @@ from ..ops.activation import (
     threshold,
 )  # fmt: skip
 from ..ops.attention import scaled_dot_product_attention
+from ..ops.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    fold,
+    unfold,
+)  # fmt: skip
 from ..ops.dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
-from ..ops.elementwise import tanh
 from ..ops.embedding import embedding, one_hot
 from ..ops.linalg import bilinear, linear
 from ..ops.loss import (
@@ -62,6 +71,8 @@ from ..ops.normalization import (
     rms_norm,
 )  # fmt: skip
 from ..ops.padding import pad
+from ..ops.products import pdist
 from ..ops.softmax import gumbel_softmax, log_softmax, softmax, softmin
+from ..ops.trigonometric import tanh
 
 __all__ = [name for name in dir() if not name.startswith("_")]

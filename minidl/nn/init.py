@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.grad_mode import no_grad
-from ..autograd.op import mark_written
+from ..autograd.storage import mark_written
 from ..devices import CPU, move
 from ..tensor import Tensor
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Self
 
 from .. import dtypes
 from ..autograd.grad_mode import no_grad
-from ..autograd.op import RemovableHandle, mark_written
+from ..autograd.hooks import RemovableHandle
+from ..autograd.storage import mark_written
 from ..devices import device as Device
 from ..tensor import Tensor
 from .backward_hooks import BackwardHooks

@@ -8,6 +8,7 @@ from .. import dtypes
 from ..tensor import Tensor
 from . import functional as F
 from . import init
+from .lazy import LazyModuleMixin
 from .module import Module
 from .parameter import Parameter, blank
 
@@ -169,12 +170,15 @@ class _BatchNorm(_Affine):
         self.reset_running_stats()
         super().reset_parameters()
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _check_input(self, input: Tensor) -> None:
         if input.ndim not in self.dimensions:
             expected = " or ".join(f"{n}D" for n in self.dimensions)
             raise ValueError(
                 f"{type(self).__name__}: expected {expected} input (got {input.ndim}D input, {list(input.shape)})"
             )
+
+    def forward(self, input: Tensor) -> Tensor:
+        self._check_input(input)
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.array += 1
@@ -215,3 +219,43 @@ class BatchNorm3d(_BatchNorm):
     """Batch normalisation of (B, C, D, H, W)."""
 
     dimensions = (5,)
+
+
+class _LazyBatchNorm(LazyModuleMixin, _BatchNorm):
+    """Batch normalisation without num_features, which it reads off the first input; the other arguments as usual."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(0, *args, **kwargs)
+        self._forget_shapes()
+
+    def reset_parameters(self) -> None:
+        """Set weight, bias and running estimates to their first values, once the input is known."""
+        if self.num_features:
+            super().reset_parameters()
+
+    def initialize_parameters(self, input: Tensor) -> None:
+        self._check_input(input)
+        self.num_features = input.shape[1]
+        if self.has_uninitialized_params():
+            for t in (self.weight, self.bias, self.running_mean, self.running_var):
+                if t is not None:
+                    t.materialize((self.num_features,))
+            self.reset_parameters()
+
+
+class LazyBatchNorm1d(_LazyBatchNorm, BatchNorm1d):
+    """A BatchNorm1d that reads num_features off its first input."""
+
+    cls_to_become = BatchNorm1d
+
+
+class LazyBatchNorm2d(_LazyBatchNorm, BatchNorm2d):
+    """A BatchNorm2d that reads num_features off its first input."""
+
+    cls_to_become = BatchNorm2d
+
+
+class LazyBatchNorm3d(_LazyBatchNorm, BatchNorm3d):
+    """A BatchNorm3d that reads num_features off its first input."""
+
+    cls_to_become = BatchNorm3d

@@ -13,8 +13,10 @@ from ..kernels import array_module
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 from .define import public
-from .elementwise import erf, exp, tanh
+from .exponential import exp
 from .selection import clamp, where
+from .special import erf
+from .trigonometric import tanh
 
 
 class ReLU(Op):

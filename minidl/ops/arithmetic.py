@@ -1,7 +1,4 @@
-"""Arithmetic, powers, exponentials, trigonometry, rounding, comparison and selection, element by element.
-
-Every rule is the derivative that one finds in a table, times the incoming gradient `g`.
-"""
+"""The four operations, powers, remainders, and their combinations, element by element."""
 
 from __future__ import annotations
 
@@ -10,142 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..autograd import op as _op
 from ..autograd.op import Op
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
+from .conversion import cast
 from .define import public
-from .elementwise import floor, log, trunc
+from .exponential import log
+from .rounding import floor, trunc
 from .selection import where
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Types
-
-
-class Cast(Op):
-    """The same values in another dtype."""
-
-    def forward(self, x: Any, *, dtype: Any) -> Any:
-        self.dtype = x.dtype
-        if x.dtype.kind == "c" and dtype.kind != "c":
-            x = x.real
-        return x.astype(dtype)
-
-    def backward(self, g: Any) -> Any:
-        return cast(g, self.dtype)
-
-
-@samples(Cast)
-def _(make: Any) -> Any:
-    yield Sample(make(2, 3), dtype=np.dtype(np.float64))
-
-
-def cast(x: Any, dtype: Any) -> Any:
-    """x in a dtype (NumPy's), itself if it has it already."""
-    array = x.array if isinstance(x, Tensor) else x
-    return x if array.dtype == dtype else Cast.apply(x, dtype=np.dtype(dtype))
-
-
-_op._cast = cast
-
-
-class Move(Op):
-    """The same values on another device."""
-
-    def forward(self, x: Any, *, device: Any) -> Any:
-        from ..devices import move, of_array
-
-        self.device = of_array(x)
-        return move(x, device)
-
-    def backward(self, g: Any) -> Any:
-        return Move.apply(g, device=self.device)
-
-
-@samples(Move)
-def _(make: Any) -> Any:
-    from ..devices import CPU
-
-    yield Sample(make(2, 3), device=CPU)
-
-
-@method()
-def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Tensor:
-    """The tensor with another dtype and on another device: x.to(float64), x.to("cuda"), x.to(other). Itself if it is so."""
-    from .. import devices
-
-    unknown = set(ignored) - {"non_blocking", "memory_format"}
-    if unknown:
-        raise TypeError(f"to: unexpected argument {', '.join(sorted(unknown))}")
-    for argument in args:
-        if isinstance(argument, Tensor):
-            dtype, device = argument.dtype, argument.device
-        elif isinstance(argument, (str, int, devices.device)) and not isinstance(argument, bool):
-            device = argument
-        elif isinstance(argument, dtypes.dtype) or argument in (float, int, bool, complex):
-            dtype = argument
-        elif not isinstance(argument, bool) and argument is not None:
-            raise TypeError(f"to: expected a dtype, a device or a tensor, got {argument!r}")
-    result = input
-    if device is not None and devices.move(input.array, devices.device(device)) is not input.array:
-        result = Move.apply(result, device=devices.device(device))
-    if dtype is not None:
-        result = cast(result, dtypes.as_array_dtype(dtype))
-    return result.clone() if copy and result is input else result
-
-
-def _conversion(name: str, target: dtypes.dtype | None) -> None:
-    @method(name)
-    def convert(input: Tensor, memory_format: Any = None) -> Tensor:
-        return to(input, target)
-
-    convert.__name__ = name
-    convert.__doc__ = f"The tensor in {target!r}."
-
-
-for _name, _target in (
-    ("float", dtypes.float32), ("double", dtypes.float64), ("half", dtypes.float16), ("int", dtypes.int32),
-    ("long", dtypes.int64), ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8),
-    ("bool", dtypes.bool_),
-):  # fmt: skip
-    _conversion(_name, _target)
-
-
-@method("type")
-def _type(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """Without an argument the name of the tensor's type ("torch.FloatTensor"), else the tensor in that type."""
-    names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int",
-             "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
-    if dtype is None:
-        return f"torch.{names.get(input.dtype.name, input.dtype.name)}Tensor"
-    if isinstance(dtype, str):
-        by_name = {v: k for k, v in names.items()}
-        dtype = dtypes.ALL[by_name[dtype.rpartition(".")[2].removesuffix("Tensor")]]
-    return to(input, getattr(dtype, "dtype_of_legacy_type", dtype))
-
-
-@method()
-def type_as(input: Tensor, other: Tensor) -> Tensor:
-    """The tensor in the dtype of another."""
-    return to(input, other.dtype)
-
-
-@method()
-def cpu(input: Tensor) -> Tensor:
-    """The tensor in the CPU's memory."""
-    return to(input, device="cpu")
-
-
-@method()
-def cuda(input: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
-    """The tensor on a GPU. Raises RuntimeError where there is none."""
-    return to(input, device="cuda" if device is None else device)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The four operations and powers
 
 
 class Add(Op):
@@ -220,9 +90,10 @@ def _log_of(x: float) -> float:
     return math.log(x) if x > 0 else 0.0 if x == 0 else math.nan
 
 
-for _op_class in (Add, Sub, Mul):
+_op: type[Op]
+for _op in (Add, Sub, Mul):
 
-    @samples(_op_class)
+    @samples(_op)
     def _(make: Any) -> Any:
         yield Sample(make(2, 3), make(2, 3))
         yield Sample(make(4, 1, 3), make(2, 1), note="broadcasting")
@@ -379,9 +250,9 @@ class Fmod(Op):
         return g, -g * trunc(x / y) if wants_y else None
 
 
-for _op_class in (FloorDivide, TruncDivide, Remainder, Fmod):
+for _op in (FloorDivide, TruncDivide, Remainder, Fmod):
 
-    @samples(_op_class)
+    @samples(_op)
     def _(make: Any) -> Any:
         yield Sample(np.array([5.3, -5.3, 7.1]), np.array([2.0, 2.0, -2.5]))
         yield Sample(np.array([5.3, -5.3, 7.1]), 2.0, note="a number")
@@ -400,6 +271,42 @@ def _rfloordiv(input: Any, other: Any) -> Any:
 @method("__rmod__")
 def _rmod(input: Any, other: Any) -> Any:
     return remainder(other, input)
+
+
+class Gcd(Op):
+    """The greatest common divisor of integers, never negative."""
+
+    promotion = "common"
+    forward = np.gcd
+
+
+class Lcm(Op):
+    """The least common multiple of integers, never negative."""
+
+    promotion = "common"
+    forward = np.lcm
+
+
+gcd = public(Gcd, "gcd", "The greatest common divisor of two integer tensors, element by element.")
+lcm = public(Lcm, "lcm", "The least common multiple of two integer tensors, element by element.")
+
+
+@method(inplace=True)
+def ldexp(input: Tensor, other: Tensor) -> Tensor:
+    """input * 2^other."""
+    return mul(input, pow(2.0, other))
+
+
+@method(inplace=True)
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """input to the power `exponent`, computed in float64."""
+    return pow(*(_as_double(x) for x in (input, exponent)))
+
+
+def _as_double(x: Any) -> Any:
+    if not isinstance(x, Tensor):
+        return x if isinstance(x, complex) else float(x)
+    return cast(x, np.dtype(np.complex128 if x.array.dtype.kind == "c" else np.float64))
 
 
 @method(inplace=True)
@@ -424,6 +331,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 
 
 __all__ = [
-    "add", "addcdiv", "addcmul", "div", "divide", "floor_divide", "fmod", "lerp", "mul", "multiply", "pow",
+    "add", "addcdiv", "addcmul", "div", "divide", "float_power", "floor_divide", "fmod", "gcd", "lcm", "ldexp", "lerp",
+    "mul", "multiply", "pow",
     "remainder", "rsub", "sub", "subtract", "true_divide",
 ]  # fmt: skip

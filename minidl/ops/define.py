@@ -1,11 +1,15 @@
-"""How an element-wise operation becomes public without a line of Python around its call."""
+"""What the families share: how an operation becomes public without a line of Python around its call, named results."""
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..autograd.op import Op
+from ..kernels import array_module
 from ..tensor import method
 
 
@@ -27,3 +31,40 @@ def named(op: type[Op], name: str, doc: str) -> Callable[..., Any]:
 def public(op: type[Op], name: str, doc: str, *more: str, inplace: bool = True) -> Callable[..., Any]:
     """The function of an operation that takes its inputs and nothing else; also the methods `name`, `name_` and `more`."""
     return method(name, *more, inplace=inplace)(named(op, name, doc))
+
+
+def result_type(name: str, *fields: str) -> Any:
+    """The class of an operation's several results: a named tuple that prints as PyTorch's do."""
+
+    def text(self: Any) -> str:
+        return f"torch.return_types.{name}(\n" + ",\n".join(f"{k}={v!r}" for k, v in self._asdict().items()) + ")"
+
+    return type(name, (namedtuple(name, fields),), {"__slots__": (), "__repr__": text})
+
+
+def scipy_special(x: Any) -> Any:
+    """scipy.special, or CuPy's for an array on a GPU; imported at the first call."""
+    if array_module(x) is np:
+        import scipy.special as library
+    else:
+        import cupyx.scipy.special as library
+    return library
+
+
+def scipy_of_one(name: str) -> Any:
+    """A function of scipy.special of one argument, as an operation's forward."""
+
+    def forward(x: Any) -> Any:
+        return getattr(scipy_special(x), name)(x).astype(x.dtype)  # float16 would come back as float32
+
+    return staticmethod(forward)
+
+
+def scipy_of_two(name: str) -> Any:
+    """A function of scipy.special of two arguments, one of which may be a number, as an operation's forward."""
+
+    def forward(x: Any, y: Any) -> Any:
+        array = x if hasattr(x, "dtype") else y
+        return getattr(scipy_special(array), name)(x, y).astype(array.dtype)
+
+    return staticmethod(forward)

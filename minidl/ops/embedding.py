@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.op import Op, mark_written, wrap
+from ..autograd.op import Op, wrap
+from ..autograd.storage import mark_written
 from ..kernels import array_module
 from ..kernels.embedding import embedding_backward
 from ..tensor import Tensor

@@ -11,7 +11,8 @@ from ..autograd.op import Op, wrap
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
-from .arithmetic import cast, div
+from .arithmetic import div
+from .conversion import cast
 from .indexing import ALL, IndexPut, Take, check_bounds, check_dtype, check_scalar, is_all, number, split_index
 from .selection import where
 from .shape import movedim, normalize_dim

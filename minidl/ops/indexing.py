@@ -16,12 +16,13 @@ import numpy as np
 from .. import devices
 from ..autograd.grad_mode import grad_mode
 from ..autograd.inplace import check_writable, in_place, write
-from ..autograd.op import Op, mark_written, next_seq, wrap
+from ..autograd.op import Op, wrap
+from ..autograd.storage import mark_written, next_seq
 from ..kernels import array_module
 from ..kernels.embedding import embedding_backward
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
-from .arithmetic import cast
+from .conversion import cast
 from .selection import where
 
 ALL = slice(None)

@@ -13,6 +13,7 @@ from ..kernels.gemm import gemm
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .selection import where
+from .shape import normalize_dim
 
 
 def _same_dtype(name: str, *arrays: Any) -> None:
@@ -292,12 +293,15 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
 
 @method()
-def diag_embed(input: Tensor, offset: int = 0) -> Tensor:
-    """Matrices with input's last dimension on their diagonal: (..., N) gives (..., N + |offset|, N + |offset|)."""
-    n = input.array.shape[-1] + abs(offset)
-    last = input.array.ndim
-    shape = (*input.array.shape[:-1], n, n)
-    return FromDiagonal.apply(input, shape=shape, offset=offset, dim1=last - 1, dim2=last)
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices in the dimensions dim1 and dim2 with input's last dimension on their diagonal: N elements in N + |offset|."""
+    n, rank = input.array.shape[-1] + abs(offset), input.array.ndim + 1
+    dim1, dim2 = normalize_dim(dim1, rank, "diag_embed"), normalize_dim(dim2, rank, "diag_embed")
+    if dim1 == dim2:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    others = iter(input.array.shape[:-1])
+    shape = tuple(n if d in (dim1, dim2) else next(others) for d in range(rank))
+    return FromDiagonal.apply(input, shape=shape, offset=offset, dim1=dim1, dim2=dim2)
 
 
 @method()

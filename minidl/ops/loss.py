@@ -10,29 +10,36 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op
+from ..kernels import array_module
 from ..kernels import loss as kernels
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 from .activation import softplus
-from .elementwise import exp, log
+from .exponential import exp, log, xlogy
 from .normalization import cosine_similarity, pairwise_distance
 from .selection import where
 from .softmax import log_softmax
 
 
 class CrossEntropy(Op):
-    """Softmax and negative log-likelihood in one: losses (N,) of logits (N, V) with class numbers as targets."""
+    """Softmax and negative log-likelihood in one, of logits (N, V) with class numbers (N,) as targets.
 
-    def forward(self, logits: Any, *, target: Any, weight: Any, ignore_index: int, smoothing: float) -> Any:
-        self.options = (target, weight, ignore_index, smoothing)
-        losses, self.lse = kernels.cross_entropy(logits, target, weight, ignore_index, smoothing)
-        return losses
+    total: None for the losses (N,), else what their sum is divided by.
+    """
+
+    def forward(
+        self, logits: Any, *, target: Any, weight: Any, ignore_index: int, smoothing: float, total: float | None
+    ) -> Any:
+        self.options, self.total = (target, weight, ignore_index, smoothing), total
+        losses, self.lse = kernels.cross_entropy(logits, *self.options)
+        return losses if total is None else losses.sum() / total
 
     def backward(self, g: Any, logits: Any) -> Any:
-        target, weight, ignore_index, smoothing = self.options
-        return kernels.cross_entropy_backward(
-            np.ascontiguousarray(g), logits, target, weight, ignore_index, smoothing, self.lse
-        )
+        if self.total is None:
+            g = np.ascontiguousarray(g)
+        else:
+            g = array_module(logits).full(len(logits), g / self.total, logits.dtype)
+        return kernels.cross_entropy_backward(g, logits, *self.options, self.lse)
 
     def composite(self, g: Any, logits: Any) -> Any:
         target, weight, ignore_index, smoothing = self.options
@@ -43,14 +50,18 @@ class CrossEntropy(Op):
         wanted[np.arange(N), np.where(kept, target, 0)] += (1 - smoothing) * w[np.where(kept, target, 0)]
         wanted *= kept[:, None]
         p = exp(log_softmax(logits, 1))
+        if self.total is not None:
+            g = g / self.total
         return g.reshape((-1, 1)) * (p * wanted.sum(1, keepdims=True) - wanted)
 
 
 @samples(CrossEntropy)
 def _(make: Any) -> Any:
     target = np.array([0, 4, 2])
-    yield Sample(make(3, 5), target=target, weight=None, ignore_index=-100, smoothing=0.0)
-    yield Sample(make(3, 5), target=target, weight=np.array([1.0, 2.0, 0.5, 1.0, 3.0]), ignore_index=4, smoothing=0.1)
+    yield Sample(make(3, 5), target=target, weight=None, ignore_index=-100, smoothing=0.0, total=None)
+    weight = np.array([1.0, 2.0, 0.5, 1.0, 3.0])
+    yield Sample(make(3, 5), target=target, weight=weight, ignore_index=4, smoothing=0.1, total=None)
+    yield Sample(make(3, 5), target=target, weight=weight, ignore_index=4, smoothing=0.1, total=2.5)
 
 
 def _legacy(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -107,21 +118,18 @@ def _all_count(name: str, t: Any, classes: int, ignore_index: int | None) -> boo
     return not ignored.any()
 
 
-def _class_losses(
-    losses: Tensor, t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: str, shape: tuple[int, ...]
-) -> Tensor:
-    """Reduce losses per row; the mean divides by the sum of the weights of the targets that count."""
+def _total(t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: str) -> float | None:
+    """What the sum of the losses is divided by, for the mean the weights of the targets that count; None for no sum."""
     if reduction == "none":
-        return losses.reshape(shape)
+        return None
     if reduction == "sum":
-        return losses.sum()
+        return 1.0
     if reduction != "mean":
         raise ValueError(f"{reduction} is not a valid value for reduction; it is 'mean', 'sum' or 'none'")
     if weight is None and all_count:
-        return losses.mean()
+        return float(t.size)
     counting = t != ignore_index
-    count = float(counting.sum() if weight is None else weight[t[counting]].sum())
-    return losses.sum() * (1.0 / count) if count else losses.sum() / 0.0
+    return float(counting.sum() if weight is None else weight[t[counting]].sum())
 
 
 def cross_entropy(
@@ -147,8 +155,11 @@ def cross_entropy(
     x, t, shape = _rows("cross_entropy", input, target)
     all_count = _all_count("cross_entropy", t, x.array.shape[1], ignore_index)
     w = None if weight is None else weight.array
-    losses = CrossEntropy.apply(x, target=t, weight=w, ignore_index=ignore_index, smoothing=float(label_smoothing))
-    return _class_losses(losses, t, w, ignore_index, all_count, reduction, shape)
+    total = _total(t, w, ignore_index, all_count, reduction)
+    losses = CrossEntropy.apply(
+        x, target=t, weight=w, ignore_index=ignore_index, smoothing=float(label_smoothing), total=total
+    )
+    return losses.reshape(shape) if total is None and losses.array.shape != shape else losses
 
 
 def _soft_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float) -> Tensor:
@@ -185,7 +196,8 @@ def nll_loss(
     factor = kept.astype(x.array.dtype) if w is None else (kept * w[y]).astype(x.array.dtype)
     picked = x[np.arange(len(y)), y]
     losses = where(kept, -picked * factor, 0.0)
-    return _class_losses(losses, t, w, ignore_index, all_count, reduction, shape)
+    total = _total(t, w, ignore_index, all_count, reduction)
+    return losses.reshape(shape) if total is None else losses.sum() / total
 
 
 def _paired(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -315,8 +327,6 @@ def kl_div(
     if log_target:
         losses = exp(target) * (target - input)
     else:
-        from .elementwise import xlogy
-
         losses = xlogy(target, target) - target * input
     if reduction == "batchmean":
         return losses.sum() / float(input.array.shape[0] if input.array.ndim else 1)

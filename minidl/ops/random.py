@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.inplace import check_writable, write
-from ..autograd.op import next_seq
+from ..autograd.storage import next_seq
 from ..devices import CPU, move
 from ..kernels import random as kernels
 from ..random import Generator, default_generator

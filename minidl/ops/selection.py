@@ -10,6 +10,7 @@ from ..autograd.op import Op
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
+from .conversion import cast
 from .define import public
 
 
@@ -230,7 +231,6 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     if not any(isinstance(x, Tensor) for x in (condition, input, other)):
         return Where.apply(condition, input, other)
     from .. import dtypes
-    from .arithmetic import cast
 
     operands = [getattr(x, "array", x) for x in (input, other)]
     common = dtypes.result_dtype(operands)

@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.grad_mode import grad_mode
-from ..autograd.op import Op, live_views, mark_written
+from ..autograd.op import Op
+from ..autograd.storage import live_views, mark_written
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples

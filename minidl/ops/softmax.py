@@ -11,8 +11,8 @@ from ..autograd.op import Op
 from ..kernels import softmax as kernels
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
-from .arithmetic import cast
-from .elementwise import exp, log
+from .conversion import cast
+from .exponential import exp, log
 from .shape import normalize_dim
 
 

@@ -210,16 +210,6 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return wrap(np.bincount(input.array, None if weights is None else weights.array, minlength))
 
 
-@method()
-def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """How many elements fall into each of `bins` equal intervals from min to max (default: the data's)."""
-    low, high = (min, max) if min != max else (float(input.array.min()), float(input.array.max()))
-    if low == high:
-        low, high = low - 1, high + 1
-    counts, _ = np.histogram(input.array[(input.array >= low) & (input.array <= high)], bins, (low, high))
-    return wrap(counts.astype(input.array.dtype))
-
-
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Where an element occurs among the test elements."""
     array, test_array = (getattr(x, "array", x) for x in (elements, test_elements))
@@ -227,6 +217,6 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
 
 
 __all__ = [
-    "argsort", "bincount", "bucketize", "histc", "isin", "kthvalue", "median", "msort", "searchsorted", "sort", "topk",
+    "argsort", "bincount", "bucketize", "isin", "kthvalue", "median", "msort", "searchsorted", "sort", "topk",
     "unique", "unique_consecutive",
 ]  # fmt: skip

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..autograd.grad_mode import enable_grad
-from ..autograd.op import RemovableHandle, mark_written, wrap
+from ..autograd.hooks import RemovableHandle
+from ..autograd.op import wrap
+from ..autograd.storage import mark_written
 from ..kernels import array_module
 from ..nn.module import clear_grad
 from ..tensor import Tensor

@@ -8,7 +8,8 @@ import pytest
 import minidl as md
 from minidl.autograd.gradcheck import GradcheckError, directional_check
 from minidl.autograd.op import Op, wrap
-from minidl.ops.elementwise import Exp, Sin, Tanh
+from minidl.ops.exponential import Exp
+from minidl.ops.trigonometric import Sin, Tanh
 
 pytestmark = pytest.mark.tiny
 

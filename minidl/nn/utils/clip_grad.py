@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ...autograd.op import mark_written, wrap
+from ...autograd.op import wrap
+from ...autograd.storage import mark_written
 from ...kernels import array_module
 from ...tensor import Tensor
 

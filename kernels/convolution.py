@@ -1,0 +1,162 @@
+"""Convolution in any number of spatial dimensions, and its two gradients.
+
+A window of x is what one position of the output sees: its C channels at the K taps of the weight, which is the same
+number of values everywhere. With the windows as the columns of a matrix ("im2col"), each of the three is one product:
+
+    columns = unfold(x)         (B, C K, P)       out     = weight @ columns
+    weight                      (O, C K)          dx      = fold(weightᵀ @ g)
+    out and its gradient g      (B, O, P)         dweight = sum over the batch of g @ columnsᵀ
+
+unfold copies every value of x to the windows that it lies in; fold, its transpose, adds what comes back from them.
+With several groups the channels of x and of the output fall into as many parts, and each is convolved for itself.
+
+Letters: B batch, C and O channels of x and of the output, G groups, S spatial sizes of x, K of the weight, P of the
+output; stride, padding and dilation are tuples of one number per spatial dimension.
+
+Source: Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for Document Processing", 2006.
+"""
+
+from __future__ import annotations
+
+import itertools
+from math import prod
+
+from . import Kernel, array_module
+from .common import FLOAT32, Array
+from .gemm import gemm
+
+Sizes = tuple[int, ...]
+
+
+@Kernel
+def conv_forward(x: Array, weight: Array, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Array:
+    """The convolution (B, O, *P) of x (B, C, *S) with weight (O, C / G, *K).
+
+    Each output is the sum over a window of x of its products with the weight; the weight is not flipped. float16 is
+    added up in float32.
+
+    Example:
+        >>> import numpy as np
+        >>> conv_forward(np.arange(5.0).reshape(1, 1, 5), np.array([[[-1.0, 1.0]]]), (2,), (0,), (1,), 1)
+        array([[[1., 1.]]])
+    """
+    batch, channels = x.shape[:2]
+    columns = _windows(_wide(x), weight.shape[2:], stride, padding, dilation)  # (B, C, *K, *P)
+    positions = columns.shape[weight.ndim :]
+    rows = _by_group(weight, groups)
+    columns = columns.reshape(batch, groups, channels // groups * prod(weight.shape[2:]), prod(positions))
+    out = gemm(_wide(rows), columns, None)  # (B, G, O / G, P)
+    return out.reshape(batch, weight.shape[0], *positions).astype(x.dtype, copy=False)
+
+
+@Kernel
+def conv_backward_input(
+    g: Array, weight: Array, x_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> Array:
+    """Gradient (B, C, *S) for x from the gradient g (B, O, *P) of the convolution: the transposed convolution of g."""
+    batch, out_channels = g.shape[:2]
+    positions = g.shape[2:]
+    rows = _by_group(weight, groups)
+    wide = _wide(g).reshape(batch, groups, out_channels // groups, prod(positions))
+    columns = gemm(_wide(rows).swapaxes(-1, -2), wide, None)  # (B, G, C / G * K, P)
+    columns = columns.reshape(batch, x_shape[1], *weight.shape[2:], *positions)
+    return _add_windows(columns, x_shape[2:], stride, padding, dilation).astype(g.dtype, copy=False)
+
+
+@Kernel
+def conv_backward_weight(
+    g: Array, x: Array, weight_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> Array:
+    """Gradient (O, C / G, *K) for the weight from the gradient g (B, O, *P) of the convolution of x (B, C, *S)."""
+    batch, out_channels = g.shape[:2]
+    columns = _windows(_wide(x), weight_shape[2:], stride, padding, dilation)
+    taps = prod(weight_shape[2:])
+    count = batch * prod(g.shape[2:])
+    # the batch beside the positions: one product adds up over both
+    columns = columns.transpose(*range(1, len(weight_shape)), 0, *range(len(weight_shape), columns.ndim))
+    columns = columns.reshape(groups, x.shape[1] // groups * taps, count)
+    rows = _wide(g).swapaxes(0, 1).reshape(groups, out_channels // groups, count)
+    return gemm(rows, columns.swapaxes(-1, -2), None).reshape(weight_shape).astype(g.dtype, copy=False)
+
+
+@Kernel
+def unfold(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Array:
+    """The windows of x (B, C, *S) as columns: (B, C K, P), channels before taps, positions in row-major order.
+
+    Example:
+        >>> import numpy as np
+        >>> unfold(np.arange(4.0).reshape(1, 1, 4), (2,), (1,), (0,), (1,))
+        array([[[0., 1., 2.],
+                [1., 2., 3.]]])
+    """
+    windows = _windows(x, kernel, stride, padding, dilation)
+    rows, positions = x.shape[1] * prod(kernel), windows.shape[2 + len(kernel) :]
+    return windows.copy().reshape(x.shape[0], rows, prod(positions))
+
+
+@Kernel
+def fold(columns: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Array:
+    """The transpose of unfold: columns (B, C K, P) added up where they overlap, to (B, C, *size).
+
+    Example:
+        >>> import numpy as np
+        >>> fold(np.ones((1, 2, 3)), (4,), (2,), (1,), (0,), (1,))
+        array([[[1., 2., 2., 1.]]])
+    """
+    channels, positions = columns.shape[1] // prod(kernel), output_size(size, kernel, stride, padding, dilation)
+    wide = _wide(columns).reshape(columns.shape[0], channels, *kernel, *positions)
+    return _add_windows(wide, size, stride, padding, dilation).astype(columns.dtype, copy=False)
+
+
+def output_size(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Sizes:
+    """How many windows fit along each dimension; below 1 where the kernel is larger than the padded input."""
+    each = zip(size, kernel, stride, padding, dilation, strict=True)
+    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
+
+
+def _windows(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Array:
+    """(B, C, *K, *P): the windows of x, as a view of x or of its padded copy."""
+    xp = array_module(x)
+    positions = output_size(x.shape[2:], kernel, stride, padding, dilation)
+    if any(padding):
+        padded = xp.zeros((*x.shape[:2], *_padded(x.shape[2:], padding)), dtype=x.dtype)
+        padded[_inner(x.shape[2:], padding)] = x
+        x = padded
+    steps = x.strides[2:]
+    strides = (
+        *x.strides[:2],
+        *(n * d for n, d in zip(steps, dilation, strict=True)),
+        *(n * s for n, s in zip(steps, stride, strict=True)),
+    )
+    return xp.lib.stride_tricks.as_strided(x, (*x.shape[:2], *kernel, *positions), strides)
+
+
+def _add_windows(windows: Array, size: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Array:
+    """The transpose of _windows: (B, C, *size), the sum of windows (B, C, *K, *P) over what each value came from."""
+    xp = array_module(windows)
+    kernel, positions = windows.shape[2 : 2 + len(size)], windows.shape[2 + len(size) :]
+    padded = xp.zeros((*windows.shape[:2], *_padded(size, padding)), dtype=windows.dtype)
+    for tap in itertools.product(*map(range, kernel)):
+        each = zip(tap, positions, stride, dilation, strict=True)
+        there = tuple(slice(i * d, i * d + (n - 1) * s + 1, s) for i, n, s, d in each)
+        padded[:, :, *there] += windows[:, :, *tap]
+    return xp.ascontiguousarray(padded[_inner(size, padding)])
+
+
+def _padded(size: Sizes, padding: Sizes) -> Sizes:
+    return tuple(n + 2 * p for n, p in zip(size, padding, strict=True))
+
+
+def _inner(size: Sizes, padding: Sizes) -> tuple[slice, ...]:
+    """What of a padded array is not padding."""
+    return (slice(None), slice(None), *(slice(p, p + n) for n, p in zip(size, padding, strict=True)))
+
+
+def _by_group(weight: Array, groups: int) -> Array:
+    """weight (O, C / G, *K) as (G, O / G, C / G * K)."""
+    return weight.reshape(groups, weight.shape[0] // groups, prod(weight.shape[1:]))
+
+
+def _wide(x: Array) -> Array:
+    """x itself, or a float16 x in float32; integers stay integers."""
+    return x.astype(FLOAT32) if x.dtype.kind == "f" and x.dtype.itemsize == 2 else x

@@ -1,0 +1,93 @@
+"""Tensors on one memory: how often it was written to and when, and which tensors are views of which."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+    from .op import Op
+
+next_seq = itertools.count(1).__next__  # numbers operations and in-place writes in the order in which they happen
+
+
+class Storage:
+    """What the tensors on one memory have in common: when it was written in place, and its views.
+
+    A tensor gets one when it first shares its memory or is written to. Writes carry a number from the same count as the
+    operations, so an operation's kept value is intact if the last write came before the operation.
+    """
+
+    last: int = 0  # the number of the last write
+    version: int = 0  # how many writes there were
+    views: list[Any] | None = None  # weak references to the tensors that are views of this memory
+    _writes: list[int] | None = None  # the numbers of the last few writes
+
+    def write(self, number: int) -> None:
+        """Count one write."""
+        if self._writes is None:
+            self._writes = []
+        elif len(self._writes) == 64:
+            del self._writes[:32]
+        self._writes.append(number)
+        self.version += 1
+        self.last = number
+
+    def version_at(self, number: int) -> int:
+        """The version that an operation of that number saw (at most, if it was many writes ago)."""
+        return self.version - sum(write > number for write in self._writes or ())
+
+
+def storage_of(t: Tensor) -> Storage:
+    """The storage of a tensor, made at the first request."""
+    if t.storage is None:
+        t.storage = Storage()
+    return t.storage
+
+
+def mark_written(t: Tensor, number: int | None = None) -> None:
+    """Say that the memory of a tensor has been written to, so that whatever kept its value notices."""
+    storage_of(t).write(next_seq() if number is None else number)
+
+
+class View:
+    """How a tensor lies in another's memory: the tensor that owns it, and the view operations that lead from there.
+
+    `steps` is None where the view cannot be taken again by itself (one of several results of one operation).
+    """
+
+    __slots__ = ("root", "steps")
+
+    def __init__(self, root: Tensor, steps: tuple[tuple[type[Op], dict[str, Any]], ...] | None) -> None:
+        self.root, self.steps = root, steps
+
+    def of(self, x: Any) -> Any:
+        """The same view of another tensor or array."""
+        for op, params in self.steps or ():
+            x = op.apply(x, **params)
+        return x
+
+
+def mark_views(cls: type[Op], x: Tensor, outputs: Any, params: dict[str, Any]) -> None:
+    """Tie results that share memory with x to the tensor that owns the memory."""
+    several = isinstance(outputs, tuple)
+    root, steps = (x, ()) if x.base is None else (x.base.root, x.base.steps)
+    path = None if several or steps is None else (*steps, (cls, params))
+    for t in outputs if several else (outputs,):
+        if t.array.base is None or (t.array.base is not x.array and t.array.base is not x.array.base):
+            continue  # the operation had to copy
+        t.storage = storage = storage_of(root)
+        t.base = View(root, path)
+        if storage.views is None:
+            storage.views = []
+        elif len(storage.views) >= 32 and len(storage.views).bit_count() == 1:  # at 32, 64, ...: drop the dead ones
+            storage.views = [r for r in storage.views if r() is not None]
+        storage.views.append(ref(t))
+
+
+def live_views(root: Tensor) -> list[Tensor]:
+    """The views of a tensor's memory that were taken from it and are still in use."""
+    views = [reference() for reference in (root.storage and root.storage.views) or ()]
+    return [view for view in views if view is not None and view.base.root is root]

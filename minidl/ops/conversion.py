@@ -1,0 +1,136 @@
+"""Changes of dtype and device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd import op as _op
+from ..autograd.op import Op
+from ..tensor import Tensor, method
+from ..testing.samples import Sample, samples
+
+
+class Cast(Op):
+    """The same values in another dtype."""
+
+    def forward(self, x: Any, *, dtype: Any) -> Any:
+        self.dtype = x.dtype
+        if x.dtype.kind == "c" and dtype.kind != "c":
+            x = x.real
+        return x.astype(dtype)
+
+    def backward(self, g: Any) -> Any:
+        return cast(g, self.dtype)
+
+
+@samples(Cast)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3), dtype=np.dtype(np.float64))
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """x in a dtype (NumPy's), itself if it has it already."""
+    array = x.array if isinstance(x, Tensor) else x
+    return x if array.dtype == dtype else Cast.apply(x, dtype=np.dtype(dtype))
+
+
+_op._cast = cast
+
+
+class Move(Op):
+    """The same values on another device."""
+
+    def forward(self, x: Any, *, device: Any) -> Any:
+        from ..devices import move, of_array
+
+        self.device = of_array(x)
+        return move(x, device)
+
+    def backward(self, g: Any) -> Any:
+        return Move.apply(g, device=self.device)
+
+
+@samples(Move)
+def _(make: Any) -> Any:
+    from ..devices import CPU
+
+    yield Sample(make(2, 3), device=CPU)
+
+
+@method()
+def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Tensor:
+    """The tensor with another dtype and on another device: x.to(float64), x.to("cuda"), x.to(other). Itself if it is so."""
+    from .. import devices
+
+    unknown = set(ignored) - {"non_blocking", "memory_format"}
+    if unknown:
+        raise TypeError(f"to: unexpected argument {', '.join(sorted(unknown))}")
+    for argument in args:
+        if isinstance(argument, Tensor):
+            dtype, device = argument.dtype, argument.device
+        elif isinstance(argument, (str, int, devices.device)) and not isinstance(argument, bool):
+            device = argument
+        elif isinstance(argument, dtypes.dtype) or argument in (float, int, bool, complex):
+            dtype = argument
+        elif not isinstance(argument, bool) and argument is not None:
+            raise TypeError(f"to: expected a dtype, a device or a tensor, got {argument!r}")
+    result = input
+    if device is not None and devices.move(input.array, devices.device(device)) is not input.array:
+        result = Move.apply(result, device=devices.device(device))
+    if dtype is not None:
+        result = cast(result, dtypes.as_array_dtype(dtype))
+    return result.clone() if copy and result is input else result
+
+
+def _conversion(name: str, target: dtypes.dtype | None) -> None:
+    @method(name)
+    def convert(input: Tensor, memory_format: Any = None) -> Tensor:
+        return to(input, target)
+
+    convert.__name__ = name
+    convert.__doc__ = f"The tensor in {target!r}."
+
+
+for _name, _target in (
+    ("float", dtypes.float32), ("double", dtypes.float64), ("half", dtypes.float16), ("int", dtypes.int32),
+    ("long", dtypes.int64), ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8),
+    ("bool", dtypes.bool_),
+):  # fmt: skip
+    _conversion(_name, _target)
+
+
+@method("type")
+def _type(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """Without an argument the name of the tensor's type ("torch.FloatTensor"), else the tensor in that type."""
+    names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int",
+             "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
+    if dtype is None:
+        return f"torch.{names.get(input.dtype.name, input.dtype.name)}Tensor"
+    if isinstance(dtype, str):
+        by_name = {v: k for k, v in names.items()}
+        dtype = dtypes.ALL[by_name[dtype.rpartition(".")[2].removesuffix("Tensor")]]
+    return to(input, getattr(dtype, "dtype_of_legacy_type", dtype))
+
+
+@method()
+def type_as(input: Tensor, other: Tensor) -> Tensor:
+    """The tensor in the dtype of another."""
+    return to(input, other.dtype)
+
+
+@method()
+def cpu(input: Tensor) -> Tensor:
+    """The tensor in the CPU's memory."""
+    return to(input, device="cpu")
+
+
+@method()
+def cuda(input: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
+    """The tensor on a GPU. Raises RuntimeError where there is none."""
+    return to(input, device="cuda" if device is None else device)
+
+
+__all__: list[str] = []  # methods only

@@ -1,0 +1,277 @@
+"""Eigenvalues and singular values, and what they give: pseudo-inverses, least squares, rank.
+
+Eigenvectors and singular vectors are defined up to their sign, and up to a rotation where values are equal. A gradient
+through them means something only for functions that do not depend on that choice, such as V f(λ) Vᵀ; where values are
+equal it is infinite or NaN, as in PyTorch. Functions of the values alone are not affected.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd.op import Op, wrap
+from ..kernels import array_module
+from ..tensor import Tensor, method
+from ..testing.samples import Sample, samples
+from .define import result_type
+from .selection import where
+from .solving import adjoint_of, check_matrices, is_vector, or_zeros, transposed
+
+EIG = result_type("linalg_eig", "eigenvalues", "eigenvectors")
+EIGH = result_type("linalg_eigh", "eigenvalues", "eigenvectors")
+SVD_ = result_type("linalg_svd", "U", "S", "Vh")
+OLD_SVD = result_type("svd", "U", "S", "V")
+LSTSQ = result_type("linalg_lstsq", "solution", "residuals", "rank", "singular_values")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Eigenvalues
+
+
+class Eigh(Op):
+    """Eigenvalues in ascending order and eigenvectors of symmetric matrices; only one triangle of x is read.
+
+    Gradient: Giles 2008, 'Collected matrix derivative results', 3.1.
+    """
+
+    several = True
+
+    def forward(self, x: Any, *, upper: bool) -> Any:
+        return tuple(array_module(x).linalg.eigh(x, "U" if upper else "L"))
+
+    def backward(self, g: Any, out: Any) -> Any:
+        (values, V), (d_values, dV) = out, g
+        if dV is None:
+            return V * d_values[..., None, :] @ transposed(V)
+        eye = np.eye(V.shape[-1], dtype=getattr(V, "array", V).dtype)
+        gaps = values[..., None, :] - values[..., :, None] + eye
+        middle = (transposed(V) @ dV) * (1 - eye) / gaps
+        if d_values is not None:
+            middle = middle + d_values[..., None, :] * eye
+        return V @ middle @ transposed(V)
+
+
+@samples(Eigh)
+def _(make: Any) -> Any:
+    # finite differences along directions that are not symmetric do not see the gradient of a symmetric matrix
+    yield Sample(np.array([[2.0, 1.0], [1.0, -1.0]]), upper=False, smooth=False)
+    yield Sample(make(2, 3, 3), upper=True, note="a batch, of which the upper triangles are read", smooth=False)
+
+
+class Eig(Op):
+    """Eigenvalues and eigenvectors of general matrices: complex."""
+
+    several = True
+
+    def forward(self, x: Any) -> Any:
+        values, vectors = array_module(x).linalg.eig(x)
+        dtype = np.result_type(x.dtype, np.complex64)
+        return values.astype(dtype), vectors.astype(dtype)
+
+
+@samples(Eig)
+def _(make: Any) -> Any:
+    yield Sample(np.array([[0.0, -1.0], [1.0, 0.0]]), note="a rotation")
+
+
+def eigh(A: Tensor, UPLO: str = "L") -> Any:
+    """(eigenvalues, eigenvectors) of each symmetric matrix, in ascending order: A = V diag(λ) Vᵀ.
+
+    Only one triangle of A is read, the lower by default. The gradient through eigenvectors needs distinct eigenvalues and a
+    function that their signs do not change.
+
+    Example:
+        >>> minidl.linalg.eigh(minidl.tensor([[0.0, 1.0], [1.0, 0.0]])).eigenvalues
+        tensor([-1.,  1.])
+    """
+    if UPLO not in ("L", "U", "l", "u"):
+        raise RuntimeError(f"linalg.eigh: Expected UPLO argument to be 'L' or 'U', but got {UPLO!r}")
+    check_matrices("linalg.eigh", A, square=True)
+    return EIGH(*Eigh.apply(A, upper=UPLO in "Uu"))
+
+
+def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+    """The eigenvalues of each symmetric matrix, in ascending order."""
+    return eigh(A, UPLO).eigenvalues
+
+
+def eig(A: Tensor) -> Any:
+    """(eigenvalues, eigenvectors) of each square matrix, both complex. They are not part of the graph: no gradient."""
+    check_matrices("linalg.eig", A, square=True)
+    return EIG(*Eig.apply(A))
+
+
+def eigvals(A: Tensor) -> Tensor:
+    """The eigenvalues of each square matrix, complex. They are not part of the graph: no gradient."""
+    return eig(A).eigenvalues
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Singular values
+
+
+class SVD(Op):
+    """U, S, Vᵀ with U diag(S) Vᵀ = x. Gradient: Townsend 2016, 'Differentiating the singular value decomposition'."""
+
+    several = True
+
+    def forward(self, x: Any, *, full_matrices: bool) -> Any:
+        return tuple(array_module(x).linalg.svd(x, full_matrices))
+
+    def backward(self, g: Any, out: Any) -> Any:
+        k = out[1].shape[-1]  # of full matrices, only the first k vectors belong to singular values
+        U, S, Vt = out[0][..., :k], out[1], out[2][..., :k, :]
+        dU, dS, dVt = (or_zeros(d, like) for d, like in zip(g, out, strict=True))
+        dS = dS[..., None, :]
+        if g[0] is None and g[2] is None:
+            return (U * dS) @ Vt
+        dU, dVt, row, column = dU[..., :k], dVt[..., :k, :], S[..., None, :], S[..., :, None]
+        eye = np.eye(k, dtype=getattr(S, "array", S).dtype)
+        gaps = (row - column) * (row + column) + eye
+        from_u, from_v = transposed(U) @ dU, Vt @ transposed(dVt)
+        middle = (from_u - transposed(from_u)) / gaps * row + column * (from_v - transposed(from_v)) / gaps + dS * eye
+        result = U @ middle @ Vt
+        if U.shape[-2] > k:
+            result = result + ((dU - U @ from_u) / row) @ Vt
+        if Vt.shape[-1] > k:
+            result = result + U @ ((dVt - transposed(from_v) @ Vt) / column)
+        return result
+
+
+@samples(SVD)
+def _(make: Any) -> Any:
+    yield Sample(make(3, 3), full_matrices=False)
+    yield Sample(make(2, 4, 2), full_matrices=False, note="tall")
+    yield Sample(make(2, 3), full_matrices=True, note="the last rows of Vh are arbitrary", smooth=False)
+    yield Sample(make(0, 3), full_matrices=False, note="no rows")
+
+
+def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
+    """(U, S, Vh) with A = U diag(S) Vh, the singular values S in descending order; see the note on signs in this file.
+
+    A is (..., M, N), U (..., M, M) and Vh (..., N, N), or without `full_matrices` (..., M, K) and (..., K, N), K = min(M, N).
+    The gradient of full matrices is that of their first K vectors. `driver` chooses a routine on a GPU; here it changes nothing.
+    """
+    check_matrices("linalg.svd", A)
+    return SVD_(*SVD.apply(A, full_matrices=full_matrices))
+
+
+@method()
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
+    """(U, S, V) with input = U diag(S) Vᵀ; the older form of linalg.svd: V, not its transpose, reduced by default."""
+    U, S, Vh = linalg_svd(input, not some)
+    if compute_uv:
+        return OLD_SVD(U, S, adjoint_of(Vh))
+    left, right = (wrap(np.zeros((*S.shape[:-1], size, size), input.array.dtype)) for size in input.shape[-2:])
+    return OLD_SVD(left, S, right)
+
+
+def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
+    """The singular values of each matrix, in descending order."""
+    return linalg_svd(A, full_matrices=False).S
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pseudo-inverses, least squares, rank
+
+
+class Pinv(Op):
+    """The Moore-Penrose inverse: singular values up to the cutoff count as zero.
+
+    Gradient: Golub and Pereyra 1973, 'The differentiation of pseudo-inverses ...'; the rank is taken to stay what it is.
+    """
+
+    def forward(self, x: Any, *, atol: Any, rtol: Any, hermitian: bool) -> Any:
+        options = {"hermitian": True} if hermitian else {}  # CuPy's has no such argument
+        u, s, vh = array_module(x).linalg.svd(x, full_matrices=False, **options)
+        inverted = (s > cutoff(s, x.shape, atol, rtol)) / where(s == 0, 1.0, s)
+        return (adjoint_of(vh) * inverted[..., None, :]) @ adjoint_of(u)
+
+    def backward(self, g: Any, x: Any, out: Any) -> Any:
+        pt, gt = transposed(out), transposed(g)
+        g_pt = gt @ out @ pt  # gᵀ P Pᵀ, with P = out
+        p_gt = pt @ out @ gt  # Pᵀ P gᵀ
+        return -(pt @ g @ pt) + (g_pt - x @ out @ g_pt) + (p_gt - p_gt @ out @ x)
+
+
+@samples(Pinv)
+def _(make: Any) -> Any:
+    yield Sample(make(4, 3), atol=None, rtol=None, hermitian=False)
+    yield Sample(make(2, 2, 3), atol=None, rtol=None, hermitian=False, note="wide")
+    yield Sample(np.diag([2.0, 1.0, 0.0]), atol=0.1, rtol=None, hermitian=True, note="singular", smooth=False)
+
+
+def cutoff(s: Any, shape: tuple[int, ...], atol: Any, rtol: Any) -> Any:
+    """The value from which a singular value counts as nonzero: max(atol, rtol * the largest), shape (..., 1)."""
+    atol, rtol = (None if t is None else np.asarray(getattr(t, "array", t)) for t in (atol, rtol))
+    if rtol is None:
+        usual = max(shape[-2:]) * np.finfo(s.dtype).eps
+        rtol = np.asarray(usual) if atol is None else np.where(atol > 0, 0.0, usual)
+    largest = s.max(axis=-1, initial=0.0)
+    limit = rtol * largest if atol is None else np.maximum(atol, rtol * largest)
+    return limit[..., None]
+
+
+def pinv(
+    A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
+) -> Tensor:  # fmt: skip
+    """The Moore-Penrose inverse (..., N, M) of each matrix of A (..., M, N).
+
+    Singular values up to max(atol, rtol * the largest) count as zero; rtol is max(M, N) * eps unless atol is given.
+    `hermitian`: A is symmetric, and only its lower triangle is read.
+    """
+    check_matrices("linalg.pinv", A, square=hermitian)
+    return Pinv.apply(A, atol=atol, rtol=rtol if rcond is None else rcond, hermitian=hermitian)
+
+
+@method()
+def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """The Moore-Penrose inverse; singular values up to rcond * the largest count as zero. See linalg.pinv."""
+    return pinv(input, rcond)
+
+
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
+    """(solution, residuals, rank, singular_values): the X (..., N, K) of least norm that minimises |A X - B|.
+
+    A is (..., M, N), B (..., M, K) or (..., M). As in PyTorch, which of the others are not empty depends on `driver`
+    ("gelsy", the default, "gels", "gelsd", "gelss"); the numbers are computed in the same way for all of them.
+    """
+    check_matrices("linalg.lstsq", A)
+    driver = driver or "gelsy"
+    if driver not in ("gels", "gelsy", "gelsd", "gelss"):
+        raise RuntimeError(f"linalg.lstsq: driver must be one of gels, gelsy, gelsd, gelss, got {driver!r}")
+    if is_vector(A, B):
+        solution, *others = lstsq(A, B.unsqueeze(-1), rcond, driver=driver)
+        return LSTSQ(solution.squeeze(-1), *others)
+    if A.array.dtype != B.array.dtype or B.ndim < 2 or A.shape[-2] != B.shape[-2]:
+        raise RuntimeError(
+            f"linalg.lstsq: input.size(-2) should match other.size(-2), with one dtype; got {list(A.shape)} ({A.dtype}) "
+            f"and {list(B.shape)} ({B.dtype})"
+        )
+    solution = pinv(A, rcond) @ B
+    s = np.linalg.svd(A.array, compute_uv=False)
+    rank = (s > cutoff(s, A.shape, None, rcond)).sum(-1)
+    residuals = wrap(np.zeros(0, s.dtype))
+    if A.shape[-2] > A.shape[-1] and driver != "gelsy" and (rank == A.shape[-1]).all():
+        residuals = ((A @ solution - B) ** 2).sum(-2)
+    no_rank, no_values = np.zeros(0, np.int64), np.zeros(0, s.dtype)
+    return LSTSQ(
+        solution, residuals, wrap(no_rank if driver == "gels" else np.asarray(rank)),
+        wrap(s if driver in ("gelsd", "gelss") else no_values),
+    )  # fmt: skip
+
+
+def matrix_rank(
+    A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
+) -> Tensor:  # fmt: skip
+    """How many singular values exceed max(atol, rtol * the largest); rtol is max(M, N) * eps unless atol is given."""
+    check_matrices("linalg.matrix_rank", A, square=hermitian)
+    raw = A.array
+    s = abs(eigvalsh(A.detach()).array) if hermitian else array_module(raw).linalg.svd(raw, compute_uv=False)
+    atol, rtol = (tol, 0.0) if tol is not None else (atol, rtol)
+    return wrap(np.asarray((s > cutoff(s, A.shape, atol, rtol)).sum(-1)))
+
+
+__all__ = ["pinverse", "svd"]
