@@ -49,6 +49,7 @@ def run(
     for root, gradient in zip(roots, gradients, strict=True):
         root.grad = gradient if root.grad is None else root.grad + gradient
     mode_before = grad_mode.set(create_graph)
+    check = check_rule
     gs: Any
     node: Any
     v: Any
@@ -58,35 +59,34 @@ def run(
             if g is None:
                 continue
             node.grad = None
-            if node.hooks is not None:
+            hooks = node.hooks
+            if hooks is not None:
                 g = _run_hooks(node, g, create_graph)
             if captured is not None:
                 if node in captured:
                     captured[node] = g
                 if node not in needed and (node.seq or not accumulate or node not in captured):
                     continue
-            kind = node.__class__
-            if kind is AccumulateGrad:
-                gs = v = None  # the last rule's results must not count as holders of g
-                _accumulate(node, g, create_graph, getrefcount(g) <= SOLE_HOLDER)
-                continue
-            if kind is OutputOf:
-                _place(node, g)
-                continue
             if node.kept is None:
-                gs = node.backward(g) if not create_graph else node.rule_on_tensors(g)
-            elif create_graph:
-                gs = node.rule_on_tensors(g)
+                kind = node.__class__
+                if kind is AccumulateGrad:
+                    gs = v = None  # the last rule's results must not count as holders of g
+                    _accumulate(node, g, create_graph, getrefcount(g) <= SOLE_HOLDER)
+                    continue
+                if kind is OutputOf:
+                    _place(node, g)
+                    continue
+                gs = node.rule_on_tensors(g) if create_graph else node.backward(g)
             else:
-                gs = node.backward(g, *node.unpack())
-            if not retain_graph and node.kept is not None:
-                node.kept = FREED
+                gs = node.rule_on_tensors(g) if create_graph else node.backward(g, *node.unpack())
+                if not retain_graph:
+                    node.kept = FREED
             if gs.__class__ is not tuple:
                 gs = tuple(gs) if isinstance(gs, list) else (gs,)
-            if node.hooks is not None and node.hooks.post:
+            if hooks is not None and hooks.post:
                 gs = _run_post_hooks(node, gs, g, create_graph)
-            if check_rule is not None:
-                check_rule(node, gs)
+            if check is not None:
+                check(node, gs)
             if node.shapes is not None:
                 gs = [
                     v if v is None or shape is None or v.shape == shape else sum_to(v, shape)

@@ -51,21 +51,23 @@ def run(rounds: int = 9, path: Path | None = None) -> dict[str, dict[str, float]
     from rich.console import Console
     from rich.progress import track
     from rich.table import Table
+    from threadpoolctl import threadpool_limits
+
+    import minidl
 
     peer, peer_name = workloads.peer()
     console = Console()
     results: dict[str, dict[str, float]] = {}
-    import minidl
-
-    for name, make in track(workloads.WORKLOADS.items(), "measuring", console=console, transient=True):
-        ours, theirs = make(minidl), make(peer)
-        first, second = ours(), theirs()
-        if abs(first - second) > 1e-3 * max(1.0, abs(second)):
-            raise RuntimeError(
-                f"bench {name}: the two sides disagree: {first} and {second}; the figures would mean nothing"
-            )
-        with workloads.reference_kernels(peer is minidl) as wrapped:
-            results[name] = compare(ours, wrapped(theirs), rounds)
+    with threadpool_limits(1):  # the BLAS of both sides
+        for name, make in track(workloads.WORKLOADS.items(), "measuring", console=console, transient=True):
+            ours, theirs = make(minidl), make(peer)
+            first, second = ours(), theirs()
+            if abs(first - second) > 1e-3 * max(1.0, abs(second)):
+                raise RuntimeError(
+                    f"bench {name}: the two sides disagree: {first} and {second}; the figures would mean nothing"
+                )
+            with workloads.reference_kernels(peer is minidl) as wrapped:
+                results[name] = compare(ours, wrapped(theirs), rounds)
     table = Table(
         "workload", "minidl", peer_name, "ratio", "spread", title=f"one thread of work, {rounds} alternating rounds"
     )
