@@ -107,15 +107,18 @@ def batch_norm(
 
     Source: Ioffe & Szegedy, "Batch Normalization", 2015.
     """
+    if input.array.ndim < 2:
+        if input.numel():
+            raise RuntimeError(f"batch_norm: expected an input (B, C, ...), got one of shape {list(input.shape)}")
+        return input.clone()
     axes = (0, *range(2, input.array.ndim))
-    channels = input.array.shape[1] if input.array.ndim > 1 else 0
-    n = input.numel() // max(channels, 1)
+    n = input.numel() // max(input.array.shape[1], 1)
     if training:
-        if n <= 1:
+        if n == 1:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
         variance, mean = var_mean(input, axes, correction=0, keepdim=True)
         for running, now in ((running_mean, mean), (running_var, variance)):
-            if running is not None:
+            if running is not None and n:  # an empty batch says nothing of mean and variance
                 scale = n / (n - 1) if now is variance else 1.0
                 running.array[...] = (1 - momentum) * running.array + momentum * scale * now.array.reshape(-1)
                 mark_written(running)
