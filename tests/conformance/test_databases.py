@@ -37,9 +37,12 @@ PUBLIC_ORDER = {
 RANDOM = re.compile(
     r"dropout|bernoulli|multinomial|rand|normal|uniform|cauchy|exponential|geometric|rrelu|[Ff]ractional|empty"
 )
-# PyTorch's own functions do not survive this comparison (complex or bfloat16 to NumPy, memory layout, sparse layout)
-NOT_COMPARABLE = re.compile(r"as_strided.partial_views|bfloat16|chalf|fft\..*|sparse\..*|sgn|zero_|linalg.lstsq.grad_oriented|"
-                            r"linalg.pinv.singular|normal.in_place")  # fmt: skip
+# PyTorch's own functions do not survive this comparison (complex or bfloat16 to NumPy, memory layout, sparse layout), and
+# the signs of eigenvectors are the choice of the LAPACK library
+NOT_COMPARABLE = re.compile(
+    r"as_strided.partial_views|bfloat16|chalf|fft\..*|sparse\..*|sgn|zero_|linalg.lstsq.grad_oriented|linalg.pinv.singular|"
+    r"linalg.eigh?|normal.in_place"
+)
 
 
 def deviations(part):
