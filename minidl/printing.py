@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """What set_printoptions sets."""
 
     precision: int = 4
@@ -57,7 +55,7 @@ def set_printoptions(
             raise ValueError(f"set_printoptions: profile is one of {', '.join(PROFILES)}, got {profile!r}")
         _options = PROFILES[profile.lower()]
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
-    _options = replace(_options, sci_mode=sci_mode, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    _options = _options._replace(sci_mode=sci_mode, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -77,41 +75,32 @@ class _Format:
 
     def __init__(self, shown: np.ndarray[Any, Any]) -> None:
         self.is_float = shown.dtype.kind == "f"
-        self.scientific = self.whole = False
-        self.width = 1
+        self.scientific, self.whole, self.width = False, True, 1
         if not self.is_float:
             self.width = max([len(str(x)) for x in shown.ravel().tolist()], default=1)
             return
-        finite = np.abs(shown[np.isfinite(shown) & (shown != 0)].astype(np.float64))
-        if not finite.size:
-            self.width = max([len(str(float(x))) for x in shown.ravel() if not np.isfinite(x)], default=self.width)
-            self.whole = True
-            self.width = max(self.width, *(len(self(x, pad=False)) for x in shown.ravel()), 1) if shown.size else 1
-            return
-        largest, smallest = float(finite.max()), float(finite.min())
-        self.whole = bool((finite == np.ceil(finite)).all())
-        if self.whole:
-            self.scientific = largest / smallest > 1000.0 or largest > 1.0e8
-        else:
-            self.scientific = largest / smallest > 1000.0 or largest > 1.0e8 or smallest < 1.0e-4
-        if _options.sci_mode is not None:
-            self.scientific = _options.sci_mode
-        elif self.whole and largest <= 1.0e8 and largest / smallest > 1000.0:
-            self.scientific = True
-        self.width = max(len(self(x, pad=False)) for x in shown.ravel())
+        # infinities, NaN and zeros have no say, not even in the width
+        finite = shown[np.isfinite(shown) & (shown != 0)].astype(np.float64)
+        if finite.size:
+            largest, smallest = float(np.abs(finite).max()), float(np.abs(finite).min())
+            self.whole = bool((finite == np.ceil(finite)).all())
+            self.scientific = (
+                largest / smallest > 1000.0 or largest > 1.0e8 or (smallest < 1.0e-4 and not self.whole)
+                if _options.sci_mode is None
+                else _options.sci_mode
+            )
+            self.width = max(len(self(x)) for x in finite)
 
-    def __call__(self, x: Any, pad: bool = True) -> str:
+    def __call__(self, x: Any) -> str:
         if not self.is_float:
             text = str(x.item() if hasattr(x, "item") else x)
         elif self.scientific:
             text = f"{float(x):.{_options.precision}e}"
         elif self.whole:
-            text = f"{float(x):.0f}"
-            if not (math.isinf(x) or math.isnan(x)):
-                text += "."
+            text = f"{float(x):.0f}." if math.isfinite(x) else str(float(x))
         else:
             text = f"{float(x):.{_options.precision}f}"
-        return text.rjust(self.width) if pad else text
+        return text.rjust(self.width)
 
 
 class _ComplexFormat:
@@ -119,16 +108,11 @@ class _ComplexFormat:
 
     def __init__(self, shown: np.ndarray[Any, Any]) -> None:
         self.real, self.imaginary = _Format(shown.real), _Format(shown.imag)
-        either = self.real.scientific or self.imaginary.scientific
-        whole = self.real.whole and self.imaginary.whole
-        for part, values in ((self.real, shown.real), (self.imaginary, shown.imag)):
-            part.scientific, part.whole = either, whole
-            part.width = max((len(part(x, pad=False)) for x in values.ravel()), default=1)
         self.width = self.real.width + self.imaginary.width + 1
 
     def __call__(self, x: Any) -> str:
-        real, imaginary = self.real(x.real), self.imaginary(x.imag, pad=False)
-        return real + (imaginary + "j" if imaginary.startswith("-") else f"+{imaginary}j")
+        imaginary = self.imaginary(x.imag).lstrip()
+        return f"{self.real(x.real)}{'' if imaginary.startswith('-') else '+'}{imaginary}j"
 
 
 def _edges(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
