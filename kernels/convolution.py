@@ -40,12 +40,11 @@ def conv_forward(x: Array, weight: Array, stride: Sizes, padding: Sizes, dilatio
         >>> conv_forward(np.arange(5.0).reshape(1, 1, 5), np.array([[[-1.0, 1.0]]]), (2,), (0,), (1,), 1)
         array([[[1., 1.]]])
     """
-    batch, channels = x.shape[:2]
+    batch = x.shape[0]
     columns = _windows(_wide(x), weight.shape[2:], stride, padding, dilation)  # (B, C, *K, *P)
     positions = columns.shape[weight.ndim :]
-    rows = _by_group(weight, groups)
-    columns = columns.reshape(batch, groups, channels // groups * prod(weight.shape[2:]), prod(positions))
-    out = gemm(_wide(rows), columns, None)  # (B, G, O / G, P)
+    columns = columns.reshape(batch, groups, prod(weight.shape[1:]), prod(positions))
+    out = gemm(_by_group(weight, groups), columns, None)  # (B, G, O / G, P)
     return out.reshape(batch, weight.shape[0], *positions).astype(x.dtype, copy=False)
 
 
@@ -54,11 +53,9 @@ def conv_backward_input(
     g: Array, weight: Array, x_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> Array:
     """Gradient (B, C, *S) for x from the gradient g (B, O, *P) of the convolution: the transposed convolution of g."""
-    batch, out_channels = g.shape[:2]
-    positions = g.shape[2:]
-    rows = _by_group(weight, groups)
+    batch, out_channels, *positions = g.shape
     wide = _wide(g).reshape(batch, groups, out_channels // groups, prod(positions))
-    columns = gemm(_wide(rows).swapaxes(-1, -2), wide, None)  # (B, G, C / G * K, P)
+    columns = gemm(_by_group(weight, groups).swapaxes(-1, -2), wide, None)  # (B, G, C / G * K, P)
     columns = columns.reshape(batch, x_shape[1], *weight.shape[2:], *positions)
     return _add_windows(columns, x_shape[2:], stride, padding, dilation).astype(g.dtype, copy=False)
 
@@ -69,12 +66,11 @@ def conv_backward_weight(
 ) -> Array:
     """Gradient (O, C / G, *K) for the weight from the gradient g (B, O, *P) of the convolution of x (B, C, *S)."""
     batch, out_channels = g.shape[:2]
-    columns = _windows(_wide(x), weight_shape[2:], stride, padding, dilation)
-    taps = prod(weight_shape[2:])
     count = batch * prod(g.shape[2:])
-    # the batch beside the positions: one product adds up over both
-    columns = columns.transpose(*range(1, len(weight_shape)), 0, *range(len(weight_shape), columns.ndim))
-    columns = columns.reshape(groups, x.shape[1] // groups * taps, count)
+    columns = _windows(_wide(x), weight_shape[2:], stride, padding, dilation)
+    # (C, *K, B, *P): with the batch beside the positions, one product adds up over both
+    columns = array_module(x).moveaxis(columns, 0, len(weight_shape) - 1)
+    columns = columns.reshape(groups, prod(weight_shape[1:]), count)
     rows = _wide(g).swapaxes(0, 1).reshape(groups, out_channels // groups, count)
     return gemm(rows, columns.swapaxes(-1, -2), None).reshape(weight_shape).astype(g.dtype, copy=False)
 
@@ -153,8 +149,8 @@ def _inner(size: Sizes, padding: Sizes) -> tuple[slice, ...]:
 
 
 def _by_group(weight: Array, groups: int) -> Array:
-    """weight (O, C / G, *K) as (G, O / G, C / G * K)."""
-    return weight.reshape(groups, weight.shape[0] // groups, prod(weight.shape[1:]))
+    """weight (O, C / G, *K) as (G, O / G, C / G * K), float16 in float32."""
+    return _wide(weight).reshape(groups, weight.shape[0] // groups, prod(weight.shape[1:]))
 
 
 def _wide(x: Array) -> Array:

@@ -59,8 +59,6 @@ from .dtypes import (  # noqa: E402
     uint64,
 )
 from .ops import *  # noqa: E402
-import minidl.linalg as linalg  # noqa: E402  # `from . import` would find the family ops.linalg, which the line above brings
-import minidl.special as special  # noqa: E402
 from .printing import set_printoptions  # noqa: E402
 from .random import (  # noqa: E402
     Generator,
@@ -81,10 +79,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .serialization import load, save
-    from . import bench, datasets, kernels, nn, optim, testing, utils
+    from . import bench, datasets, kernels, linalg, nn, optim, special, testing, utils
 
 _LAZY = {"load": "serialization", "save": "serialization"}
-_SUBMODULES = ("bench", "kernels", "nn", "optim", "testing", "utils", "datasets")
+_SUBMODULES = ("bench", "datasets", "kernels", "linalg", "nn", "optim", "special", "testing", "utils")
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zlib
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,7 +37,8 @@ def save(obj: Any, f: str | os.PathLike[str] | BinaryIO) -> None:
 
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     structure = _encode(obj, arrays, "")
-    data = to_bytes(arrays, {"format": FORMAT, "structure": json.dumps(structure)})
+    text = json.dumps(structure)
+    data = to_bytes(arrays, {"format": FORMAT, "structure": text, "crc32": _checksum(text, arrays)})
     if hasattr(f, "write"):
         f.write(data)
         return
@@ -77,6 +79,8 @@ def load(f: str | os.PathLike[str] | BinaryIO, map_location: Any = None, weights
             # a safetensors file from elsewhere: a flat dict of tensors
             structure: Any = ["dict", [[["str", name], ["tensor", name]] for name in arrays]]
         else:
+            if metadata["crc32"] != _checksum(metadata["structure"], arrays):
+                raise ValueError("its checksum is wrong")
             structure = json.loads(metadata["structure"])
         target = None if map_location is None else devices.device(map_location)
         return _decode(structure, arrays, target)
@@ -87,13 +91,24 @@ def load(f: str | os.PathLike[str] | BinaryIO, map_location: Any = None, weights
         ) from None
 
 
+def _checksum(structure: str, arrays: dict[str, np.ndarray[Any, Any]]) -> str:
+    """CRC-32 of a file's content, so that a flipped bit is not read as a weight."""
+    crc = zlib.crc32(structure.encode())
+    for name in sorted(arrays):
+        crc = zlib.crc32(arrays[name].reshape(-1).view(np.uint8).data, crc)
+    return f"{crc:08x}"
+
+
 def _encode(obj: Any, arrays: dict[str, np.ndarray[Any, Any]], path: str) -> Any:
-    """obj as JSON: every value as [kind, content]; tensors go to `arrays` under their path of keys."""
+    """obj as JSON: every value as [kind, content]; tensors go to `arrays` under their path of keys, shared ones once."""
     if isinstance(obj, Tensor):
-        name = path.removeprefix(".") or "tensor"
-        while name in arrays:
-            name += "'"
-        arrays[name] = np.ascontiguousarray(devices.move(obj.array, devices.CPU)).reshape(obj.array.shape)
+        array = np.ascontiguousarray(devices.move(obj.array, devices.CPU)).reshape(obj.array.shape)
+        name = next((known for known, other in arrays.items() if _same_memory(array, other)), None)
+        if name is None:
+            name = path.removeprefix(".") or "tensor"
+            while name in arrays:
+                name += "'"
+            arrays[name] = array
         return ["tensor" if type(obj) is Tensor else "parameter", name, obj.requires_grad and obj.is_leaf]
     if obj is None or isinstance(obj, (bool, int, str)) or (isinstance(obj, float) and np.isfinite(obj)):
         return [type(obj).__name__, obj]
@@ -115,8 +130,13 @@ def _encode(obj: Any, arrays: dict[str, np.ndarray[Any, Any]], path: str) -> Any
     )
 
 
+def _same_memory(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    return a.size > 0 and a.shape == b.shape and a.dtype == b.dtype and a.ctypes.data == b.ctypes.data
+
+
 def _decode(node: Any, arrays: dict[str, Any], target: devices.device | None) -> Any:
-    kind, content = node[0], node[1] if len(node) > 1 else None
+    kind: str = node[0]
+    content: Any = node[1]
     if kind in ("tensor", "parameter"):
         array = arrays[content]
         t = wrap(array if array.flags.writeable else array.copy())

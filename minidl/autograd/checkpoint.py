@@ -26,9 +26,7 @@ def saved_tensors_hooks(pack: Callable[[Any], Any], unpack: Callable[[Any], Any]
 
     def observe(op: Op, inputs: tuple[Any, ...], outputs: Any) -> None:
         if op.kept:
-            op.kept = tuple(
-                Packed(pack(kept), unpack) if isinstance(kept, _op._Tensor) else kept for kept in op.kept
-            )
+            op.kept = tuple(Packed(pack(kept), unpack) if isinstance(kept, _op._Tensor) else kept for kept in op.kept)
 
     _op.observers.append(observe)
     try:

@@ -496,7 +496,8 @@ def _explained(cls: type[Op], inputs: tuple[Any, ...], error: Exception) -> Exce
             f"{cls.__name__}: the shapes {' and '.join(map(str, shapes))} cannot be broadcast together: from the last "
             "dimension backwards, sizes must be equal or 1"
         )
-    return type(error)(f"{cls.__name__}: {error} (inputs of shape {', '.join(map(str, shapes))})")
+    kind = TypeError if isinstance(error, TypeError) else ValueError  # NumPy's own subclasses take other arguments
+    return kind(f"{cls.__name__}: {error} (inputs of shape {', '.join(map(str, shapes))})")
 
 
 def _array(r: Any) -> Any:

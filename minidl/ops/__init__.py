@@ -1,5 +1,7 @@
 """The differentiable operations, one file a family. Each family's `__all__` is public in `minidl`."""
 
+from types import ModuleType as _Module
+
 from .activation import *
 from .arithmetic import *
 from .complex import *
@@ -31,4 +33,8 @@ from .sorting import *
 from .special import *
 from .spectral import *
 from .statistics import *
+from .strides import *
 from .trigonometric import *
+
+# the families' functions without the families: `minidl.linalg` is not `minidl.ops.linalg`
+__all__ = [name for name, value in globals().items() if not name.startswith("_") and not isinstance(value, _Module)]

@@ -14,6 +14,7 @@ from ..testing.samples import Sample, samples
 from .conversion import cast
 from .define import public
 from .exponential import log
+from .indexing import Fill
 from .rounding import floor, trunc
 from .selection import where
 
@@ -148,7 +149,7 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
 subtract = sub
 
 
-@method("rsub", "__rsub__")
+@method("__rsub__")
 def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """other - alpha * input."""
     return sub(other, input, alpha=alpha)
@@ -194,7 +195,7 @@ class FloorDivide(Op):
         return quotient
 
     def backward(self, g: Any) -> Any:
-        return g * 0.0, g * 0.0
+        return Fill.apply(g, value=0), Fill.apply(g, value=0)
 
 
 class TruncDivide(Op):
@@ -212,7 +213,7 @@ class TruncDivide(Op):
         return quotient + ((np.remainder(x, y) != 0) & ((np.less(x, 0)) != np.less(y, 0)))
 
     def backward(self, g: Any) -> Any:
-        return g * 0.0, g * 0.0
+        return Fill.apply(g, value=0), Fill.apply(g, value=0)
 
 
 def _check_integer_division(x: Any, y: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .define import FloatOp, public
+from .indexing import Fill
 
 
 class Real(Op):
@@ -55,10 +57,12 @@ class Angle(FloatOp):
     @staticmethod
     def forward(x: Any) -> Any:
         xp = array_module(x)
-        return xp.where(xp.isnan(x), x, xp.angle(x)).astype(x.real.dtype)
+        if x.dtype.kind == "c":
+            return xp.angle(x)
+        return xp.where(xp.isnan(x), x, math.pi * (x < 0)).astype(x.dtype)
 
     def backward(self, g: Any) -> Any:
-        return g * 0.0
+        return Fill.apply(g, value=0)
 
 
 @samples(Angle)

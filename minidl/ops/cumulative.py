@@ -198,7 +198,6 @@ def _areas(name: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> Tensor:
     return (y.narrow(-1, 1, m - 1) + y.narrow(-1, 0, m - 1)) * dx * 0.5
 
 
-@method()
 def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
     """The integral along `dim` by the trapezoidal rule, of samples y at the points x, or `dx` apart.
 
@@ -212,14 +211,12 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1)
 trapz = trapezoid
 
 
-@method()
 def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
     """The running integral along `dim` by the trapezoidal rule; one element shorter than y."""
     dim = normalize_dim(dim, y.array.ndim, "cumulative_trapezoid")
     return cumsum(_areas("cumulative_trapezoid", y, x, dx, dim), -1).movedim(-1, dim)
 
 
-@method()
 def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order: int = 1) -> list[Tensor]:
     """The derivative of a sampled function along each of `dim` (default all), by central differences.
 

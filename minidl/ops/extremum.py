@@ -90,8 +90,10 @@ class _ExtremeAt(Op):
     def backward(self, g: Any) -> Any:
         if not self.shape:
             return g[0]
-        positions = np.arange(self.shape[self.axis]).reshape(
-            [-1 if i == self.axis else 1 for i in range(len(self.shape))]
+        positions = (
+            array_module(self.index)
+            .arange(self.shape[self.axis])
+            .reshape([-1 if i == self.axis else 1 for i in range(len(self.shape))])
         )
         here = (positions == self.index).astype(getattr(g[0], "array", g[0]).dtype)
         return restored(g[0], (self.axis,), self.keepdim) * here

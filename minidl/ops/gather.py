@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -308,6 +309,22 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 
 
 @method(inplace=True)
+def index_reduce(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """input with source's slices reduced ("prod", "mean", "amax", "amin") into those along `dim` that a 1-d index names.
+
+    include_self: whether input's own slices take part.
+    """
+    if reduce not in ("mean", *REDUCTIONS):
+        raise RuntimeError(f"index_reduce(): reduce must be prod, mean, amax or amin, got {reduce!r}; see index_add")
+    dim, at = _along("index_reduce", input, dim, index)
+    _check_source("index_reduce", input, dim, at[-1], source)
+    place = wrap(at[-1].reshape([-1 if d == dim else 1 for d in range(source.array.ndim)]))
+    return scatter_reduce(input, dim, place.expand(source.array.shape), source, reduce, include_self=include_self)
+
+
+@method(inplace=True)
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """input with the slices along `dim` that a 1-d index names filled with a number or a 0-d tensor."""
     at = index_array("index_fill", index)
@@ -331,15 +348,33 @@ def _put_slices(input: Tensor, at: tuple[Any, ...], source: Tensor, accumulate: 
     return IndexPut.apply(input.reshape(1), flat, index=at, accumulate=accumulate).reshape(())
 
 
-@method()
-def take(input: Tensor, index: Tensor) -> Tensor:
-    """The elements of the flattened input that an index of any shape names; of the shape of the index."""
-    at = index_array("take", index)
+def _flat_index(name: str, input: Tensor, index: Tensor) -> Any:
+    at = index_array(name, index)
     size = input.array.size
     if at.size and not -size <= at.min() <= at.max() < size:
         wrong = at.min() if at.min() < -size else at.max()
-        raise IndexError(f"take(): out of range: tried to access index {wrong} on a tensor of {size} elements")
-    return Take.apply(input.reshape(-1), index=(at,))
+        raise IndexError(f"{name}(): out of range: tried to access index {wrong} on a tensor of {size} elements")
+    return at
+
+
+@method()
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """The elements of the flattened input that an index of any shape names; of the shape of the index."""
+    return Take.apply(input.reshape(-1), index=(_flat_index("take", input, index),))
+
+
+@method(inplace=True)
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """input with source's elements at the places of the flattened input that `index` names, added if `accumulate`."""
+    at = _flat_index("put", input, index)
+    check_dtype("put(): self and source expected to have the same dtype", input, source)
+    if at.size != source.array.size:
+        raise IndexError(
+            f"put(): Expected source and index to have the same number of elements, but got source of shape "
+            f"{list(source.shape)} and index of shape {list(index.shape)}"
+        )
+    flat = IndexPut.apply(input.reshape(-1), source.reshape(-1), index=(at.reshape(-1),), accumulate=accumulate)
+    return flat.reshape(input.array.shape)
 
 
 def _replaced(name: str, input: Tensor, src: Tensor, index: tuple[Any, ...]) -> Tensor:
@@ -448,8 +483,19 @@ def argwhere(input: Tensor) -> Tensor:
     return nonzero(input)
 
 
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """Positions in a flattened tensor of that shape as positions in its dimensions, one tensor each."""
+    at, sizes = index_array("unravel_index", indices), (shape,) if isinstance(shape, int) else tuple(shape)
+    n = prod(sizes)
+    if at.size and not 0 <= at.min() <= at.max() < n:
+        raise IndexError(
+            f"unravel_index: indices from {at.min()} to {at.max()} for {n} elements of shape {list(sizes)}"
+        )
+    return tuple(wrap(np.asarray(i)) for i in array_module(at).unravel_index(at, sizes))
+
+
 __all__ = [
-    "argwhere", "diagonal_scatter", "gather", "index_add", "index_copy", "index_fill", "index_put", "index_select",
-    "masked_fill", "masked_scatter", "masked_select", "nonzero", "scatter", "scatter_add", "scatter_reduce",
-    "select_scatter", "slice_scatter", "take", "take_along_dim",
+    "argwhere", "diagonal_scatter", "gather", "index_add", "index_copy", "index_fill", "index_put", "index_reduce",
+    "index_select", "masked_fill", "masked_scatter", "masked_select", "nonzero", "put", "scatter", "scatter_add",
+    "scatter_reduce", "select_scatter", "slice_scatter", "take", "take_along_dim", "unravel_index",
 ]  # fmt: skip

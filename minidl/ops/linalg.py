@@ -63,7 +63,8 @@ class MatMul(Op):
                 n = math.prod(g.shape[:-1])  # written out: -1 is ambiguous for empty tensors
                 dy = _product(x.reshape((n, x.shape[-1])).swapaxes(-1, -2), g.reshape((n, g.shape[-1])))
             return dx, dy
-        return _product(g, y.swapaxes(-1, -2)) if wants_x else None, _product(x.swapaxes(-1, -2), g) if wants_y else None
+        dx = _product(g, y.swapaxes(-1, -2)) if wants_x else None
+        return dx, _product(x.swapaxes(-1, -2), g) if wants_y else None
 
 
 def _mismatch(x: tuple[int, ...], y: tuple[int, ...]) -> str:
@@ -315,6 +316,12 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 
 
 @method()
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """The matrix with all elements of input on a diagonal."""
+    return diag_embed(input.reshape(-1), offset)
+
+
+@method()
 def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     if input.array.ndim != 2:
@@ -422,6 +429,6 @@ def _explicit(equation: str, arrays: list[Any]) -> str:
 
 
 __all__ = [
-    "addmm", "baddbmm", "bilinear", "bmm", "diag", "diag_embed", "diagonal", "dot", "einsum", "ger", "matmul", "mm", "mv", "outer",
+    "addmm", "baddbmm", "bilinear", "bmm", "diag", "diag_embed", "diagflat", "diagonal", "dot", "einsum", "ger", "matmul", "mm", "mv", "outer",
     "trace", "tril", "triu",
 ]  # fmt: skip

@@ -20,6 +20,7 @@ from .joining import cat
 from .linalg import diagonal
 from .reduction import norm, product_of_others
 from .selection import where
+from .shape import normalize_dim
 from .solving import Inverse, check_matrices, inv, inv_ex, transposed
 from .spectral import SVD, svdvals
 
@@ -115,7 +116,7 @@ def logdet(input: Tensor) -> Tensor:
 @method()
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """Each square matrix to the power n, by repeated squaring; a negative n takes the inverse."""
-    check_matrices("linalg.matrix_power", A, square=True)
+    check_matrices("linalg.matrix_power", A, square=True, floating=False)
     if n < 0:
         return matrix_power(inv(A), -n)
     result = None
@@ -223,21 +224,24 @@ def matrix_norm(
     if dtype is not None:
         A = cast(A, dtypes.as_array_dtype(dtype))
     check_matrices("linalg.matrix_norm", A)
-    rows, columns = (d % A.ndim for d in dim)
-    if rows == columns:
-        raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got {tuple(dim)}")
+    dims = tuple(normalize_dim(d, A.ndim, "linalg.matrix_norm") for d in dim)
+    if len(set(dims)) < 2 or len(dims) > 2:
+        raise RuntimeError(f"linalg.matrix_norm: dim must be two different dimensions. Got {tuple(dim)}")
     if ord == "fro":
-        return norm(A, 2, (rows, columns), keepdim)
+        return norm(A, 2, dims, keepdim)
     if ord not in ("nuc", 1, -1, 2, -2, math.inf, -math.inf):
         raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported; use fro, nuc, 1, -1, 2, -2, inf or -inf")
-    A = A.movedim((rows, columns), (-2, -1))
+    A = A.movedim(dims, (-2, -1))
     if ord in ("nuc", 2, -2):
         values = svdvals(A)
     else:
         values = A.abs().sum(-2 if ord in (1, -1) else -1)
-    result = values.sum(-1) if ord == "nuc" else (amax if ord > 0 else amin)(values, -1)
+    if ord == "nuc" or (ord > 0 and not values.shape[-1]):  # the largest of no values is 0
+        result = values.sum(-1)
+    else:
+        result = (amax if ord > 0 else amin)(values, -1)
     if keepdim:
-        for d in sorted((rows, columns)):
+        for d in sorted(dims):
             result = result.unsqueeze(d)
     return result
 
@@ -253,7 +257,7 @@ def linalg_norm(
             f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.ndim}D; give dim"
         )
     dims = tuple(range(A.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
-    if len(dims) == 1:
+    if len(dims) == 1 and not isinstance(ord, str):
         return vector_norm(A, ord, dims, keepdim, dtype=dtype)
     return matrix_norm(A, ord, dims, keepdim, dtype=dtype)
 
@@ -264,6 +268,8 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     p: the norm, as in matrix_norm(); None and 2 divide the largest by the smallest singular value.
     """
     check_matrices("linalg.cond", A, square=p not in (None, 2, -2))
+    if not A.numel():
+        return svdvals(A).sum(-1)  # 0
     if p in (None, 2, -2):
         s = svdvals(A)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]

@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
+from .conversion import cast
 from .joining import cat
 from .linalg import bmm, diagonal, dot, matmul, mv, outer
 from .rearrange import roll
 from .reduction import norm
 from .selection import where
-from .shape import broadcast_tensors
+from .shape import broadcast_tensors, normalize_dim
 from .solving import transposed
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -35,6 +37,7 @@ def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
         raise RuntimeError(
             f"linalg.cross: inputs must have the same number of dimensions, got {list(input.shape)} and {list(other.shape)}"
         )
+    dim = normalize_dim(dim, input.ndim, "linalg.cross")
     if input.shape[dim] != 3 or other.shape[dim] != 3:
         raise RuntimeError(
             f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[dim]} and {other.shape[dim]}"
@@ -104,7 +107,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
         if dims < 0 or dims > min(a.ndim, b.ndim):
             raise RuntimeError(f"tensordot expects 0 <= dims <= {min(a.ndim, b.ndim)}, but got dims={dims}")
         dims = (range(a.ndim - dims, a.ndim), range(dims))
-    over_a, over_b = [d % a.ndim for d in dims[0]], [d % b.ndim for d in dims[1]]
+    over_a = [normalize_dim(d, a.ndim, "tensordot") for d in dims[0]]
+    over_b = [normalize_dim(d, b.ndim, "tensordot") for d in dims[1]]
     if len(over_a) != len(over_b):
         raise RuntimeError(f"tensordot: both dimension lists should have the same length, got {dims[0]} and {dims[1]}")
     for i, j in zip(over_a, over_b, strict=True):
@@ -217,7 +221,7 @@ def cdist(
         )
     if p < 0:
         raise RuntimeError(f"cdist only supports non-negative p values, got {p}")
-    if p == 2:
+    if p == 2 or not x1.shape[-1]:  # without coordinates all distances are 0
         return EuclideanDistances.apply(x1, x2)
     return norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
@@ -247,7 +251,7 @@ def cov(
             f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions"
         )
     x = input.reshape(1, -1) if input.ndim < 2 else input
-    x = x.double() if x.array.dtype.kind in "biu" else x
+    x = cast(x, dtypes.get_default_dtype().dtype) if x.array.dtype.kind in "biu" else x
     count: Any = float(x.shape[1])
     weights: Any = None
     for w, name, kinds in ((fweights, "fweights", "iu"), (aweights, "aweights", "f")):

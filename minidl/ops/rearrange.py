@@ -229,7 +229,7 @@ def repeat_interleave(
 # Sliding windows
 
 
-def _strided(x: Any, shape: Any, strides: Any) -> Any:
+def strided(x: Any, shape: Any, strides: Any) -> Any:
     """A view that begins where x does, with other steps (in bytes) between its elements.
 
     Made from the owner of the memory: as_strided would put an object of its own between the view and its base, by which
@@ -238,7 +238,7 @@ def _strided(x: Any, shape: Any, strides: Any) -> Any:
     owner = x.base if isinstance(x.base, np.ndarray) else x
     memory = owner.ravel("K")
     if array_module(x) is not np or memory.base is None:
-        return array_module(x).lib.stride_tricks.as_strided(x, shape, strides)
+        return array_module(x).lib.stride_tricks.asstrided(x, shape, strides)
     offset = x.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
     return np.ndarray(shape, x.dtype, memory, offset, strides) if x.size else np.empty(shape, x.dtype)
 
@@ -255,7 +255,7 @@ class Unfold(Op):
         count = (x.shape[dim] - size) // step + 1
         shape = (*x.shape[:dim], count, *x.shape[dim + 1 :], size)
         steps = (*x.strides[:dim], step * x.strides[dim], *x.strides[dim + 1 :], x.strides[dim])
-        return _strided(x, shape, steps)
+        return strided(x, shape, steps)
 
     def backward(self, g: Any) -> Any:
         return Fold.apply(g, shape=self.shape, dim=self.dim, size=self.size, step=self.step)

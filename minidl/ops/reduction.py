@@ -28,7 +28,8 @@ class Sum(Op):
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.shape, self.axes, self.keepdim = x.shape, axes, keepdim
-        return x.sum(axis=axes, keepdims=keepdim)
+        # not x.sum, whose warnings (of inf - inf) come from NumPy's own Python code and are not filtered
+        return array_module(x).add.reduce(x, axis=axes, keepdims=keepdim)
 
     def backward(self, g: Any) -> Any:
         return Spread.apply(g, shape=self.shape, axes=self.axes, keepdim=self.keepdim)
@@ -50,7 +51,7 @@ class Prod(Op):
 
     def forward(self, x: Any, *, axis: int, keepdim: bool) -> Any:
         self.axis, self.keepdim = axis, keepdim
-        return x.prod(axis=axis, keepdims=keepdim)
+        return array_module(x).multiply.reduce(x, axis=axis, keepdims=keepdim)
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         g, out = restored(g, (self.axis,), self.keepdim), restored(out, (self.axis,), self.keepdim)
@@ -163,8 +164,10 @@ def std(
     axis: Any = None,
     keepdims: Any = None,
 ) -> Tensor:
-    """The standard deviation: the square root of var()."""
-    return sqrt(var(input, dim, unbiased, keepdim, correction=correction, axis=axis, keepdims=keepdims))
+    """The standard deviation: the square root of var(). Its gradient is taken to be zero where it is zero."""
+    square = var(input, dim, unbiased, keepdim, correction=correction, axis=axis, keepdims=keepdims)
+    zero = square == 0
+    return where(zero, 0.0, sqrt(where(zero, 1.0, square))) if zero.array.any() else sqrt(square)
 
 
 def var_mean(

@@ -12,6 +12,7 @@ from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .define import FloatOp, public, result_type
+from .indexing import Fill
 from .selection import where
 
 
@@ -19,7 +20,7 @@ class Neg(Op):
     @staticmethod
     def forward(x: Any) -> Any:
         if x.dtype.kind == "b":
-            raise TypeError("negation of a bool tensor is not supported; use ~ to invert a mask")
+            raise RuntimeError("neg: negation of a bool tensor is not supported; use ~ to invert a mask")
         return -x
 
     def backward(self, g: Any) -> Any:
@@ -35,7 +36,7 @@ class Abs(Op):
 
 class _Step(Op):
     def backward(self, g: Any) -> Any:
-        return g * 0.0
+        return Fill.apply(g, value=0)
 
 
 class Sign(_Step):
@@ -89,7 +90,7 @@ class CopySign(FloatOp):
     forward = np.copysign
 
     def backward(self, g: Any, x: Any, y: Any, out: Any) -> Any:
-        return g * where(x == 0, 0.0, sign(out) * sign(x)), g * 0.0
+        return g * where(x == 0, 0.0, sign(out) * sign(x)), Fill.apply(g, value=0)
 
 
 class NanToNum(Op):
@@ -116,7 +117,7 @@ class NextAfter(FloatOp):
     forward = np.nextafter
 
     def backward(self, g: Any, x: Any, y: Any) -> Any:
-        return where(x != y, g, 0.0), g * 0.0
+        return where(x != y, g, 0.0), Fill.apply(g, value=0)
 
 
 class Frexp(FloatOp):

@@ -46,13 +46,13 @@ def or_zeros(g: Any, like: Any) -> Any:
     return array_module(raw).zeros_like(raw) if g is None else g
 
 
-def check_matrices(name: str, x: Any, square: bool = False) -> None:
-    """Raise unless x is a float tensor of matrices, (..., M, N), square ones if need be."""
+def check_matrices(name: str, x: Any, square: bool = False, floating: bool = True) -> None:
+    """Raise unless x is a tensor of matrices, (..., M, N): square and of floating point, if need be."""
     if x.ndim < 2:
         raise RuntimeError(
             f"{name}: The input tensor A must have at least 2 dimensions, it has shape {list(x.shape)}; unsqueeze() it"
         )
-    if x.array.dtype.kind not in "fc":
+    if floating and x.array.dtype.kind not in "fc":
         raise RuntimeError(
             f"{name}: Expected a floating point or complex tensor as input. Got {x.dtype}; use A.float()"
         )

@@ -5,7 +5,6 @@ The values are SciPy's (on a GPU CuPy's). What PyTorch has under `torch.special`
 
 from __future__ import annotations
 
-import builtins
 import math
 from typing import Any
 
@@ -195,7 +194,7 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     if p < 1:
         raise RuntimeError(f"mvlgamma: p has to be greater than or equal to 1, got {p}")
     constant = p * (p - 1) / 4 * math.log(math.pi)
-    return builtins.sum((lgamma(input - j / 2) for j in range(1, p)), lgamma(input)) + constant
+    return sum((lgamma(input - j / 2) for j in range(1, p)), lgamma(input)) + constant
 
 
 # ---------------------------------------------------------------------------------------------------------------------

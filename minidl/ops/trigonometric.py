@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op
+from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .define import FloatOp, public
@@ -102,22 +103,26 @@ class Atanh(FloatOp):
 class Sinc(FloatOp):
     """sin(pi x) / (pi x), and 1 at 0."""
 
-    forward = np.sinc
+    @staticmethod
+    def forward(x: Any) -> Any:
+        xp = array_module(x)
+        safe = xp.where(x == 0, x.dtype.type(1), x * math.pi)
+        return xp.where(x == 0, x.dtype.type(1), xp.sin(safe) / safe)
 
     def backward(self, g: Any, x: Any) -> Any:
-        y = x * math.pi
         away = x != 0
-        safe = where(away, y, 1.0)
+        safe = where(away, x * math.pi, 1.0)
         return g * where(away, math.pi * (cos(safe) / safe - sin(safe) / (safe * safe)), 0.0)
 
 
 class Atan2(FloatOp):
-    """The angle of the point (y, x), between -pi and pi. Called with y first."""
+    """The angle of the point (y, x), between -pi and pi, called with y first. At the origin its gradient is set to zero."""
 
     forward = np.arctan2
 
     def backward(self, g: Any, x: Any, y: Any) -> Any:
-        scale = g / (x * x + y * y)
+        square = x * x + y * y
+        scale = where(square == 0, 0.0, g / where(square == 0, 1.0, square))
         return scale * y, -scale * x
 
 

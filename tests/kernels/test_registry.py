@@ -25,6 +25,7 @@ ROOT = Path(kernels.__file__).resolve().parent.parent
 @pytest.fixture
 def twice():
     """A kernel of this test's own, with variants "plus" and "absent", the latter of a package that does not exist."""
+
     @Kernel
     def twice(x):
         """Two times x."""

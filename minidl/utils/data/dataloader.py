@@ -137,7 +137,7 @@ class DataLoader:
             if self.batch_size is None:
                 return n
             return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
-        return len(self._indices())
+        return len(self._indices())  # type: ignore[arg-type]  # a sampler without a length says so itself
 
     def _indices(self) -> Sampler[Any]:
         return self.batch_sampler if self.batch_sampler is not None else self.sampler
