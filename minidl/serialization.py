@@ -42,7 +42,12 @@ def save(obj: Any, f: str | os.PathLike[str] | BinaryIO) -> None:
     if hasattr(f, "write"):
         f.write(data)
         return
-    path = Path(f)
+    write_whole(f, data)
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Replace a file in one step: whoever looks, and whenever writing is cut short, sees the old content or the new."""
+    path = Path(path)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -75,12 +80,14 @@ def load(f: str | os.PathLike[str] | BinaryIO, map_location: Any = None, weights
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
         arrays = from_bytes(data)
-        if metadata.get("format") != FORMAT:
+        if not metadata.keys() & {"structure", "crc32"} and metadata.get("format") != FORMAT:
             # a safetensors file from elsewhere: a flat dict of tensors
             structure: Any = ["dict", [[["str", name], ["tensor", name]] for name in arrays]]
         else:
             if metadata["crc32"] != _checksum(metadata["structure"], arrays):
                 raise ValueError("its checksum is wrong")
+            if metadata["format"] != FORMAT:
+                raise ValueError(f"its format is {metadata['format']!r}, this version reads {FORMAT!r}")
             structure = json.loads(metadata["structure"])
         target = None if map_location is None else devices.device(map_location)
         return _decode(structure, arrays, target)

@@ -6,6 +6,7 @@ optimizer, scheduler, random state, epoch), and at the end result.json and repor
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import minidl as md
 
 from . import nn, optim
 from .datasets import digits
+from .serialization import write_whole
 from .utils.data import DataLoader
 
 
@@ -100,7 +102,7 @@ def start(config: Config, folder: Path) -> Run:
         raise FileExistsError(f"{folder} exists and is not empty; choose another --out, or continue it with --resume")
     run = _build(config, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+    _write_config(config, folder)
     run.save("last.ckpt")
     return run
 
@@ -113,7 +115,7 @@ def resume(folder: Path, epochs: int | None = None) -> Run:
     state = md.load(folder / "last.ckpt")
     if epochs is not None and epochs != config.epochs:
         config.epochs = epochs
-        (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
+        _write_config(config, folder)
     run = _build(config, folder)
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
@@ -123,6 +125,10 @@ def resume(folder: Path, epochs: int | None = None) -> Run:
     lines = (folder / "metrics.jsonl").read_text().splitlines() if (folder / "metrics.jsonl").exists() else []
     run.history = [json.loads(line) for line in lines][: run.epoch]
     return run
+
+
+def _write_config(config: Config, folder: Path) -> None:
+    write_whole(folder / "config.json", (json.dumps(asdict(config), indent=2) + "\n").encode())
 
 
 def _build(config: Config, folder: Path) -> Run:
@@ -150,7 +156,7 @@ def fit(run: Run, on_batch: Callable[[Run, dict[str, float]], None], on_epoch: C
             run.best_accuracy = accuracy
             run.save("best.ckpt")
         run.save("last.ckpt")
-        (run.folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in run.history))
+        write_whole(run.folder / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in run.history).encode())
         on_epoch(run)
 
 
@@ -193,7 +199,7 @@ def finish(run: Run) -> dict[str, Any]:
     confusion = np.zeros((10, 10), np.int64)
     np.add.at(confusion, (truth, predicted), 1)
     result = {"test_loss": loss, "test_accuracy": accuracy, "confusion": confusion.tolist()}
-    (run.folder / "result.json").write_text(json.dumps(result) + "\n")
+    write_whole(run.folder / "result.json", (json.dumps(result) + "\n").encode())
     plot_report(run, test, predicted, confusion, run.folder / "report.png")
     return result
 
@@ -230,4 +236,6 @@ def plot_report(run: Run, test: Any, predicted: Any, confusion: Any, path: Path)
     for axes, i in zip(grid, wrong, strict=False):
         axes.imshow(images[i, 0], cmap="gray_r")
         axes.set_title(f"{truth[i]} as {predicted[i]}", fontsize=8)
-    figure.savefig(path, dpi=110)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=110)
+    write_whole(path, picture.getvalue())

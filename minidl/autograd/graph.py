@@ -46,17 +46,14 @@ class Drawing:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the picture to `path`, which must end in .svg. The file is there whole or not at all."""
+        from ..serialization import write_whole
+
         target = Path(path)
         if target.suffix != ".svg":
             raise ValueError(
                 f"draw: a drawing is saved as .svg, got {str(path)!r}; a browser can print it to other formats"
             )
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            beside.write_text(self.svg, encoding="utf-8")
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_whole(target, self.svg.encode())
 
 
 def draw(tensor: Tensor, *, names: Mapping[str, Tensor] | None = None, limit: int = 500) -> Drawing:
