@@ -76,7 +76,8 @@ class DataLoader:
 
     num_workers: processes that make batches ahead; their order and their random numbers depend on the seed alone.
     generator: draws the shuffling; None takes the global one.
-    pin_memory and prefetch_factor are accepted for PyTorch's sake (prefetch_factor batches per worker are made ahead).
+    prefetch_factor: how many batches per worker are made ahead (default 2). timeout: seconds to wait for one.
+    pin_memory, persistent_workers and in_order are accepted for PyTorch's sake; workers live for one pass.
 
     Example:
         >>> for x, y in DataLoader(TensorDataset(xs, ys), batch_size=32, shuffle=True): ...
@@ -143,8 +144,10 @@ class DataLoader:
         return self.batch_sampler if self.batch_sampler is not None else self.sampler
 
     def __iter__(self) -> Iterator[Any]:
+        # drawn without workers too, so that their number does not change the order in which samples are shuffled
+        seed = _draw_seed(self.generator or random_state.default_generator)
         if self.num_workers:
-            return self._from_workers()
+            return self._from_workers(seed)
         if isinstance(self.dataset, IterableDataset):
             return _batches_of_stream(self.dataset, self.batch_size, self.drop_last, self.collate_fn)
         return self._here()
@@ -153,10 +156,9 @@ class DataLoader:
         for index in self._indices():
             yield _fetch(self.dataset, index, self.collate_fn)
 
-    def _from_workers(self) -> Iterator[Any]:
+    def _from_workers(self, seed: int) -> Iterator[Any]:
         """Worker k makes batches k, k + num_workers, ...; they are taken in that order."""
         context = multiprocessing.get_context(self.multiprocessing_context or "fork")
-        seed = _draw_seed(self.generator or random_state.default_generator)
         pipes, processes = [], []
         try:
             for worker in range(self.num_workers):
