@@ -26,6 +26,7 @@ from ..ops.activation import (
     threshold,
 )  # fmt: skip
 from ..ops.attention import scaled_dot_product_attention
+from ..ops.classification import cross_entropy, multi_margin_loss, nll_loss
 from ..ops.convolution import (
     conv1d,
     conv2d,
@@ -43,7 +44,6 @@ from ..ops.loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cosine_embedding_loss,
-    cross_entropy,
     gaussian_nll_loss,
     hinge_embedding_loss,
     huber_loss,
@@ -51,10 +51,8 @@ from ..ops.loss import (
     l1_loss,
     margin_ranking_loss,
     mse_loss,
-    multi_margin_loss,
     multilabel_margin_loss,
     multilabel_soft_margin_loss,
-    nll_loss,
     poisson_nll_loss,
     smooth_l1_loss,
     soft_margin_loss,

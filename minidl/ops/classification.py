@@ -1,0 +1,205 @@
+"""Losses of scores with the number of the right class as target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd.op import Op
+from ..kernels import array_module
+from ..kernels import loss as kernels
+from ..tensor import Tensor
+from ..testing.samples import Sample, samples
+from .exponential import exp
+from .loss import legacy_reduction, reduced
+from .selection import where
+from .softmax import log_softmax
+
+
+class CrossEntropy(Op):
+    """Softmax and negative log-likelihood in one, of logits (N, V) with class numbers (N,) as targets.
+
+    total: None for the losses (N,), else what their sum is divided by.
+    """
+
+    def forward(
+        self, logits: Any, *, target: Any, weight: Any, ignore_index: int, smoothing: float, total: float | None
+    ) -> Any:
+        self.options, self.total = (target, weight, ignore_index, smoothing), total
+        losses, self.lse = kernels.cross_entropy(logits, *self.options)
+        return losses if total is None else losses.sum() / total
+
+    def backward(self, g: Any, logits: Any) -> Any:
+        if self.total is None:
+            g = np.ascontiguousarray(g)
+        else:
+            g = array_module(logits).full(len(logits), g / self.total, logits.dtype)
+        return kernels.cross_entropy_backward(g, logits, *self.options, self.lse)
+
+    def composite(self, g: Any, logits: Any) -> Any:
+        target, weight, ignore_index, smoothing = self.options
+        N, V = logits.shape
+        kept = target != ignore_index
+        w = np.ones(V, logits.array.dtype) if weight is None else weight
+        wanted = np.full((N, V), smoothing / V, logits.array.dtype) * w
+        wanted[np.arange(N), np.where(kept, target, 0)] += (1 - smoothing) * w[np.where(kept, target, 0)]
+        wanted *= kept[:, None]
+        p = exp(log_softmax(logits, 1))
+        if self.total is not None:
+            g = g / self.total
+        return g.reshape((-1, 1)) * (p * wanted.sum(1, keepdims=True) - wanted)
+
+
+@samples(CrossEntropy)
+def _(make: Any) -> Any:
+    target = np.array([0, 4, 2])
+    yield Sample(make(3, 5), target=target, weight=None, ignore_index=-100, smoothing=0.0, total=None)
+    weight = np.array([1.0, 2.0, 0.5, 1.0, 3.0])
+    yield Sample(make(3, 5), target=target, weight=weight, ignore_index=4, smoothing=0.1, total=None)
+    yield Sample(make(3, 5), target=target, weight=weight, ignore_index=4, smoothing=0.1, total=2.5)
+
+
+def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Any, tuple[int, ...]]:
+    """Scores as (N, V), targets as (N,) and the shape of the losses, from (V,), (N, V) or (N, V, ...) inputs."""
+    t = target.array
+    if t.dtype.kind not in "iu":
+        raise RuntimeError(
+            f"{name}: expected scalar type Long for the class numbers but found {target.dtype}; use y.long()"
+        )
+    if input.array.ndim == 1:
+        x = input.reshape(1, -1)
+    elif input.array.ndim == 2:
+        x = input
+    else:
+        x = input.movedim(1, -1).reshape(-1, input.array.shape[1])
+    shape: tuple[int, ...] = () if input.array.ndim == 1 else (input.array.shape[0], *input.array.shape[2:])
+    if t.shape != shape:
+        raise ValueError(
+            f"{name}: Expected target of shape {list(shape)} for input of shape {list(input.shape)}, got {list(t.shape)}"
+        )
+    return x, t.reshape(-1), shape
+
+
+def _all_count(name: str, t: Any, classes: int, ignore_index: int | None) -> bool:
+    """Whether every target is a class and none is ignored. Raises for one that is neither."""
+    ignores_a_class = ignore_index is not None and ignore_index >= 0
+    if t.dtype == np.int64 and t.size and not ignores_a_class and t.view(np.uint64).max() < classes:
+        return True  # one pass: as an unsigned number, a negative one is larger than any class
+    ignored = np.zeros(t.shape, bool) if ignore_index is None else t == ignore_index
+    wrong = ~ignored & ((t < 0) | (t >= classes))
+    if wrong.any():
+        raise IndexError(
+            f"{name}: Target {t[wrong][0]} is out of bounds: there are {classes} classes, 0 to {classes - 1}"
+        )
+    return not ignored.any()
+
+
+def _total(t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: str) -> float | None:
+    """What the sum of the losses is divided by, for the mean the weights of the targets that count; None for no sum."""
+    if reduction == "none":
+        return None
+    if reduction == "sum":
+        return 1.0
+    if reduction != "mean":
+        raise ValueError(f"{reduction} is not a valid value for reduction; it is 'mean', 'sum' or 'none'")
+    if weight is None and all_count:
+        return float(t.size)
+    counting = t != ignore_index
+    return float(counting.sum() if weight is None else weight[t[counting]].sum())
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log softmax(input)[target], for logits (V,), (N, V) or (N, V, ...) and class numbers, or probabilities like input.
+
+    weight: (V,) factors per class. ignore_index: a target that does not count. label_smoothing: the share of probability that
+    is spread over all classes (Szegedy et al., 2016). Raises IndexError for a class that does not exist.
+    """
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    if target.array.shape == input.array.shape and target.array.dtype.kind == "f":
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
+    x, t, shape = _rows("cross_entropy", input, target)
+    all_count = _all_count("cross_entropy", t, x.array.shape[1], ignore_index)
+    w = None if weight is None else weight.array
+    total = _total(t, w, ignore_index, all_count, reduction)
+    losses = CrossEntropy.apply(
+        x, target=t, weight=w, ignore_index=ignore_index, smoothing=float(label_smoothing), total=total
+    )
+    return losses.reshape(shape) if total is None and losses.array.shape != shape else losses
+
+
+def _soft_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float) -> Tensor:
+    """The cross-entropy with probabilities as targets."""
+    dim = 0 if x.array.ndim == 1 else 1
+    V = x.array.shape[dim]
+    if smoothing:
+        target = target * (1 - smoothing) + smoothing / V
+    log_p = log_softmax(x, dim)
+    if weight is not None:
+        log_p = log_p * weight.reshape((-1,) + (1,) * (x.array.ndim - dim - 1))
+    losses = -(log_p * target).sum(dim)
+    if reduction == "mean":
+        return losses.sum() / float(max(x.numel() // V, 1))
+    return reduced(losses, reduction)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-input[target], for log-probabilities (V,), (N, V) or (N, V, ...) and class numbers."""
+    reduction = legacy_reduction(size_average, reduce, reduction)
+    x, t, shape = _rows("nll_loss", input, target)
+    all_count = _all_count("nll_loss", t, x.array.shape[1], ignore_index)
+    kept = t != ignore_index
+    y = np.where(kept, t, 0)
+    w = None if weight is None else weight.array
+    factor = kept.astype(x.array.dtype) if w is None else (kept * w[y]).astype(x.array.dtype)
+    picked = x[np.arange(len(y)), y]
+    losses = where(kept, -picked * factor, 0.0)
+    total = _total(t, w, ignore_index, all_count, reduction)
+    return losses.reshape(shape) if total is None else losses.sum() / total
+
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over classes i other than the target y of max(0, margin - x[y] + x[i])^p, for (N, V) or (V,) scores."""
+    if not input.array.ndim:
+        input = input.reshape(1)
+    if input.array.ndim == 1:
+        target = target.reshape(())
+    x, t, shape = _rows("multi_margin_loss", input, target)
+    _all_count("multi_margin_loss", t, x.array.shape[1], None)
+    rows = np.arange(len(t))
+    others = np.ones(x.array.shape, bool)
+    others[rows, t] = False
+    violation = (margin - x[rows, t].reshape(-1, 1) + x).clamp_min(0.0)
+    terms = where(others, violation if p == 1 else violation * violation, 0.0)
+    if weight is not None:
+        terms = terms * weight.array[t][:, None]
+    losses = (terms.sum(1) / float(x.array.shape[1])).reshape(shape)
+    return reduced(losses, legacy_reduction(size_average, reduce, reduction))
