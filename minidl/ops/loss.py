@@ -9,16 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.op import Op
-from ..kernels import array_module
-from ..kernels import loss as kernels
 from ..tensor import Tensor
-from ..testing.samples import Sample, samples
 from .activation import softplus
 from .exponential import exp, log, xlogy
 from .normalization import cosine_similarity, pairwise_distance
 from .selection import where
-from .softmax import log_softmax
 
 
 def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
