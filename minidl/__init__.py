@@ -79,10 +79,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .serialization import load, save
-    from . import bench, cuda, datasets, kernels, linalg, nn, optim, special, testing, utils
+    from . import bench, cuda, datasets, distributions, kernels, linalg, nn, optim, special, testing, utils
 
 _LAZY = {"load": "serialization", "save": "serialization"}
-_SUBMODULES = ("bench", "cuda", "datasets", "kernels", "linalg", "nn", "optim", "special", "testing", "utils")
+_SUBMODULES = ("bench", "cuda", "datasets", "distributions", "kernels", "linalg", "nn", "optim", "special", "testing", "utils")
 
 
 def __getattr__(name: str) -> Any:

@@ -303,6 +303,20 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     return _finish(np.asarray(counts).astype(input.array.dtype), input.device, False)
 
 
+def standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Numbers from gamma distributions of rate 1 with the shapes in input, in input's dtype; no gradient."""
+    draws = np.random.default_rng(_words(2, generator)).standard_gamma(_on_host(input))
+    return _finish(np.asarray(draws).astype(input.array.dtype), input.device, False)
+
+
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """How many of `count` tries succeed, each with probability `prob`; both broadcast, the result has prob's dtype."""
+    chances, tries = _on_host(prob), _on_host(count)
+    _check_probability("binomial", chances)
+    draws = np.random.default_rng(_words(2, generator)).binomial(tries.astype(np.int64), chances)
+    return _finish(np.asarray(draws).astype(prob.array.dtype), prob.device, False)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # In place: the old values are gone, and so no gradient reaches them
 
@@ -396,6 +410,6 @@ def random_(
 
 
 __all__ = [
-    "bernoulli", "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
+    "bernoulli", "binomial", "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
     "randperm",
 ]  # fmt: skip

@@ -1,0 +1,8 @@
+"""Probability distributions: `torch.distributions`. Samples are drawn from minidl's generator, whose numbers are its own."""
+
+from . import constraints
+from .continuous import *
+from .discrete import *
+from .distribution import Distribution
+from .independent import Independent
+from .kl import kl_divergence, register_kl

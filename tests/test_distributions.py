@@ -1,0 +1,240 @@
+"""Distributions against PyTorch's, their samples against their moments and their cdf."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import minidl as md
+from minidl import distributions as D
+
+N = 20_000
+VALUES = {  # how each is made, from a module with PyTorch's names, and values to look at
+    "Normal": (lambda m: m.distributions.Normal(m.tensor([0.5, -1.0]), m.tensor([1.5, 0.3])), [[0.1, -1.2]]),
+    "LogNormal": (lambda m: m.distributions.LogNormal(m.tensor([0.5]), m.tensor([0.4])), [[0.7], [2.0]]),
+    "Uniform": (lambda m: m.distributions.Uniform(m.tensor([-1.0, 2.0]), m.tensor([1.0, 5.0])), [[0.3, 4.5]]),
+    "Exponential": (lambda m: m.distributions.Exponential(m.tensor([0.7, 2.0])), [[0.2, 3.0]]),
+    "Laplace": (lambda m: m.distributions.Laplace(m.tensor([0.7, 2.0]), m.tensor([0.5, 1.5])), [[0.2, 3.0]]),
+    "Gamma": (lambda m: m.distributions.Gamma(m.tensor([0.7, 4.0]), m.tensor([0.5, 1.5])), [[0.2, 3.0]]),
+    "Chi2": (lambda m: m.distributions.Chi2(m.tensor([3.0])), [[0.2], [3.0]]),
+    "Beta": (lambda m: m.distributions.Beta(m.tensor([0.7, 4.0]), m.tensor([0.5, 1.5])), [[0.2, 0.9]]),
+    "Dirichlet": (lambda m: m.distributions.Dirichlet(m.tensor([0.7, 4.0, 1.0])), [[0.2, 0.5, 0.3]]),
+    "MultivariateNormal": (
+        lambda m: m.distributions.MultivariateNormal(m.tensor([0.5, -1.0]), m.tensor([[2.0, 0.6], [0.6, 1.0]])),
+        [[0.2, 0.5], [1.0, -2.0]],
+    ),
+    "MultivariateNormal, precision": (
+        lambda m: m.distributions.MultivariateNormal(
+            m.zeros(3, 2), precision_matrix=m.tensor([[2.0, 0.6], [0.6, 1.0]])
+        ),
+        [[0.2, 0.5]],
+    ),
+    "MultivariateNormal, Cholesky": (
+        lambda m: m.distributions.MultivariateNormal(m.zeros(2), scale_tril=m.tensor([[2.0, 0.0], [0.6, 1.0]])),
+        [[0.2, 0.5]],
+    ),
+    "Bernoulli": (lambda m: m.distributions.Bernoulli(m.tensor([0.3, 0.9])), [[1.0, 0.0]]),
+    "Bernoulli, logits": (lambda m: m.distributions.Bernoulli(logits=m.tensor([-3.0, 2.0])), [[1.0, 0.0]]),
+    "Geometric": (lambda m: m.distributions.Geometric(m.tensor([0.3, 0.8])), [[2.0, 0.0]]),
+    "Binomial": (lambda m: m.distributions.Binomial(5, m.tensor([0.3, 0.8])), [[2.0, 5.0]]),
+    "Binomial, logits": (lambda m: m.distributions.Binomial(5, logits=m.tensor([0.3, 0.8])), [[2.0, 5.0]]),
+    "Poisson": (lambda m: m.distributions.Poisson(m.tensor([0.3, 8.0])), [[2.0, 5.0]]),
+    "Categorical": (lambda m: m.distributions.Categorical(m.tensor([[0.1, 0.2, 0.7], [1.0, 1.0, 2.0]])), [[2.0, 0.0]]),
+    "Categorical, logits": (lambda m: m.distributions.Categorical(logits=m.tensor([0.5, 2.0, -1.0])), [1.0, 2.0]),
+    "OneHotCategorical": (lambda m: m.distributions.OneHotCategorical(m.tensor([0.2, 0.8])), [[0.0, 1.0]]),
+    "Multinomial": (lambda m: m.distributions.Multinomial(4, m.tensor([0.2, 0.3, 0.5])), [[1.0, 0.0, 3.0]]),
+    "Independent": (
+        lambda m: m.distributions.Independent(m.distributions.Normal(m.zeros(2, 3), m.ones(2, 3)), 1),
+        [[[0.1, 0.2, 0.3], [1.0, 2.0, 3.0]]],
+    ),
+}
+ORDINARY = [name for name in VALUES if not name.startswith("Categorical")]
+
+
+def close(ours, theirs, **tolerance):
+    np.testing.assert_allclose(
+        ours.detach().numpy(), theirs.detach().numpy(), **{"rtol": 2e-5, "atol": 2e-6, **tolerance}
+    )
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_against_pytorch(name):
+    torch = pytest.importorskip("torch")
+    make, values = VALUES[name]
+    ours, theirs = make(md), make(torch)
+    assert tuple(ours.batch_shape) == tuple(theirs.batch_shape)
+    assert tuple(ours.event_shape) == tuple(theirs.event_shape)
+    assert ours.has_rsample == theirs.has_rsample or name.split(",")[0] in ("Gamma", "Chi2", "Beta", "Dirichlet")
+    for value in values:
+        close(ours.log_prob(md.tensor(value)), theirs.log_prob(torch.tensor(value)))
+    for attribute in ("mean", "variance", "stddev", "mode", "entropy", "perplexity"):
+        try:
+            expected = getattr(theirs, attribute)
+            expected = expected() if callable(expected) else expected
+        except NotImplementedError:
+            continue
+        if name == "Multinomial" and attribute in ("entropy", "perplexity"):
+            continue  # PyTorch enumerates the support; not here
+        try:
+            got = getattr(ours, attribute)
+            close(got() if callable(got) else got, expected)
+        except NotImplementedError:
+            assert attribute == "mode"
+    for attribute in ("cdf", "icdf"):
+        try:
+            expected = getattr(theirs, attribute)(torch.tensor(values[0]).clamp(0.01, 0.99))
+        except (NotImplementedError, ValueError):
+            continue
+        if hasattr(type(ours), attribute) and getattr(type(ours), attribute) is not getattr(D.Distribution, attribute):
+            close(getattr(ours, attribute)(md.tensor(values[0]).clamp(0.01, 0.99)), expected)
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_samples_have_the_moments(name):
+    distribution = VALUES[name][0](md)
+    x = distribution.sample((N,))
+    assert tuple(x.shape) == (N, *distribution.batch_shape, *distribution.event_shape)
+    assert not x.requires_grad
+    mean, variance = distribution.mean.numpy(), distribution.variance.numpy()
+    x = x.numpy().astype(np.float64)
+    # five standard errors of the mean; of the variance, by the fourth moment of the draws
+    assert (np.abs(x.mean(0) - mean) <= 5 * np.sqrt(variance / N)).all()
+    fourth = ((x - x.mean(0)) ** 4).mean(0)
+    assert (np.abs(x.var(0) - variance) <= 5 * np.sqrt(fourth / N) + 1e-9).all()
+    distribution.log_prob(distribution.sample((3,)))  # every draw is within the support
+
+
+@pytest.mark.parametrize("name", ["Normal", "LogNormal", "Uniform", "Exponential", "Laplace", "Gamma", "Beta"])
+def test_samples_follow_the_distribution_function(name):
+    from scipy import stats
+
+    references = {
+        "Normal": stats.norm(0.5, 1.5), "LogNormal": stats.lognorm(0.4, scale=math.exp(0.5)),
+        "Uniform": stats.uniform(-1, 2), "Exponential": stats.expon(scale=1 / 0.7), "Laplace": stats.laplace(0.7, 0.5),
+        "Gamma": stats.gamma(0.7, scale=2), "Beta": stats.beta(0.7, 0.5),
+    }  # fmt: skip
+    x = VALUES[name][0](md).sample((N,)).numpy().reshape(N, -1)[:, 0]
+    assert stats.kstest(x, references[name].cdf).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("name", ["Categorical", "Categorical, logits"])
+def test_classes_come_as_often_as_they_should(name):
+    distribution = VALUES[name][0](md)
+    x = distribution.sample((N,)).numpy().reshape(N, -1)
+    probs = distribution.probs.numpy().reshape(-1, 3)
+    for column, p in zip(x.T, probs, strict=True):
+        counts = np.bincount(column, minlength=3) / N
+        assert (np.abs(counts - p) <= 5 * np.sqrt(p * (1 - p) / N)).all()
+
+
+def test_a_seed_gives_the_same_samples():
+    for name, (make, _) in VALUES.items():
+        draws = []
+        for _ in range(2):
+            md.manual_seed(4)
+            draws.append(make(md).sample((5,)).tolist())
+        assert draws[0] == draws[1], name
+
+
+@pytest.mark.parametrize("name", ["Normal", "LogNormal", "Uniform", "Exponential", "Laplace", "MultivariateNormal"])
+def test_reparameterized_samples_have_gradients(name):
+    torch = pytest.importorskip("torch")
+    parameters = {
+        "Normal": ([0.5], [1.5]), "LogNormal": ([0.5], [0.4]), "Uniform": ([0.5], [1.5]), "Exponential": ([0.7],),
+        "Laplace": ([0.5], [1.5]), "MultivariateNormal": ([0.5, 1.0], [[2.0, 0.6], [0.6, 1.0]]),
+    }[name]  # fmt: skip
+    given = [md.tensor(p, requires_grad=True) for p in parameters]
+    md.manual_seed(1)
+    y = getattr(D, name)(*given).rsample((7,))
+    y.sum().backward()
+    assert all(p.grad is not None and bool((p.grad != 0).any()) for p in given)
+    # the derivative of the mean of the draws is close to that of the mean, which PyTorch knows
+    md.manual_seed(1)
+    many = [md.tensor(p, requires_grad=True) for p in parameters]
+    getattr(D, name)(*many).rsample((N,)).mean(0).sum().backward()
+    theirs = [torch.tensor(p, requires_grad=True) for p in parameters]
+    getattr(torch.distributions, name)(*theirs).mean.sum().backward()
+    np.testing.assert_allclose(many[0].grad.numpy(), theirs[0].grad.numpy(), rtol=0.05)  # 20,000 draws: about 1 %
+
+
+def test_log_prob_has_gradients():
+    logits = md.tensor([[0.1, 0.2, 0.3]], requires_grad=True)
+    (-D.Categorical(logits=logits).log_prob(md.tensor([2])) * 1.5).sum().backward()
+    p = np.exp([0.1, 0.2, 0.3]) / np.exp([0.1, 0.2, 0.3]).sum()
+    np.testing.assert_allclose(logits.grad.numpy(), 1.5 * (p - [0, 0, 1])[None], rtol=1e-5)
+
+
+PAIRS = {
+    "Normal": lambda m: [m.distributions.Normal(m.tensor([a]), m.tensor([b])) for a, b in ((0.5, 1.5), (-1.0, 0.4))],
+    "Laplace": lambda m: [m.distributions.Laplace(m.tensor([a]), m.tensor([b])) for a, b in ((0.5, 1.5), (-1.0, 0.4))],
+    "Exponential": lambda m: [m.distributions.Exponential(m.tensor([a])) for a in (0.5, 2.0)],
+    "Uniform": lambda m: [m.distributions.Uniform(m.tensor([a]), m.tensor([b])) for a, b in ((0.0, 1.0), (-1.0, 2.0))],
+    "Gamma": lambda m: [m.distributions.Gamma(m.tensor([a]), m.tensor([b])) for a, b in ((0.5, 1.5), (3.0, 0.4))],
+    "Beta": lambda m: [m.distributions.Beta(m.tensor([a]), m.tensor([b])) for a, b in ((0.5, 1.5), (3.0, 0.4))],
+    "Dirichlet": lambda m: [m.distributions.Dirichlet(m.tensor(a)) for a in ([0.5, 1.5], [3.0, 0.4])],
+    "MultivariateNormal": lambda m: [
+        m.distributions.MultivariateNormal(m.tensor(a), m.tensor(b))
+        for a, b in (([0.5, 1.5], [[2.0, 0.6], [0.6, 1.0]]), ([3.0, 0.4], [[1.0, 0.0], [0.0, 3.0]]))
+    ],
+    "Bernoulli": lambda m: [m.distributions.Bernoulli(m.tensor([a])) for a in (0.5, 0.2)],
+    "Binomial": lambda m: [m.distributions.Binomial(4, m.tensor([a])) for a in (0.5, 0.2)],
+    "Geometric": lambda m: [m.distributions.Geometric(m.tensor([a])) for a in (0.5, 0.2)],
+    "Poisson": lambda m: [m.distributions.Poisson(m.tensor([a])) for a in (0.5, 2.0)],
+    "Categorical": lambda m: [m.distributions.Categorical(m.tensor(a)) for a in ([0.5, 0.5, 0.0], [0.2, 0.3, 0.5])],
+    "OneHotCategorical": lambda m: [m.distributions.OneHotCategorical(m.tensor(a)) for a in ([0.5, 0.5], [0.2, 0.8])],
+    "Independent": lambda m: [
+        m.distributions.Independent(m.distributions.Normal(m.full((3,), a), m.ones(3)), 1) for a in (0.0, 1.0)
+    ],
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_divergences_against_pytorch(name):
+    torch = pytest.importorskip("torch")
+    (p, q), (P, Q) = PAIRS[name](md), PAIRS[name](torch)
+    close(D.kl_divergence(p, q), torch.distributions.kl_divergence(P, Q))
+    close(D.kl_divergence(q, p), torch.distributions.kl_divergence(Q, P))
+    close(D.kl_divergence(p, p), torch.distributions.kl_divergence(P, P), atol=1e-6)
+
+
+def test_divergences_that_nobody_wrote_and_ones_own():
+    class Mine(D.Normal):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Normal and q type Uniform.*estimate"):
+        D.kl_divergence(D.Normal(0.0, 1.0), D.Uniform(0.0, 1.0))
+    assert D.kl_divergence(Mine(0.0, 1.0), D.Normal(0.0, 1.0)).item() == 0.0
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: D.Normal(0.0, -1.0), "scale .*GreaterThan"),
+        (lambda: D.Uniform(1.0, 0.0), "low >= high"),
+        (lambda: D.Bernoulli(1.5), "probs|Interval"),
+        (lambda: D.Bernoulli(0.5, logits=0.0), "not both"),
+        (lambda: D.Categorical(), "not both"),
+        (lambda: D.Categorical(md.tensor([-1.0, 2.0])), "probs"),
+        (lambda: D.Poisson(-1.0), "rate"),
+        (lambda: D.MultivariateNormal(md.zeros(2), md.tensor([[1.0, 2.0], [2.0, 1.0]])), "PositiveDefinite"),
+        (lambda: D.MultivariateNormal(md.zeros(2)), "Exactly one"),
+        (lambda: D.Uniform(0.0, 1.0).log_prob(md.tensor(2.0)), "within the support"),
+        (lambda: D.Bernoulli(0.5).log_prob(md.tensor(0.5)), "within the support"),
+        (lambda: D.Categorical(md.ones(3)).log_prob(md.tensor(3)), "within the support"),
+        (lambda: D.Independent(D.Normal(0.0, 1.0), 1), "reinterpreted_batch_ndims"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_expanding_and_printing():
+    expanded = D.Normal(md.zeros(1), md.ones(1)).expand((4, 3))
+    assert expanded.batch_shape == (4, 3) and expanded.sample((2,)).shape == (2, 4, 3)
+    vectors = D.MultivariateNormal(md.zeros(2), md.eye(2)).expand((5,))
+    assert vectors.batch_shape == (5,) and vectors.log_prob(md.zeros(5, 2)).shape == (5,)
+    assert repr(D.Normal(0.0, 1.0)) == "Normal(loc: 0.0, scale: 1.0)"
+    assert repr(D.Categorical(md.ones(3))) == "Categorical(probs: (3,))"
