@@ -7,7 +7,6 @@ loads them), and the module's global name is rebound to the compiled function: l
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable
 from typing import Any, overload
@@ -50,9 +49,11 @@ class LazyJit:
         Numba's disk cache asks only whether the function's own file has changed, but what it keeps has the compiled
         callees inside. Under another name it finds no old entry. The suffixes of the callees pass on what they call.
         """
+        from pathlib import Path  # here, for the sake of the time that importing minidl takes
+
         own = self.function.__code__.co_filename
         files = {f.__code__.co_filename for f in callees} - {own}
-        stamps = [os.stat(file).st_mtime_ns for file in sorted(files)]
+        stamps = [Path(file).stat().st_mtime_ns for file in sorted(files)]
         names = [f.__qualname__ for f in callees]
         return f"-{zlib.crc32(repr((names, stamps)).encode()):08x}" if names else ""
 

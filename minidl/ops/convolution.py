@@ -169,7 +169,7 @@ def _(make: Any) -> Any:
 # Arguments
 
 
-def _per_dimension(name: str, what: str, value: Any, n: int) -> Sizes:
+def per_dimension(name: str, what: str, value: Any, n: int) -> Sizes:
     """One number for all spatial dimensions, or one for each."""
     if not isinstance(value, Sequence):
         return (int(value),) * n
@@ -182,7 +182,7 @@ def _per_dimension(name: str, what: str, value: Any, n: int) -> Sizes:
     return sizes * n if len(sizes) == 1 else sizes
 
 
-def _at_least(name: str, least: int, **arguments: Sizes) -> None:
+def at_least(name: str, least: int, **arguments: Sizes) -> None:
     kind = "negative" if least == 0 else "non-positive"
     for what, sizes in arguments.items():
         if min(sizes) < least:
@@ -201,7 +201,7 @@ def _check_operands(name: str, n: int, input: Tensor, weight: Tensor, bias: Tens
             f"{name}: expected a weight with {n + 2} dimensions, two for channels and {n} for the kernel, "
             f"but got weight of size {list(weight.shape)}"
         )
-    _at_least(name, 1, kernel_size=tuple(weight.shape[2:]))
+    at_least(name, 1, kernel_size=tuple(weight.shape[2:]))
     for what, other in (("weight", weight), ("bias", bias)):
         if other is not None and other.array.dtype != input.array.dtype:
             raise RuntimeError(
@@ -234,12 +234,12 @@ def _check_channels(
         )
 
 
-def _batched(x: Tensor, n: int) -> Tensor:
+def batched(x: Tensor, n: int) -> Tensor:
     """x with a batch dimension before its channels and n others."""
     return x if x.ndim == n + 2 else x.reshape(1, *x.shape)
 
 
-def _like(out: Tensor, input: Tensor) -> Tensor:
+def like(out: Tensor, input: Tensor) -> Tensor:
     """out without the batch dimension, if the input had none."""
     return out.reshape(out.shape[1:]) if input.ndim < out.ndim else out
 
@@ -255,22 +255,22 @@ def _convolve(
     out_channels, group_channels = weight.shape[:2]
     _check_channels(name, weight, bias, groups, input.shape[-n - 1], group_channels * groups, out_channels)
     kernel = tuple(weight.shape[2:])
-    stride = _per_dimension(name, "stride", stride, n)
-    dilation = _per_dimension(name, "dilation", dilation, n)
-    _at_least(name, 1, stride=stride, dilation=dilation)
-    x = _batched(input, n)
+    stride = per_dimension(name, "stride", stride, n)
+    dilation = per_dimension(name, "dilation", dilation, n)
+    at_least(name, 1, stride=stride, dilation=dilation)
+    x = batched(input, n)
     if isinstance(padding, str):
         x, padding = _named_padding(name, x, padding, kernel, stride, dilation)
-    padding = _per_dimension(name, "padding", padding, n)
-    _at_least(name, 0, padding=padding)
+    padding = per_dimension(name, "padding", padding, n)
+    at_least(name, 0, padding=padding)
     if min(kernels.output_size(x.shape[2:], kernel, stride, padding, dilation)) < 1:
         padded = [size + 2 * p for size, p in zip(x.shape[2:], padding, strict=True)]
         reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
         raise RuntimeError(
-            f"{name}: Calculated padded input size per channel: ({_times(padded)}). Kernel size: ({_times(reach)}). "
+            f"{name}: Calculated padded input size per channel: ({times(padded)}). Kernel size: ({times(reach)}). "
             "Kernel size can't be greater than actual input size"
         )
-    return _like(Convolution.apply(x, weight, bias, geometry=Geometry(stride, padding, dilation, groups)), input)
+    return like(Convolution.apply(x, weight, bias, geometry=Geometry(stride, padding, dilation, groups)), input)
 
 
 def _named_padding(name: str, x: Tensor, padding: str, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Any:
@@ -287,7 +287,7 @@ def _named_padding(name: str, x: Tensor, padding: str, kernel: Sizes, stride: Si
     return x, tuple(t // 2 for t in total)
 
 
-def _times(sizes: Sequence[int]) -> str:
+def times(sizes: Sequence[int]) -> str:
     return " x ".join(map(str, sizes))
 
 
@@ -358,7 +358,7 @@ def _convolve_back(
     in_channels, group_channels = weight.shape[:2]
     _check_channels(name, weight, bias, groups, input.shape[-n - 1], in_channels, group_channels * groups)
     stride, padding, extra, dilation = (
-        _per_dimension(name, what, value, n)
+        per_dimension(name, what, value, n)
         for what, value in (
             ("stride", stride),
             ("padding", padding),
@@ -366,14 +366,14 @@ def _convolve_back(
             ("dilation", dilation),
         )
     )
-    _at_least(name, 1, stride=stride, dilation=dilation)
-    _at_least(name, 0, padding=padding, output_padding=extra)
+    at_least(name, 1, stride=stride, dilation=dilation)
+    at_least(name, 0, padding=padding, output_padding=extra)
     if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
         raise RuntimeError(
             f"{name}: output padding must be smaller than either stride or dilation, but got "
             f"output_padding={extra}, stride={stride}, dilation={dilation}"
         )
-    y = _batched(input, n)
+    y = batched(input, n)
     if not all(y.shape[2:]):
         raise RuntimeError(
             f"{name}: Only zero batch or zero channel inputs are supported, but got input shape: {list(y.shape)}"
@@ -382,14 +382,14 @@ def _convolve_back(
     size = tuple((m - 1) * s - 2 * p + d * (k - 1) + e + 1 for m, k, s, p, e, d in each)
     if min(size) < 1:
         raise RuntimeError(
-            f"{name}: Given input size per channel: ({_times(y.shape[2:])}). Calculated output size per channel: "
-            f"({_times(size)}). Output size is too small"
+            f"{name}: Given input size per channel: ({times(y.shape[2:])}). Calculated output size per channel: "
+            f"({times(size)}). Output size is too small"
         )
     if any(e >= s for e, s in zip(extra, stride, strict=True)):  # room for further windows: they hold zeros
         widths = ((0, 0), (0, 0), *((0, e // s) for e, s in zip(extra, stride, strict=True)))
         y = ConstantPad.apply(y, widths=widths, value=0.0)
     geometry = Geometry(stride, padding, dilation, groups)
-    return _like(TransposedConvolution.apply(y, weight, bias, size=size, geometry=geometry), input)
+    return like(TransposedConvolution.apply(y, weight, bias, size=size, geometry=geometry), input)
 
 
 def conv_transpose1d(
@@ -452,12 +452,12 @@ def conv_transpose3d(
 
 def _window_arguments(name: str, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> tuple[Sizes, ...]:
     """(kernel, stride, padding, dilation), checked, each with two numbers."""
-    kernel = _per_dimension(name, "kernel_size", kernel_size, 2)
-    stride = _per_dimension(name, "stride", stride, 2)
-    padding = _per_dimension(name, "padding", padding, 2)
-    dilation = _per_dimension(name, "dilation", dilation, 2)
-    _at_least(name, 1, kernel_size=kernel, stride=stride, dilation=dilation)
-    _at_least(name, 0, padding=padding)
+    kernel = per_dimension(name, "kernel_size", kernel_size, 2)
+    stride = per_dimension(name, "stride", stride, 2)
+    padding = per_dimension(name, "padding", padding, 2)
+    dilation = per_dimension(name, "dilation", dilation, 2)
+    at_least(name, 1, kernel_size=kernel, stride=stride, dilation=dilation)
+    at_least(name, 0, padding=padding)
     return kernel, stride, padding, dilation
 
 
@@ -482,7 +482,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
             "unfold: Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for "
             f"input, but got: {list(input.shape)}"
         )
-    x = _batched(input, 2)
+    x = batched(input, 2)
     positions = kernels.output_size(tuple(x.shape[2:]), *windows)
     if min(positions) < 1:
         raise RuntimeError(
@@ -506,7 +506,7 @@ def fold(
         torch.Size([1, 3, 4, 4])
     """
     windows = _window_arguments("fold", kernel_size, dilation, padding, stride)
-    size = _per_dimension("fold", "output_size", output_size, 2)
+    size = per_dimension("fold", "output_size", output_size, 2)
     if input.ndim not in (2, 3) or not all(input.shape[-2:]):
         raise RuntimeError(
             "fold: Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions, "
@@ -522,7 +522,7 @@ def fold(
     if min(positions) < 1 or prod(positions) != count:
         raise RuntimeError(
             f"fold: Given output_size={size}, {_shown(windows)}, expected size of input's dimension 2 to match the "
-            f"calculated number of sliding blocks {_times(positions)} = {prod(positions)}, but got input.size(2)={count}"
+            f"calculated number of sliding blocks {times(positions)} = {prod(positions)}, but got input.size(2)={count}"
         )
     x = input if input.ndim == 3 else input.reshape(1, *input.shape)
     out = Fold.apply(x, size=size, windows=windows)

@@ -129,6 +129,53 @@ def batch_norm(
     return _scaled((input - mean) * rsqrt(variance + eps), weight, bias)
 
 
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Bring each channel of each sample of (B, C, ...) to mean 0 and variance 1 over its positions.
+
+    With use_input_stats=False by running_mean and running_var, which otherwise follow the samples' means.
+    Source: Ulyanov, Vedaldi & Lempitsky, "Instance Normalization", 2016.
+    """
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    n = input[0, 0].numel() if input.numel() else 0
+    if n == 1:
+        raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
+    variance, mean = var_mean(input, tuple(range(2, input.array.ndim)), correction=0, keepdim=True)
+    for running, now in ((running_mean, mean), (running_var, variance)):
+        if running is not None and n:
+            scale = n / (n - 1) if now is variance else 1.0
+            mixed = (1 - momentum) * running.array + momentum * scale * now.array.mean(0).reshape(-1)
+            running.array[...] = mixed
+            mark_written(running)
+    return _scaled((input - mean) * rsqrt(variance + eps), weight, bias)
+
+
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """input (B, C, ...) divided by (k + alpha * mean of the squares of `size` neighbouring channels)^beta.
+
+    Source: Krizhevsky, Sutskever & Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012.
+    """
+    from .padding import pad
+    from .pooling import avg_pool2d
+
+    if input.array.ndim < 3:
+        raise ValueError(f"Expected 3D or higher dimensionality input (got {input.array.ndim} dimensions)")
+    if not input.numel():
+        return input
+    squares = (input * input).reshape(input.shape[0], 1, input.shape[1], -1)
+    means = avg_pool2d(pad(squares, (0, 0, size // 2, (size - 1) // 2)), (size, 1), 1).reshape(input.shape)
+    return input / (means * alpha + k) ** beta
+
+
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:

@@ -1,0 +1,137 @@
+"""Pooling: what a window of a few neighbours is summed up to, its sum or its largest value.
+
+Windows lie as those of a convolution do (see convolution.py), channel by channel. A window may reach over the padding at the
+end, where `positions` asks for more windows than fit: there sums take zeros, and maxima look at what is there.
+
+Letters: B batch, C channels, S spatial sizes of x, K of the window, P of the result.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+from . import Kernel, array_module
+from .common import Array
+
+Sizes = tuple[int, ...]
+
+
+@Kernel
+def max_pool_index(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes) -> Array:
+    """Where in x (B, C, *S) the largest value of each window is: int64 (B, C, *P), counted over S in row-major order.
+
+    The first of equal values wins, and NaN is larger than all.
+
+    Example:
+        >>> import numpy as np
+        >>> max_pool_index(np.array([[[1.0, 3.0, 2.0, 5.0]]]), (2,), (2,), (0,), (1,), (2,))
+        array([[[1, 3]]])
+    """
+    xp = array_module(x)
+    lowest = -xp.inf if x.dtype.kind == "f" else xp.iinfo(x.dtype).min
+    padded = _padded(x, kernel, stride, padding, dilation, positions, lowest)
+    largest = index = None
+    for tap, there in _taps(kernel, stride, dilation, positions):
+        values, here = padded[:, :, *there], _source(xp, tap, x.shape[2:], stride, padding, dilation, positions)
+        if largest is None or index is None:
+            largest, index = values.copy(), xp.broadcast_to(here, values.shape).copy()
+            valid = index >= 0
+            continue
+        # what stands beyond the border never wins, nor does anything lose to it
+        better = (here >= 0) & ((values > largest) | ((values != values) & (largest == largest)) | ~valid)
+        largest, index, valid = xp.where(better, values, largest), xp.where(better, here, index), valid | (here >= 0)
+    return index
+
+
+@Kernel
+def sum_pool(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, positions: Sizes) -> Array:
+    """The sum of each window of x (B, C, *S): (B, C, *P).
+
+    Example:
+        >>> import numpy as np
+        >>> sum_pool(np.array([[[1.0, 3.0, 2.0, 5.0]]]), (2,), (2,), (0,), (2,))
+        array([[[4., 7.]]])
+    """
+    ones = (1,) * len(kernel)
+    padded = _padded(x, kernel, stride, padding, ones, positions, 0)
+    out = array_module(x).zeros((*x.shape[:2], *positions), x.dtype)
+    for _, there in _taps(kernel, stride, ones, positions):
+        out += padded[:, :, *there]
+    return out
+
+
+@Kernel
+def sum_pool_backward(g: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes) -> Array:
+    """The transpose of sum_pool: every g (B, C, *P) added to each value of its window, to (B, C, *size)."""
+    ones, positions = (1,) * len(kernel), g.shape[2:]
+    out = _padded(array_module(g).zeros((*g.shape[:2], *size), g.dtype), kernel, stride, padding, ones, positions, 0)
+    for _, there in _taps(kernel, stride, ones, positions):
+        out[:, :, *there] += g
+    return out[:, :, *(slice(p, p + n) for n, p in zip(size, padding, strict=True))]
+
+
+@Kernel
+def pick(x: Array, index: Array) -> Array:
+    """The values of x (B, C, *S) at flat indices (B, C, *P) over S."""
+    flat = index.reshape(*index.shape[:2], prod(index.shape[2:]))
+    return array_module(x).take_along_axis(x.reshape(*x.shape[:2], prod(x.shape[2:])), flat, 2).reshape(index.shape)
+
+
+@Kernel
+def spill(g: Array, index: Array, size: Sizes) -> Array:
+    """The transpose of pick: g (B, C, *P) added up at flat indices of (B, C, *size)."""
+    xp, rows, n = array_module(g), prod(g.shape[:2]), prod(size)
+    out = xp.zeros(rows * n, g.dtype)
+    first = (xp.arange(rows) * n).reshape(*g.shape[:2], *(1,) * len(size))
+    xp.add.at(out, (index + first).reshape(-1), g.reshape(-1))
+    return out.reshape(*g.shape[:2], *size)
+
+
+@Kernel
+def adaptive_max_index(x: Array, positions: Sizes) -> Array:
+    """Where the largest value is of each of `positions` windows that cover x (B, C, *S) evenly: int64 (B, C, *P)."""
+    xp, size = array_module(x), x.shape[2:]
+    out = xp.empty((*x.shape[:2], *positions), "int64")
+    flat = xp.arange(prod(size)).reshape(size)
+    for place in itertools.product(*map(range, positions)):
+        window = tuple(slice(*span(i, m, n)) for i, m, n in zip(place, positions, size, strict=True))
+        values = x[:, :, *window].reshape(*x.shape[:2], -1)
+        out[:, :, *place] = flat[window].reshape(-1)[values.argmax(-1)]
+    return out
+
+
+def span(i: int, count: int, size: int) -> tuple[int, int]:
+    """Start and end of window i of `count` that cover `size` values: as even as whole numbers can be, and overlapping."""
+    return i * size // count, -(-(i + 1) * size // count)
+
+
+def _taps(kernel: Sizes, stride: Sizes, dilation: Sizes, positions: Sizes) -> Iterator[tuple[Sizes, tuple[slice, ...]]]:
+    """Each place within a window, and the slice of the padded input that all windows see there."""
+    for tap in itertools.product(*map(range, kernel)):
+        each = zip(tap, positions, stride, dilation, strict=True)
+        yield tap, tuple(slice(i * d, i * d + (n - 1) * s + 1, s) for i, n, s, d in each)
+
+
+def _padded(
+    x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes, value: Any
+) -> Array:
+    """x with `padding` before it, and behind it as much as the last window needs."""
+    each = zip(x.shape[2:], kernel, stride, padding, dilation, positions, strict=True)
+    size = [max((m - 1) * s + d * (k - 1) + 1, n + p) for n, k, s, p, d, m in each]
+    out = array_module(x).full((*x.shape[:2], *size), value, x.dtype)
+    out[:, :, *(slice(p, p + n) for n, p in zip(x.shape[2:], padding, strict=True))] = x
+    return out
+
+
+def _source(
+    xp: Any, tap: Sizes, size: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes
+) -> Array:
+    """The flat index that each window sees at a tap (*P), or -1 beyond the border."""
+    flat, valid = xp.zeros(positions, "int64"), xp.ones(positions, bool)
+    for axis, (i, n, s, p, d, m) in enumerate(zip(tap, size, stride, padding, dilation, positions, strict=True)):
+        place = (xp.arange(m) * s + i * d - p).reshape([-1 if a == axis else 1 for a in range(len(size))])
+        flat, valid = flat * n + place, valid & (place >= 0) & (place < n)
+    return xp.where(valid, flat, -1)

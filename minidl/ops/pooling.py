@@ -1,0 +1,435 @@
+"""Pooling: maxima and means over windows, with fixed sizes or with a fixed number of windows, and the way back.
+
+A maximum is a choice: once it is known where the largest values are, the operation is to pick them, and its gradient goes back
+to those places. A mean is a sum over windows, whose gradient is spread over them.
+
+Letters: B batch, C channels, S spatial sizes of x, K of the window, P of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd.op import Op, wrap
+from ..kernels import array_module
+from ..kernels import pooling as kernels
+from ..tensor import Tensor
+from ..testing.samples import Sample, samples
+from .convolution import at_least, batched, like, per_dimension
+from .gather import scatter
+from .interpolation import resample
+from .random import rand
+
+Sizes = tuple[int, ...]
+
+
+class Pick(Op):
+    """The values of x (B, C, *S) at flat indices (B, C, *P) over S."""
+
+    def forward(self, x: Any, *, index: Any) -> Any:
+        self.size, self.index = x.shape[2:], index
+        return kernels.pick(x, index)
+
+    def backward(self, g: Any) -> Any:
+        return Spill.apply(g, index=self.index, size=self.size)
+
+
+class Spill(Op):
+    """x (B, C, *P) added up at flat indices of (B, C, *size): the transpose of Pick."""
+
+    def forward(self, x: Any, *, index: Any, size: Sizes) -> Any:
+        self.index = index
+        return kernels.spill(x, index, size)
+
+    def backward(self, g: Any) -> Any:
+        return Pick.apply(g, index=self.index)
+
+
+class SumPool(Op):
+    """The sum of each window of x (B, C, *S): (B, C, *P)."""
+
+    def forward(self, x: Any, *, window: tuple[Sizes, ...], positions: Sizes) -> Any:
+        self.size, self.window = x.shape[2:], window
+        return kernels.sum_pool(x, *window, positions)
+
+    def backward(self, g: Any) -> Any:
+        return SpreadPool.apply(g, window=self.window, size=self.size)
+
+
+class SpreadPool(Op):
+    """Each of x (B, C, *P) added to every value of its window of (B, C, *size): the transpose of SumPool."""
+
+    def forward(self, x: Any, *, window: tuple[Sizes, ...], size: Sizes) -> Any:
+        self.positions, self.window = x.shape[2:], window
+        return kernels.sum_pool_backward(x, size, *window)
+
+    def backward(self, g: Any) -> Any:
+        return SumPool.apply(g, window=self.window, positions=self.positions)
+
+
+WINDOW = ((3, 2), (2, 1), (1, 0))
+
+
+@samples(Pick)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 1, 3, 2), index=np.array([[[[0, 5], [5, 2]]], [[[1, 1], [3, 0]]]]))
+
+
+@samples(Spill)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 1, 2), index=np.array([[[4, 4]], [[0, 5]]]), size=(3, 2))
+
+
+@samples(SumPool)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3, 5, 4), window=WINDOW, positions=(3, 3))
+    yield Sample(make(1, 1, 4), window=((2,), (3,), (0,)), positions=(2,), note="the last window is cut off")
+    yield Sample(make(0, 1, 4), window=((2,), (1,), (0,)), positions=(3,), note="no batch")
+
+
+@samples(SpreadPool)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3, 3, 3), window=WINDOW, size=(5, 4))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Windows of a fixed size
+
+
+def _check_input(name: str, input: Tensor, n: int) -> None:
+    if input.ndim not in (n + 1, n + 2) or not all(input.shape[-n - 1 :]):
+        raise RuntimeError(
+            f"{name}: Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, but got "
+            f"{list(input.shape)}"
+        )
+
+
+def _windows(name: str, kernel_size: Any, stride: Any, padding: Any, n: int) -> tuple[Sizes, Sizes, Sizes]:
+    kernel = per_dimension(name, "kernel_size", kernel_size, n)
+    unset = stride is None or (isinstance(stride, Sequence) and not len(stride))
+    steps = kernel if unset else per_dimension(name, "stride", stride, n)
+    pad = per_dimension(name, "padding", padding, n)
+    at_least(name, 1, kernel_size=kernel, stride=steps)
+    at_least(name, 0, padding=pad)
+    if any(2 * p > k for p, k in zip(pad, kernel, strict=True)):
+        raise RuntimeError(
+            f"{name}: pad should be at most half of effective kernel size, but got pad={pad} and kernel_size={kernel}"
+        )
+    return kernel, steps, pad
+
+
+def _positions(name: str, size: Sizes, window: tuple[Sizes, Sizes, Sizes], dilation: Sizes, ceil_mode: bool) -> Sizes:
+    """How many windows there are; with ceil_mode also one that begins within the input and reaches over its end."""
+    found = []
+    for n, k, s, p, d in zip(size, *window, dilation, strict=True):
+        left = n + 2 * p - d * (k - 1) - 1
+        m = (-(-left // s) if ceil_mode else left // s) + 1
+        if ceil_mode and (m - 1) * s >= n + p:
+            m -= 1
+        found.append(m)
+    if min(found) < 1:
+        raise RuntimeError(
+            f"{name}: Given input size: {tuple(size)}. Calculated output size: {tuple(found)}. Output size is too small"
+        )
+    return tuple(found)
+
+
+def _max_pool(
+    n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, indices: bool
+) -> Any:
+    name = f"max_pool{n}d"
+    _check_input(name, input, n)
+    window = _windows(name, kernel_size, stride, padding, n)
+    gaps = per_dimension(name, "dilation", dilation, n)
+    at_least(name, 1, dilation=gaps)
+    x = batched(input, n)
+    positions = _positions(name, x.array.shape[2:], window, gaps, ceil_mode)
+    return _picked(input, x, kernels.max_pool_index(x.array, *window, gaps, positions), indices)
+
+
+def _picked(input: Tensor, x: Tensor, index: Any, with_index: bool) -> Any:
+    out = like(Pick.apply(x, index=index), input)
+    return (out, like(wrap(index), input)) if with_index else out
+
+
+def max_pool1d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:  # fmt: skip
+    """The largest value of each window of input (B, C, L); see max_pool2d."""
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool2d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:  # fmt: skip
+    """The largest value of each window of input (B, C, H, W) or (C, H, W).
+
+    stride: from one window to the next (default: the window's size). padding: at most half a window, never chosen.
+    ceil_mode: also a last window that reaches over the end. return_indices: the places (int64, row-major) as well.
+    The gradient goes to the first of equal values. Raises RuntimeError for sizes that do not fit.
+
+    Example:
+        >>> F.max_pool2d(minidl.arange(16.0).reshape(1, 1, 4, 4), 2)
+        tensor([[[[ 5.,  7.],
+                  [13., 15.]]]])
+    """
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool3d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:  # fmt: skip
+    """The largest value of each window of input (B, C, D, H, W); see max_pool2d."""
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def _avg_pool(
+    n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, count_pad: bool, divisor: Any
+) -> Tensor:
+    name = f"avg_pool{n}d"
+    _check_input(name, input, n)
+    if divisor == 0:
+        raise RuntimeError(f"{name}: divisor must be not zero")
+    window = _windows(name, kernel_size, stride, padding, n)
+    x = batched(input, n)
+    positions = _positions(name, x.array.shape[2:], window, (1,) * n, ceil_mode)
+    sums = SumPool.apply(x, window=window, positions=positions)
+    counts = divisor if divisor is not None else _counts(x.array, window, positions, count_pad)
+    return like(sums / counts, input)
+
+
+def _counts(x: Any, window: tuple[Sizes, ...], positions: Sizes, count_pad: bool) -> Any:
+    """By how many values the sum of each window is divided, (*P): padding counts or not, what lies beyond it never."""
+    xp, counts = array_module(x), np.ones((), x.dtype)
+    for axis, (n, k, s, p, m) in enumerate(zip(x.shape[2:], *window, positions, strict=True)):
+        start = np.arange(m) * s - p
+        ends = np.minimum(start + k, n + p if count_pad else n)
+        lengths = ends - (start if count_pad else np.maximum(start, 0))
+        counts = counts * lengths.reshape([-1 if a == axis else 1 for a in range(len(positions))]).astype(x.dtype)
+    return wrap(xp.asarray(counts))
+
+
+def avg_pool1d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:  # fmt: skip
+    """The mean of each window of input (B, C, L); see avg_pool2d."""
+    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+
+
+def avg_pool2d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True, divisor_override: int | None = None,
+) -> Tensor:  # fmt: skip
+    """The mean of each window of input (B, C, H, W) or (C, H, W).
+
+    count_include_pad: whether the zeros around the input count. divisor_override: divide the sums by this instead.
+    """
+    return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def avg_pool3d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True, divisor_override: int | None = None,
+) -> Tensor:  # fmt: skip
+    """The mean of each window of input (B, C, D, H, W); see avg_pool2d."""
+    return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def _lp_pool(n: int, input: Tensor, p: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
+    window = _windows(f"lp_pool{n}d", kernel_size, stride, 0, n)
+    means = _avg_pool(n, input.pow(p), window[0], window[1], 0, ceil_mode, True, None)
+    return (means.sign() * means.abs().relu() * float(np.prod(window[0]))).pow(1.0 / p)
+
+
+def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The p-norm of each window of input (B, C, L), for p = norm_type."""
+    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The p-norm of each window of input (B, C, H, W), for p = norm_type."""
+    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The p-norm of each window of input (B, C, D, H, W), for p = norm_type."""
+    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A fixed number of windows
+
+
+def _wanted_size(name: str, input: Tensor, output_size: Any, n: int) -> Sizes:
+    """The spatial size asked for; None stands for the input's."""
+    _check_adaptive(name, input, n)
+    sizes = output_size if isinstance(output_size, Sequence) else (output_size,) * n
+    if len(sizes) != n:
+        raise RuntimeError(f"{name}: output_size must be one number or {n} of them, got {output_size}")
+    wanted = tuple(int(own if s is None else s) for s, own in zip(sizes, input.shape[-n:], strict=True))
+    if min(wanted) < 0:
+        raise RuntimeError(f"{name}: elements of output_size must be greater than or equal to 0, but got {wanted}")
+    return wanted
+
+
+def _check_adaptive(name: str, input: Tensor, n: int) -> None:
+    if input.ndim not in (n + 1, n + 2) or not all(input.shape[-n:]):
+        raise RuntimeError(
+            f"{name}: Expected {n + 1}D or {n + 2}D tensor with non-zero size for non-batch dimensions, but got "
+            f"{list(input.shape)}"
+        )
+
+
+def _means(size: int, count: int) -> Any:
+    """(count, size): each row the mean over a window."""
+    matrix = np.zeros((count, size))
+    for i in range(count):
+        start, end = kernels.span(i, count, size)
+        matrix[i, start:end] = 1 / (end - start)
+    return matrix
+
+
+def _adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Tensor:
+    wanted = _wanted_size(f"adaptive_avg_pool{n}d", input, output_size, n)
+    return resample(input, [_means(size, m) for size, m in zip(input.shape[-n:], wanted, strict=True)])
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
+    """The means of `output_size` windows that cover input (B, C, L) evenly."""
+    return _adaptive_avg_pool(1, input, output_size)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """The means of H' x W' windows that cover input (B, C, H, W) evenly; None keeps a size. (1, 1) is the global mean."""
+    return _adaptive_avg_pool(2, input, output_size)
+
+
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """The means of D' x H' x W' windows that cover input (B, C, D, H, W) evenly."""
+    return _adaptive_avg_pool(3, input, output_size)
+
+
+def _adaptive_max_pool(n: int, input: Tensor, output_size: Any, indices: bool) -> Any:
+    wanted = _wanted_size(f"adaptive_max_pool{n}d", input, output_size, n)
+    x = batched(input, n)
+    return _picked(input, x, kernels.adaptive_max_index(x.array, wanted), indices)
+
+
+def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest values of `output_size` windows that cover input (B, C, L) evenly."""
+    return _adaptive_max_pool(1, input, output_size, return_indices)
+
+
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest values of H' x W' windows that cover input (B, C, H, W) evenly; None keeps a size."""
+    return _adaptive_max_pool(2, input, output_size, return_indices)
+
+
+def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """The largest values of D' x H' x W' windows that cover input (B, C, D, H, W) evenly."""
+    return _adaptive_max_pool(3, input, output_size, return_indices)
+
+
+def _fractional_max_pool(
+    n: int, input: Tensor, kernel_size: Any, output_size: Any, output_ratio: Any, indices: bool, draws: Tensor | None
+) -> Any:
+    name = f"fractional_max_pool{n}d"
+    _check_input(name, input, n)
+    if (output_size is None) == (output_ratio is None):
+        raise ValueError(f"{name} requires specifying either an output_size or an output_ratio")
+    x = batched(input, n)
+    size, kernel = x.array.shape[2:], per_dimension(name, "kernel_size", kernel_size, n)
+    if output_size is None:
+        ratios = output_ratio if isinstance(output_ratio, Sequence) else (output_ratio,) * n
+        output_size = [int(s * r) for s, r in zip(size, ratios, strict=True)]
+    wanted = per_dimension(name, "output_size", output_size, n)
+    if any(m + k - 1 > s for s, k, m in zip(size, kernel, wanted, strict=True)):
+        raise RuntimeError(f"{name}: kernel_size {kernel} is too large for input {size} and output_size {wanted}")
+    if draws is None:
+        draws = rand(*x.shape[:2], n, dtype=x.dtype)
+    places = []  # per dimension (B, C, P, K): what the windows see
+    for axis, (s, k, m) in enumerate(zip(size, kernel, wanted, strict=True)):
+        u = draws.array[..., axis, None]
+        step = (s - k) / (m - 1) if m > 1 else 0.0
+        starts = np.floor((np.arange(m) + u) * step) - np.floor(u * step)
+        starts[..., -1] = s - k
+        places.append(starts.astype(np.int64)[..., None] + np.arange(k))
+    flat = np.zeros((1,) * (2 + 2 * n), np.int64)  # (B, C, *P, *K)
+    for axis, (s, place) in enumerate(zip(size, places, strict=True)):
+        shape = [*place.shape[:2], *(1,) * (2 * n)]
+        shape[2 + axis], shape[2 + n + axis] = place.shape[2:]
+        flat = flat * s + place.reshape(shape)
+    flat = np.broadcast_to(flat, (*x.shape[:2], *wanted, *kernel)).reshape(*x.shape[:2], *wanted, -1)
+    values = kernels.pick(x.array, flat)
+    chosen = np.take_along_axis(flat, values.argmax(-1)[..., None], -1)[..., 0]
+    return _picked(input, x, chosen, indices)
+
+
+def fractional_max_pool2d(
+    input: Tensor, kernel_size: Any, output_size: Any = None, output_ratio: Any = None, return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:  # fmt: skip
+    """The largest values of windows at random, ever growing steps that give `output_size` of them (Graham, 2014)."""
+    return _fractional_max_pool(2, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
+
+
+def fractional_max_pool3d(
+    input: Tensor, kernel_size: Any, output_size: Any = None, output_ratio: Any = None, return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:  # fmt: skip
+    """The largest values of windows at random steps in three dimensions; see fractional_max_pool2d."""
+    return _fractional_max_pool(3, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Back to where the maxima were
+
+
+def _max_unpool(
+    n: int, input: Tensor, indices: Tensor, kernel_size: Any, stride: Any, padding: Any, output_size: Any
+) -> Tensor:
+    name = f"max_unpool{n}d"
+    if input.shape != indices.shape:
+        raise RuntimeError(
+            f"{name}: Expected shape of indices to be same as that of the input tensor ({list(input.shape)}), but got "
+            f"{list(indices.shape)}"
+        )
+    kernel, stride, padding = _windows(name, kernel_size, stride, padding, n)
+    smallest = [(m - 1) * s - 2 * p + k for m, k, s, p in zip(input.shape[-n:], kernel, stride, padding, strict=True)]
+    size = smallest if output_size is None else list(output_size)[-n:]
+    if any(not s - t < m < s + t for m, s, t in zip(size, smallest, stride, strict=True)):
+        raise ValueError(f"{name}: invalid output_size {size} (each must be less than the stride away from {smallest})")
+    x, at = batched(input, n), batched(indices, n)
+    if at.array.size and not 0 <= at.array.min() <= at.array.max() < np.prod(size):
+        raise RuntimeError(f"{name}: found an invalid max index {at.array.max()} for an output of size {tuple(size)}")
+    zeros = wrap(array_module(x.array).zeros((*x.shape[:2], int(np.prod(size))), x.array.dtype))
+    out = scatter(zeros, -1, at.flatten(2), x.flatten(2)).reshape(*x.shape[:2], *size)
+    return like(out, input)
+
+
+def max_unpool1d(
+    input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Tensor:
+    """Values put back where max_pool1d found them, zeros elsewhere."""
+    return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool2d(
+    input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Tensor:
+    """Values put back where max_pool2d found them, zeros elsewhere."""
+    return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
+
+
+def max_unpool3d(
+    input: Tensor, indices: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Tensor:
+    """Values put back where max_pool3d found them, zeros elsewhere."""
+    return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)
