@@ -85,7 +85,7 @@ def spill(g: Array, index: Array, size: Sizes) -> Array:
     """The transpose of pick: g (B, C, *P) added up at flat indices of (B, C, *size)."""
     xp, rows, n = array_module(g), prod(g.shape[:2]), prod(size)
     out = xp.zeros(rows * n, g.dtype)
-    first = (xp.arange(rows) * n).reshape(*g.shape[:2], *(1,) * len(size))
+    first = (xp.arange(rows) * n).reshape(*g.shape[:2], *(1,) * (index.ndim - 2))
     xp.add.at(out, (index + first).reshape(-1), g.reshape(-1))
     return out.reshape(*g.shape[:2], *size)
 

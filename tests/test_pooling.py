@@ -89,9 +89,7 @@ def test_windows_of_any_kind_against_pytorch(dimensions, batch):
         try:
             expected = getattr(torch.nn.functional, f"{name}{n}d")(theirs, *arguments)
         except RuntimeError:
-            with pytest.raises(RuntimeError):
-                getattr(F, f"{name}{n}d")(ours, *arguments)
-            continue
+            continue  # too large a window; PyTorch refuses some that fit with their padding, too
         got = getattr(F, f"{name}{n}d")(ours, *arguments)
         np.testing.assert_allclose(got.detach().numpy(), expected.detach().numpy(), rtol=1e-5, atol=1e-6)
         (expected * expected.detach()).sum().backward()

@@ -41,7 +41,7 @@ RANDOM = re.compile(
 # the signs of eigenvectors are the choice of the LAPACK library
 NOT_COMPARABLE = re.compile(
     r"as_strided.partial_views|bfloat16|chalf|fft\..*|sparse\..*|sgn|zero_|linalg.lstsq.grad_oriented|linalg.pinv.singular|"
-    r"linalg.eigh?|normal.in_place"
+    r"linalg.eigh?|normal.in_place|nn.FractionalMaxPool[23]d"
 )
 
 
@@ -199,7 +199,7 @@ def test_modules():
     report = Report("modules")
     for info in module_db:
         ours = find(info.name)
-        if ours is None:
+        if ours is None or NOT_COMPARABLE.fullmatch(info.name):
             continue
         for training in (True, False):
             torch.manual_seed(0)
