@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, NoReturn
 
 import typer
+
+from . import training
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help="minidl: a deep-learning engine made to be read.")
 
 
 def main() -> None:
     """The console script."""
-    app()
+    app(prog_name="minidl")
 
 
 @app.callback(invoke_without_command=True)
@@ -28,39 +34,84 @@ def start(context: typer.Context) -> None:
         )
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, code: int = 2) -> NoReturn:
     typer.echo(f"minidl: {message}", err=True)
-    raise typer.Exit(2)
+    raise typer.Exit(code)
 
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Option(help="mlp, mlp-dropout or linear")] = "mlp",
+    recipe: Annotated[str | None, typer.Option(help=f"{', '.join(training.RECIPES)} (default mlp)")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="epochs to train in all (default 30)")] = None,
-    seed: Annotated[int, typer.Option(help="seed of weights, data split and shuffling")] = 0,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    lr: Annotated[float, typer.Option(help="learning rate of Adam")] = 2e-3,
-    batch_size: Annotated[int, typer.Option(min=1, help="samples per step")] = 64,
+    seed: Annotated[int | None, typer.Option(help="seed of weights, data split and shuffling (default 0)")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda (default cpu)")] = None,
+    lr: Annotated[float | None, typer.Option(help="learning rate of Adam (default 0.002)")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="samples per step (default 64)")] = None,
     out: Annotated[Path | None, typer.Option(help="new folder for the run (default runs/digits-RECIPE-N)")] = None,
-    resume: Annotated[Path | None, typer.Option(help="folder of a run to continue")] = None,
+    resume: Annotated[Path | None, typer.Option(help="folder of a run to continue, with the options it has")] = None,
 ) -> None:
-    """Train on scikit-learn's handwritten digits; the run folder holds config, metrics, checkpoints and a report."""
-    from . import training
+    """Train on scikit-learn's handwritten digits; the run folder holds config, metrics, checkpoints and a report.
 
+    Ctrl-C stops it; --resume goes on from the last complete epoch, to the same weights.
+    """
+    asked = {"recipe": recipe, "seed": seed, "device": device, "lr": lr, "batch_size": batch_size}
+    given = {name: value for name, value in asked.items() if value is not None}
+    run = None
     try:
-        if resume is not None:
-            run = training.resume(resume, epochs)
-        else:
-            config = training.Config(recipe, epochs or 30, seed, device, lr, batch_size)
-            run = training.start(config, out or training.new_folder(recipe))
+        run = _new_run(given, epochs, out) if resume is None else _old_run(resume, epochs, given, out)
+        _fit_with_progress(run)
+        _report(run, training.finish(run))
+    except KeyboardInterrupt:
+        then = f" after epoch {run.epoch}; go on with: minidl train --resume {quote(str(run.folder))}" if run else ""
+        typer.echo(f"\nminidl: stopped{then}", err=True)
+        raise typer.Exit(130) from None
+    except (training.DivergedError, OSError) as error:
+        _fail(str(error), code=1)
+
+
+def _new_run(given: dict[str, Any], epochs: int | None, out: Path | None) -> training.Run:
+    try:
+        config = training.Config(**given) if epochs is None else training.Config(**given, epochs=epochs)
+        return training.start(config, out or training.new_folder(config.recipe))
     except (ValueError, OSError, RuntimeError) as error:
         _fail(str(error))
+
+
+def _old_run(folder: Path, epochs: int | None, given: dict[str, Any], out: Path | None) -> training.Run:
+    unwanted = [*given, *([] if out is None else ["out"])]
+    if unwanted:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in unwanted)
+        _fail(f"--resume goes on with the options that the run has; leave out {names}")
     try:
-        _fit_with_progress(run)
-    except KeyboardInterrupt:
-        typer.echo(f"\nstopped after epoch {run.epoch}; go on with: minidl train --resume {run.folder}", err=True)
-        raise typer.Exit(130) from None
-    _report(run, training.finish(run))
+        return training.resume(folder, epochs)
+    except (ValueError, OSError, RuntimeError) as error:
+        _fail(str(error))
+
+
+@contextmanager
+def _stoppable() -> Iterator[Callable[[], None]]:
+    """Ctrl-C lets the step or the saving in progress end: the function that this gives raises KeyboardInterrupt afterwards.
+
+    A second Ctrl-C stops at once. Where the signal is ignored, as behind nohup, it stays so.
+    """
+    asked = False
+
+    def remember(*_: Any) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def check() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, remember)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _fit_with_progress(run: Any) -> None:
@@ -68,21 +119,18 @@ def _fit_with_progress(run: Any) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from .datasets import digits
-    from .training import fit
-
     console = Console()
-    total = len(digits("train", run.config.seed))
+    total = len(run.data["train"])
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, TextColumn("{task.fields[status]}"), console=console, disable=not console.is_terminal
-    ) as bar:
+    progress = Progress(*columns, TextColumn("{task.fields[status]}"), console=console, disable=not console.is_terminal)
+    with progress as bar, _stoppable() as check:
         task = bar.add_task(f"training {run.config.recipe}", total=run.config.epochs * total, status="",
                             completed=run.epoch * total)  # fmt: skip
 
         def on_batch(run: Any, now: dict[str, float]) -> None:
             status = f"loss {now['loss']:.4f}  acc {now['accuracy']:.3f}  {now['samples_per_second']:,.0f} samples/s"
             bar.update(task, completed=run.epoch * total + now["seen"], status=status)
+            check()
 
         def on_epoch(run: Any) -> None:
             row = run.history[-1]
@@ -92,7 +140,7 @@ def _fit_with_progress(run: Any) -> None:
                     f"val_accuracy {row['val_accuracy']:.4f}"
                 )
 
-        fit(run, on_batch, on_epoch)
+        training.fit(run, on_batch, on_epoch)
 
 
 def _report(run: Any, result: dict[str, Any]) -> None:
@@ -105,7 +153,7 @@ def _report(run: Any, result: dict[str, Any]) -> None:
         table.add_column(str(digit), justify="right")
     for digit, row in enumerate(result["confusion"]):
         table.add_row(str(digit), *(str(n) if n else "." for n in row))
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     console.print(f"test accuracy {result['test_accuracy']:.4f}   best validation accuracy {run.best_accuracy:.4f}")
     console.print(f"report: {run.folder / 'report.png'}", soft_wrap=True)
@@ -119,10 +167,12 @@ def doctor() -> None:
 
     from .diagnosis import findings
 
-    table = Table("what", "found", "what it means")
+    table = Table()
+    for heading in ("what", "found", "what it means"):
+        table.add_column(heading, overflow="fold")  # a long path is broken, never cut
     for what, found, meaning in findings():
         table.add_row(what, found, meaning)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -133,4 +183,6 @@ def bench(
     """Measure the engine against PyTorch, in one process, in turn; against plain NumPy where PyTorch is missing."""
     from .bench import run
 
+    if json is not None and not json.absolute().parent.is_dir():
+        _fail(f"--json {json}: there is no folder {json.absolute().parent}")
     run(rounds, json)

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import platform
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -17,11 +18,15 @@ def findings() -> list[tuple[str, str, str]]:
     return [_python(), _numpy(), _numba(), _cache(), _cpu(), _threads(), _cupy(), _driver(), _torch()]
 
 
-def _version(package: str) -> str:
+def _import(package: str) -> tuple[Any, str]:
+    """A package and its version; None, and what is wrong, where it is missing or does not import."""
+    if importlib.util.find_spec(package) is None:
+        return None, "missing"
     try:
-        return str(importlib.import_module(package).__version__)
-    except ImportError:
-        return ""
+        module = importlib.import_module(package)
+    except Exception as error:  # whatever a broken installation raises: that is what a user looks for here
+        return None, f"does not import: {error}"
+    return module, str(getattr(module, "__version__", "of unknown version"))
 
 
 def _python() -> tuple[str, str, str]:
@@ -42,10 +47,10 @@ def _numpy() -> tuple[str, str, str]:
 
 
 def _numba() -> tuple[str, str, str]:
-    version = _version("numba")
-    if not version:
-        return "Numba", "missing", "everything runs on the NumPy reference, slower; pip install numba"
-    return "Numba", version, "CPU kernels are compiled at their first call and kept on disk"
+    numba, found = _import("numba")
+    if numba is None:
+        return "Numba", found, "everything runs on the NumPy reference, slower; pip install numba"
+    return "Numba", found, "CPU kernels are compiled at their first call and kept on disk"
 
 
 def _cache() -> tuple[str, str, str]:
@@ -79,24 +84,23 @@ def _threads() -> tuple[str, str, str]:
 
 
 def _cupy() -> tuple[str, str, str]:
-    version = _version("cupy")
-    if not version:
-        return "CuPy", "missing", "no GPU: install minidl[cuda12] or minidl[cuda13], whichever the driver supports"
-    import cupy
-
+    cupy, found = _import("cupy")
+    if cupy is None:
+        return "CuPy", found, "no GPU: install minidl[cuda12] or minidl[cuda13], whichever the driver supports"
     try:
         count = cupy.cuda.runtime.getDeviceCount()
         names = [cupy.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(count)]
-        return "CuPy", f"{version}: {', '.join(names)}", "tensors can move to cuda"
+        return "CuPy", f"{found}: {', '.join(names)}", "tensors can move to cuda"
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        return "CuPy", f"{version}, no usable GPU", str(error)
+        return "CuPy", f"{found}, no usable GPU", str(error)
 
 
 def _driver() -> tuple[str, str, str]:
     path = Path("/proc/driver/nvidia/version")
     if not path.exists():
         return "NVIDIA driver", "none", "everything runs on the CPU"
-    return "NVIDIA driver", path.read_text().splitlines()[0].split("  ")[1], "a GPU is there"
+    version = re.search(r"\b\d+\.\d+(\.\d+)?\b", path.read_text())
+    return "NVIDIA driver", version[0] if version else "of unknown version", "a GPU is there"
 
 
 def _torch() -> tuple[str, str, str]:

@@ -1,33 +1,39 @@
 """save and load: nested containers of tensors in one safetensors file, read without executing anything.
 
-The tensors are the body of the file; how they are nested, with the numbers and texts between them, is JSON in its metadata.
-A file is complete or it is not there: it is written beside its place, flushed to disk, and renamed.
+The tensors are the body of the file; how they are nested, with the numbers and texts between them, is JSON in its metadata,
+beside a checksum of it all. A file is complete or it is not there: it is written beside its place, flushed to disk, renamed.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-import tempfile
+import secrets
+import shutil
 import zlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from . import devices, dtypes
-from .autograd.op import wrap
+from .autograd.op import same_memory, wrap
+from .nn.parameter import Parameter
 from .tensor import Size, Tensor
 
 FORMAT = "minidl-1"
+CONTAINERS: dict[str, type] = {t.__name__: t for t in (dict, OrderedDict, Counter, list, tuple, Size)}
+PLAIN = (type(None), bool, int, str)  # what JSON holds as it is
 
 
 def save(obj: Any, f: str | os.PathLike[str] | BinaryIO) -> None:
     """Write dicts, lists, tuples, numbers, texts and None with Tensors between them, such as state dicts.
 
     f: a path, which is replaced in one step, or a binary file object.
-    Raises TypeError for anything else, with the path of keys that leads to it.
+    Tensors on the same memory are written once, and share memory again when they are loaded; a view of a part of another
+    tensor is written for itself. Raises TypeError for anything else, with the path of keys that leads to it.
 
     Example:
         >>> minidl.save(model.state_dict(), "model.pt")
@@ -35,43 +41,59 @@ def save(obj: Any, f: str | os.PathLike[str] | BinaryIO) -> None:
     """
     from safetensors.numpy import save as to_bytes
 
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    structure = _encode(obj, arrays, "")
-    text = json.dumps(structure)
-    data = to_bytes(arrays, {"format": FORMAT, "structure": text, "crc32": _checksum(text, arrays)})
+    writer = _Writer()
+    structure = json.dumps(writer.encode(obj, ""))
+    metadata = {"format": FORMAT, "structure": structure, "crc32": _checksum(structure, writer.arrays)}
+    data = to_bytes(writer.arrays, metadata)
     if hasattr(f, "write"):
         f.write(data)
-        return
-    write_whole(f, data)
+    else:
+        write_whole(f, data)
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Replace a file in one step: whoever looks, and whenever writing is cut short, sees the old content or the new."""
-    path = Path(path)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Replace a file in one step: whoever looks, and whenever writing is cut short, sees the old content or the new.
+
+    A process that is killed meanwhile may leave a hidden file .NAME.xxxxxxxx beside it, which can be deleted.
+    """
+    path = Path(path).resolve()  # through a link to what it points to
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)  # into a device such as /dev/null; a folder raises
+        return
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        if path.exists():
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 def load(f: str | os.PathLike[str] | BinaryIO, map_location: Any = None, weights_only: bool = True) -> Any:
-    """Read what `save` wrote. Nothing in the file is executed, whatever `weights_only` says.
+    """Read what `save` wrote, or a safetensors file from elsewhere, which is a dict of tensors.
 
+    Nothing in the file is executed, whatever `weights_only` says.
     map_location: the device that the tensors go to (default: the CPU).
-    Raises RuntimeError for a file that is damaged or was not written by `save`; FileNotFoundError for none.
+    Raises RuntimeError for a file that is damaged or of another kind; FileNotFoundError for none.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
+    if not isinstance(map_location, (str, int, devices.device, type(None))):
+        raise TypeError(
+            f"load: map_location is a device or None, got {type(map_location).__name__}; use .to() afterwards"
+        )
+    target = devices.CPU if map_location is None else devices.device(map_location)
     named = getattr(f, "name", "the file") if hasattr(f, "read") else str(f)
     data = f.read() if hasattr(f, "read") else Path(f).read_bytes()
-    if data[:2] in (b"PK", b"\x80\x02", b"\x80\x04"):
+    if data[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05") and data[8:9] != b"{":
         raise RuntimeError(
             f"load: {named} is a file of PyTorch's (or a pickle), and reading one can run code; export the weights with "
             "safetensors.torch.save_file, or as NumPy arrays"
@@ -80,92 +102,112 @@ def load(f: str | os.PathLike[str] | BinaryIO, map_location: Any = None, weights
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
         arrays = from_bytes(data)
-        if not metadata.keys() & {"structure", "crc32"} and metadata.get("format") != FORMAT:
-            # a safetensors file from elsewhere: a flat dict of tensors
-            structure: Any = ["dict", [[["str", name], ["tensor", name]] for name in arrays]]
-        else:
-            if metadata["crc32"] != _checksum(metadata["structure"], arrays):
-                raise ValueError("its checksum is wrong")
-            if metadata["format"] != FORMAT:
-                raise ValueError(f"its format is {metadata['format']!r}, this version reads {FORMAT!r}")
-            structure = json.loads(metadata["structure"])
-        target = None if map_location is None else devices.device(map_location)
-        return _decode(structure, arrays, target)
-    except (SafetensorError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        return _Reader(arrays, target).decode(_structure(metadata, arrays))
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise RuntimeError(
             f"load: {named} ({len(data)} bytes) is damaged or was not written by minidl.save: {error}. "
             "If it was cut short, use the last complete checkpoint."
         ) from None
 
 
+def _structure(metadata: dict[str, str], arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
+    """How the arrays of a file are nested, once its checksum has been found right."""
+    if not metadata.keys() & {"structure", "crc32"} and metadata.get("format") != FORMAT:
+        return ["dict", [[["str", name], ["tensor", name, False, False]] for name in arrays]]  # from elsewhere
+    if metadata["crc32"] != _checksum(metadata["structure"], arrays):
+        raise ValueError("its checksum is wrong")
+    if metadata["format"] != FORMAT:
+        raise ValueError(f"its format is {metadata['format']!r}, this version reads {FORMAT!r}")
+    return json.loads(metadata["structure"])
+
+
 def _checksum(structure: str, arrays: dict[str, np.ndarray[Any, Any]]) -> str:
     """CRC-32 of a file's content, so that a flipped bit is not read as a weight."""
     crc = zlib.crc32(structure.encode())
     for name in sorted(arrays):
-        crc = zlib.crc32(arrays[name].reshape(-1).view(np.uint8).data, crc)
+        array = arrays[name]
+        crc = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode(), crc)
+        crc = zlib.crc32(array.reshape(-1).view(np.uint8).data, crc)
     return f"{crc:08x}"
 
 
-def _encode(obj: Any, arrays: dict[str, np.ndarray[Any, Any]], path: str) -> Any:
-    """obj as JSON: every value as [kind, content]; tensors go to `arrays` under their path of keys, shared ones once."""
-    if isinstance(obj, Tensor):
-        array = np.ascontiguousarray(devices.move(obj.array, devices.CPU)).reshape(obj.array.shape)
-        name = next((known for known, other in arrays.items() if _same_memory(array, other)), None)
-        if name is None:
-            name = path.removeprefix(".") or "tensor"
-            while name in arrays:
+class _Writer:
+    """Takes a nested object apart: into JSON, where every value is [kind, content], and arrays by name."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray[Any, Any]] = {}
+        self.names: dict[Any, str] = {}  # by address, shape, strides and dtype: what tensors on one memory share
+
+    def encode(self, obj: Any, path: str) -> Any:
+        kind = type(obj)
+        if kind in (Tensor, Parameter):
+            requires_grad = obj.requires_grad and obj.is_leaf
+            return [kind.__name__.lower(), self.name(obj, path), requires_grad, obj.is_complex()]
+        if kind in PLAIN:
+            return [kind.__name__, obj]
+        if kind is float:
+            return ["float", obj if math.isfinite(obj) else repr(obj)]
+        if kind is complex:
+            return ["complex", repr(obj)]
+        if isinstance(obj, (np.number, np.bool_)):
+            return self.encode(obj.item(), path)
+        if kind in (dict, OrderedDict, Counter):
+            items = [[self.encode(k, f"{path}.<key>"), self.encode(v, f"{path}.{k}")] for k, v in obj.items()]
+            return [kind.__name__, items]
+        if kind in (list, tuple, Size):
+            return [kind.__name__, [self.encode(v, f"{path}.{i}") for i, v in enumerate(obj)]]
+        if kind is dtypes.dtype:
+            return ["dtype", obj.name]
+        if kind is devices.device:
+            return ["device", str(obj)]
+        raise TypeError(
+            f"save: cannot write the {kind.__module__}.{kind.__qualname__} at {path.removeprefix('.') or 'the top'}: "
+            "a file holds tensors, numbers, texts, None, and dicts, lists and tuples of them; save a module's "
+            "state_dict(), turn arrays into tensors, and other things into one of these"
+        )
+
+    def name(self, t: Tensor, path: str) -> str:
+        """Put the tensor's array, if it is not there yet, under its path of keys; the name it has."""
+        place = (t.data_ptr(), t.array.shape, t.array.strides, t.array.dtype) if t.numel() and not t.is_cuda else t
+        if place not in self.names:
+            name = path.removeprefix(".").encode(errors="replace").decode() or "tensor"
+            while name in self.arrays or name == "__metadata__":
                 name += "'"
-            arrays[name] = array
-        return ["tensor" if type(obj) is Tensor else "parameter", name, obj.requires_grad and obj.is_leaf]
-    if obj is None or isinstance(obj, (bool, int, str)) or (isinstance(obj, float) and np.isfinite(obj)):
-        return [type(obj).__name__, obj]
-    if isinstance(obj, float):
-        return ["float", repr(obj)]
-    if isinstance(obj, np.generic):
-        return _encode(obj.item(), arrays, path)
-    if isinstance(obj, dict):
-        items = [[_encode(k, arrays, f"{path}.<key>"), _encode(v, arrays, f"{path}.{k}")] for k, v in obj.items()]
-        return ["OrderedDict" if isinstance(obj, OrderedDict) else "dict", items]
-    if isinstance(obj, (list, tuple)):
-        kind = "Size" if isinstance(obj, Size) else "list" if isinstance(obj, list) else "tuple"
-        return [kind, [_encode(v, arrays, f"{path}.{i}") for i, v in enumerate(obj)]]
-    if isinstance(obj, (dtypes.dtype, devices.device)):
-        return [type(obj).__name__, obj.name if isinstance(obj, dtypes.dtype) else str(obj)]
-    raise TypeError(
-        f"save: cannot write the {type(obj).__module__}.{type(obj).__qualname__} at {path.removeprefix('.') or 'the top'}: "
-        "a file holds tensors, numbers, texts, None, and dicts, lists and tuples of them; save a module's state_dict()"
-    )
+            array = np.ascontiguousarray(devices.move(t.array, devices.CPU)).reshape(t.array.shape)
+            if t.is_complex():  # as pairs of floats: not every version of safetensors knows complex numbers
+                array = array.reshape(-1).view(array.real.dtype).reshape(*array.shape, 2)
+            self.arrays[name], self.names[place] = array, name
+        return self.names[place]
 
 
-def _same_memory(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
-    return a.size > 0 and a.shape == b.shape and a.dtype == b.dtype and a.ctypes.data == b.ctypes.data
+class _Reader:
+    """Puts together again what a _Writer took apart."""
 
+    def __init__(self, arrays: dict[str, np.ndarray[Any, Any]], target: devices.device) -> None:
+        self.arrays, self.target = arrays, target
+        self.tensors: dict[str, Tensor] = {}
 
-def _decode(node: Any, arrays: dict[str, Any], target: devices.device | None) -> Any:
-    kind: str = node[0]
-    content: Any = node[1]
-    if kind in ("tensor", "parameter"):
-        array = arrays[content]
-        t = wrap(array if array.flags.writeable else array.copy())
-        if target is not None:
-            t.array = devices.move(t.array, target)
-        if kind == "parameter":
-            from .nn.parameter import Parameter
+    def decode(self, node: Any) -> Any:
+        kind, content = node[0], node[1]
+        if kind in ("tensor", "parameter"):
+            return self.tensor(*node)
+        if kind in ("list", "tuple", "Size"):
+            return CONTAINERS[kind](self.decode(v) for v in content)
+        if kind in CONTAINERS:
+            return CONTAINERS[kind]({self.decode(k): self.decode(v) for k, v in content})
+        if kind == "dtype":
+            return dtypes.ALL[content]
+        if kind in ("device", "float", "complex"):
+            return {"device": devices.device, "float": float, "complex": complex}[kind](content)
+        if kind in [t.__name__ for t in PLAIN]:
+            return content
+        raise ValueError(f"unknown kind {kind!r}")
 
-            return Parameter(t, requires_grad=bool(node[2]))
-        return t.requires_grad_() if len(node) > 2 and node[2] else t
-    if kind in ("dict", "OrderedDict"):
-        items = [(_decode(k, arrays, target), _decode(v, arrays, target)) for k, v in content]
-        return OrderedDict(items) if kind == "OrderedDict" else dict(items)
-    if kind in ("list", "tuple", "Size"):
-        values = [_decode(v, arrays, target) for v in content]
-        return values if kind == "list" else tuple(values) if kind == "tuple" else Size(values)
-    if kind == "dtype":
-        return dtypes.ALL[content]
-    if kind == "device":
-        return devices.device(content)
-    if kind == "float":
-        return float(content)
-    if kind in ("NoneType", "bool", "int", "str"):
-        return content
-    raise ValueError(f"unknown kind {kind!r}")
+    def tensor(self, kind: str, name: str, requires_grad: bool, is_complex: bool) -> Tensor:
+        if name not in self.tensors:
+            array = self.arrays[name]
+            if is_complex:
+                array = array.reshape(-1).view(np.result_type(array.dtype, np.complex64)).reshape(array.shape[:-1])
+            self.tensors[name] = wrap(devices.move(array if array.flags.writeable else array.copy(), self.target))
+        t = same_memory(self.tensors[name])
+        return Parameter(t, requires_grad) if kind == "parameter" else t.requires_grad_(requires_grad)

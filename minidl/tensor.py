@@ -364,6 +364,11 @@ class Tensor:
         return object.__format__(self, spec)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        if not self.is_leaf:
+            raise RuntimeError(
+                f"cannot pickle a tensor that was computed with a gradient ({self.grad_fn!r}): its graph stays in this "
+                "process; pickle x.detach() instead"
+            )
         state = getattr(self, "__dict__", None) or None
         return _rebuild, (
             type(self),

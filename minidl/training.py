@@ -1,13 +1,15 @@
 """Training a classifier on the digits: the recipes and the loop behind `minidl train`.
 
 A run is a folder: config.json (what was asked for), metrics.jsonl (a line per epoch), last.ckpt and best.ckpt (model,
-optimizer, scheduler, random state, epoch), and at the end result.json and report.png.
+optimizer, scheduler, random state, epoch, metrics), and at the end result.json and report.png. Each file is replaced in
+one step and the last complete epoch is always there, so a run can be stopped at any time, and goes on to the same weights.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -19,9 +21,9 @@ import numpy as np
 import minidl as md
 
 from . import nn, optim
-from .datasets import digits
+from .datasets import SPLITS, digits
 from .serialization import write_whole
-from .utils.data import DataLoader
+from .utils.data import DataLoader, TensorDataset
 
 
 def linear() -> nn.Module:
@@ -44,12 +46,26 @@ def mlp_dropout() -> nn.Module:
     )
 
 
-RECIPES: dict[str, Callable[[], nn.Module]] = {"mlp": mlp, "mlp-dropout": mlp_dropout, "linear": linear}
+def cnn() -> nn.Module:
+    """Two convolutions, the second with stride 2, and a linear layer on their 32 maps of 4 x 4."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
+        nn.Flatten(),
+        nn.Linear(32 * 4 * 4, 10),
+    )
+
+
+RECIPES: dict[str, Callable[[], nn.Module]] = {"mlp": mlp, "mlp-dropout": mlp_dropout, "linear": linear, "cnn": cnn}
+
+
+class DivergedError(ArithmeticError):
+    """The loss is no longer a number."""
 
 
 @dataclass
 class Config:
-    """What a run was asked for."""
+    """What a run was asked for. Raises ValueError for an unknown recipe and for numbers that make no sense."""
 
     recipe: str = "mlp"
     epochs: int = 30
@@ -57,6 +73,14 @@ class Config:
     device: str = "cpu"
     lr: float = 2e-3
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        if self.recipe not in RECIPES:
+            raise ValueError(f"unknown recipe {self.recipe!r}; there are: {', '.join(RECIPES)}")
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError(f"epochs and batch_size must be at least 1, got {self.epochs} and {self.batch_size}")
+        if not 0 <= self.lr < math.inf:
+            raise ValueError(f"lr must be a number from 0, got {self.lr}")
 
 
 @dataclass
@@ -68,6 +92,7 @@ class Run:
     model: nn.Module
     optimizer: optim.Optimizer
     scheduler: Any
+    data: dict[str, TensorDataset]
     epoch: int = 0
     best_accuracy: float = -1.0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -80,6 +105,7 @@ class Run:
             "random": md.get_rng_state(),
             "epoch": self.epoch,
             "best_accuracy": self.best_accuracy,
+            "history": self.history,
         }
 
     def save(self, name: str) -> None:
@@ -95,35 +121,45 @@ def new_folder(recipe: str, root: Path = Path("runs")) -> Path:
 
 
 def start(config: Config, folder: Path) -> Run:
-    """A new run in a folder, which must be new or empty. Raises ValueError for an unknown recipe, FileExistsError."""
-    if config.recipe not in RECIPES:
-        raise ValueError(f"unknown recipe {config.recipe!r}; there are: {', '.join(RECIPES)}")
+    """A new run in a folder, which must be new or empty. Raises OSError where it is not, or cannot be made."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not empty; choose another --out, or continue it with --resume")
     run = _build(config, folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot make the folder {folder} for the run: {error.strerror}") from None
     _write_config(config, folder)
     run.save("last.ckpt")
     return run
 
 
 def resume(folder: Path, epochs: int | None = None) -> Run:
-    """A run as its last checkpoint has it; `epochs` may raise the number to reach."""
-    if not (folder / "config.json").is_file():
+    """A run as its last checkpoint has it; `epochs` may raise the number to reach.
+
+    Raises FileNotFoundError for a folder without a run, ValueError or RuntimeError for damaged files.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
         raise FileNotFoundError(f"{folder} is no run folder: it has no config.json")
-    config = Config(**json.loads((folder / "config.json").read_text()))
+    try:
+        config = Config(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
     state = md.load(folder / "last.ckpt")
-    if epochs is not None and epochs != config.epochs:
-        config.epochs = epochs
-        _write_config(config, folder)
+    if not isinstance(state, dict) or "history" not in state:
+        raise ValueError(f"{folder / 'last.ckpt'} is no checkpoint of a run")
+    if epochs is not None and epochs < state["epoch"]:
+        raise ValueError(f"{folder} has {state['epoch']} epochs already; epochs is their number in all, got {epochs}")
     run = _build(config, folder)
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.scheduler.load_state_dict(state["scheduler"])
     md.set_rng_state(state["random"])
-    run.epoch, run.best_accuracy = state["epoch"], state["best_accuracy"]
-    lines = (folder / "metrics.jsonl").read_text().splitlines() if (folder / "metrics.jsonl").exists() else []
-    run.history = [json.loads(line) for line in lines][: run.epoch]
+    run.epoch, run.best_accuracy, run.history = state["epoch"], state["best_accuracy"], state["history"]
+    if epochs is not None:
+        config.epochs = epochs
+        _write_config(config, folder)
     return run
 
 
@@ -132,32 +168,39 @@ def _write_config(config: Config, folder: Path) -> None:
 
 
 def _build(config: Config, folder: Path) -> Run:
+    data = {split: digits(split, config.seed) for split in SPLITS}
     md.manual_seed(config.seed)
     model = RECIPES[config.recipe]().to(config.device)
     optimizer = optim.Adam(model.parameters(), lr=config.lr)
     scheduler = optim.lr_scheduler.StepLR(optimizer, step_size=10, gamma=0.5)
-    return Run(config, folder, model, optimizer, scheduler)
+    return Run(config, folder, model, optimizer, scheduler, data)
 
 
 def fit(run: Run, on_batch: Callable[[Run, dict[str, float]], None], on_epoch: Callable[[Run], None]) -> None:
-    """Train until `config.epochs`. The last complete epoch is always on disk, so that a run can be stopped at any time."""
-    train = digits("train", run.config.seed)
-    validation = digits("val", run.config.seed)
-    loader = DataLoader(train, batch_size=run.config.batch_size, shuffle=True)
+    """Train until `config.epochs`. Raises DivergedError when the loss is no longer a number."""
+    loader = DataLoader(run.data["train"], batch_size=run.config.batch_size, shuffle=True)
     while run.epoch < run.config.epochs:
         loss = _train_epoch(run, loader, on_batch)
-        val_loss, accuracy, _ = evaluate(run.model, validation, run.config.device)
-        row = {"epoch": run.epoch + 1, "loss": loss, "val_loss": val_loss, "val_accuracy": accuracy,
-               "lr": run.optimizer.param_groups[0]["lr"]}  # fmt: skip
+        val_loss, accuracy, _ = evaluate(run.model, run.data["val"], run.config.device)
+        lr = run.optimizer.param_groups[0]["lr"]
+        if not math.isfinite(loss + val_loss):
+            raise DivergedError(
+                f"in epoch {run.epoch + 1} the loss became {loss} ({val_loss} in validation); try a learning rate below "
+                f"{lr:g}"
+            )
         run.scheduler.step()
         run.epoch += 1
-        run.history.append(row)
+        run.history.append({"epoch": run.epoch, "loss": loss, "val_loss": val_loss, "val_accuracy": accuracy, "lr": lr})
         if accuracy > run.best_accuracy:
             run.best_accuracy = accuracy
             run.save("best.ckpt")
         run.save("last.ckpt")
-        write_whole(run.folder / "metrics.jsonl", "".join(json.dumps(r) + "\n" for r in run.history).encode())
+        _write_metrics(run)
         on_epoch(run)
+
+
+def _write_metrics(run: Run) -> None:
+    write_whole(run.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in run.history).encode())
 
 
 def _train_epoch(run: Run, loader: DataLoader, on_batch: Callable[[Run, dict[str, float]], None]) -> float:
@@ -192,8 +235,9 @@ def evaluate(model: nn.Module, dataset: Any, device: str = "cpu") -> tuple[float
 
 def finish(run: Run) -> dict[str, Any]:
     """Test the best checkpoint; write result.json and report.png. Returns accuracy and confusion matrix [true, predicted]."""
+    _write_metrics(run)  # a run stopped just after its last checkpoint lacks a line
     run.model.load_state_dict(md.load(run.folder / "best.ckpt")["model"])
-    test = digits("test", run.config.seed)
+    test = run.data["test"]
     loss, accuracy, predicted = evaluate(run.model, test, run.config.device)
     truth = test.tensors[1].numpy()
     confusion = np.zeros((10, 10), np.int64)

@@ -13,6 +13,12 @@ from minidl import training
 from minidl.datasets import digits
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Drawing takes most of the time of so short a run; the command line's tests draw."""
+    monkeypatch.setattr(training, "plot_report", lambda *args: None)
+
+
 def run_to(epochs, folder, recipe="mlp", seed=0, stop_in_epoch=None):
     """Train a new run, or the one in `folder` further; stop_in_epoch interrupts it in the middle of that epoch."""
     if folder.exists():
@@ -44,10 +50,14 @@ def everything(folder):
 
 @pytest.mark.parametrize("recipe", sorted(training.RECIPES))
 def test_two_and_two_epochs_are_four_bit_for_bit(recipe, tmp_path):
-    run_to(4, tmp_path / "whole", recipe)
+    result = run_to(4, tmp_path / "whole", recipe)
     run_to(2, tmp_path / "parts", recipe)
     md.manual_seed(12345)  # as in another process, which knows nothing of the first
     run_to(4, tmp_path / "parts")
+    assert result["test_accuracy"] > 0.8
+    confusion = np.array(result["confusion"])
+    assert confusion.sum() == len(digits("test", 0))
+    assert result["test_accuracy"] == pytest.approx(np.trace(confusion) / confusion.sum())
     assert everything(tmp_path / "parts") == everything(tmp_path / "whole")
 
 
@@ -67,13 +77,35 @@ def test_the_seed_decides_everything(tmp_path):
     assert everything(tmp_path / "a")[1] != everything(tmp_path / "c")[1]
 
 
-@pytest.mark.parametrize("recipe", sorted(training.RECIPES))
-def test_every_recipe_learns(recipe, tmp_path):
-    result = run_to(3, tmp_path / "run", recipe)
-    assert result["test_accuracy"] > 0.8
-    confusion = np.array(result["confusion"])
-    assert confusion.sum() == len(digits("test", 0))
-    assert result["test_accuracy"] == pytest.approx(np.trace(confusion) / confusion.sum())
+def test_a_run_killed_between_two_files_goes_on(tmp_path):
+    run_to(2, tmp_path / "whole", "linear")
+    run_to(2, tmp_path / "parts", "linear")
+    (tmp_path / "parts" / "result.json").unlink()
+    (tmp_path / "parts" / "metrics.jsonl").write_text("")  # older than the checkpoint
+    run_to(2, tmp_path / "parts")
+    assert everything(tmp_path / "parts") == everything(tmp_path / "whole")
+
+
+def test_a_run_ends_when_the_loss_is_no_number(tmp_path):
+    run = training.start(training.Config("linear", lr=1e300), tmp_path / "run")
+    with pytest.raises(training.DivergedError, match="in epoch 1 the loss became"):
+        training.fit(run, lambda run, now: None, lambda run: None)
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["config.json", "last.ckpt"]
+
+
+@pytest.mark.tiny
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"recipe": "x"}, "there are: mlp"),
+        ({"epochs": 0}, "at least 1, got 0 and 64"),
+        ({"batch_size": 0}, "at least 1, got 30 and 0"),
+        ({"lr": float("inf")}, "got inf"),
+    ],
+)
+def test_configs_that_make_no_sense(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        training.Config(**wrong)
 
 
 def test_the_parts_of_the_data_are_disjoint_and_depend_on_the_seed():
@@ -82,6 +114,9 @@ def test_the_parts_of_the_data_are_disjoint_and_depend_on_the_seed():
     assert len(images) == 1797
     assert len(set(images)) == 1797
     assert digits("test", 1).tensors[1].tolist() != parts["test"][1].tolist()
+    for wrong, message in ((("trial", 0), "train, val, test"), (("test", -1), "from 0"), (("test", 2**32), "from 0")):
+        with pytest.raises(ValueError, match=message):
+            digits(*wrong)
 
 
 def test_folders_are_numbered(tmp_path):

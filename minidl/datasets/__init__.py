@@ -13,6 +13,7 @@ def digits(split: str = "train", seed: int = 0) -> TensorDataset:
 
     split: "train" (70 %), "val" (15 %) or "test" (15 %), drawn once per seed with the same share of each digit.
     Returns a TensorDataset of images (N, 1, 8, 8) float32 and labels (N,) int64.
+    Raises ValueError for another split, or a seed below 0 or above 2**32 - 1.
     Source: Alpaydin & Kaynak, "Optical recognition of handwritten digits" (UCI, 1998).
     """
     from sklearn.datasets import load_digits
@@ -20,6 +21,8 @@ def digits(split: str = "train", seed: int = 0) -> TensorDataset:
 
     if split not in SPLITS:
         raise ValueError(f"digits: split is one of {', '.join(SPLITS)}, got {split!r}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"digits: seed is a number from 0 to 2**32 - 1, got {seed}")
     images, labels = load_digits(return_X_y=True)
     images = (images / 16).astype("float32").reshape(-1, 1, 8, 8)
     train_x, rest_x, train_y, rest_y = train_test_split(

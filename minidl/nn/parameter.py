@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.op import wrap
+from ..autograd.storage import storage_of
 from ..devices import device as to_device
 from ..devices import move
 from ..tensor import Tensor
@@ -45,7 +46,10 @@ class Buffer(Tensor):
 def _share_memory(t: Tensor, data: Any) -> None:
     if data is not None and not isinstance(data, Tensor):
         raise TypeError(f"{type(t).__name__}: expected a Tensor, got {type(data).__name__}; wrap it in tensor(...)")
-    t.array = np.zeros(0, dtypes.get_default_dtype().dtype) if data is None else data.array
+    if data is None:
+        t.array = np.zeros(0, dtypes.get_default_dtype().dtype)
+    else:
+        t.array, t.storage = data.array, storage_of(data)  # a write to either is noticed by whatever kept the other
 
 
 def blank(*shape: int, device: Any = None, dtype: Any = None) -> Tensor:

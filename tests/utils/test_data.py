@@ -5,7 +5,11 @@ from __future__ import annotations
 import collections
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +98,21 @@ def test_shuffling_depends_on_the_seed_alone():
     assert sorted(first) == sorted(second) == list(range(20)) and first != second
 
 
+def test_drawing_between_batches_does_not_change_the_order():
+    """Workers are asked ahead, so the order must not depend on what else draws from the global generator meanwhile."""
+
+    def order(workers):
+        md.manual_seed(1)
+        sampler = RandomSampler(range(50), replacement=True, num_samples=2100)
+        seen = []
+        for batch in DataLoader(range(50), batch_size=300, sampler=sampler, num_workers=workers):
+            md.rand(3)
+            seen += batch.tolist()
+        return seen, md.rand(1).item()
+
+    assert order(0) == order(2)
+
+
 def test_a_generator_of_ones_own():
     def order():
         return [b[1] for b in batches(Squares(9), shuffle=True, generator=md.Generator().manual_seed(5))]
@@ -117,14 +136,35 @@ def test_workers_draw_reproducible_and_different_numbers():
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_a_failing_sample_arrives_with_its_traceback(workers):
+def test_a_failing_sample_raises_what_the_dataset_raised(workers):
     loader = DataLoader(Squares(8, missing=5), batch_size=2, num_workers=workers)
-    if workers == 0:
-        with pytest.raises(KeyError, match="no square of 5"):
-            list(loader)
-        return
-    with pytest.raises(RuntimeError, match=r"(?s)in DataLoader worker \d.*__getitem__.*no square of 5"):
+    with pytest.raises(KeyError, match="no square of 5") as caught:
         list(loader)
+    assert caught.value.args == ("no square of 5 here",)
+    if workers:
+        (note,) = caught.value.__notes__
+        assert note.startswith("in DataLoader worker 0, request [4, 5]:\nTraceback") and "in __getitem__" in note
+    assert len(list(loader._indices())) == 4, "the loader can be used again"
+
+
+class Unpicklable(Exception):
+    def __init__(self, a, b):
+        super().__init__(f"{a} and {b}")
+
+
+def failing_init(worker):
+    raise Unpicklable("one", "two")
+
+
+def test_failures_of_other_kinds():
+    with pytest.raises(RuntimeError, match="Unpicklable: one and two") as caught:
+        list(DataLoader(Squares(9), num_workers=2, worker_init_fn=failing_init))
+    assert "worker_init_fn" in caught.value.__notes__[0] and "failing_init" in caught.value.__notes__[0]
+    for batch, message in ((lambda b: (_ for _ in b), "pickle"), (lambda b: next(iter(())), "StopIteration")):
+        with pytest.raises(Exception, match=message):
+            list(DataLoader(Squares(4), num_workers=1, collate_fn=batch))
+    with pytest.raises(RuntimeError, match="StopIteration"):  # never the end of the loop
+        list(DataLoader(Squares(4), collate_fn=lambda b: next(iter(()))))
 
 
 def exit_at_once(worker):
@@ -132,8 +172,71 @@ def exit_at_once(worker):
 
 
 def test_a_worker_that_dies_is_reported():
-    with pytest.raises(RuntimeError, match="exited unexpectedly"):
-        list(DataLoader(Squares(4), num_workers=1, worker_init_fn=exit_at_once))
+    with pytest.raises(RuntimeError, match="worker 0 exited unexpectedly, with exit code 3"):
+        list(DataLoader(Squares(4), num_workers=2, worker_init_fn=exit_at_once))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_worker_that_is_killed_is_reported():
+    before = set(multiprocessing.active_children())
+    iterator = iter(DataLoader(Squares(1000), num_workers=2))
+    next(iterator)
+    victim = next(p for p in multiprocessing.active_children() if p not in before)
+    victim.kill()
+    with pytest.raises(RuntimeError, match=r"exit code -9"):
+        list(iterator)
+    assert set(multiprocessing.active_children()) == before
+
+
+def test_large_requests_and_large_batches_do_not_wait_for_each_other():
+    """Both are larger than a pipe holds: a loader that waits to send while its worker waits to send never ends."""
+    loader = DataLoader(range(300_000), 100_000, num_workers=1, collate_fn=np.array, prefetch_factor=3, timeout=20)
+    assert [batch.sum() for batch in loader] == [sum(range(n, n + 100_000)) for n in (0, 100_000, 200_000)]
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().split()[2] != "Z"  # a zombie waits for its parent only
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+def test_no_worker_outlives_the_main_process(name):
+    code = """
+import multiprocessing, time
+from minidl.utils.data import DataLoader
+loader = iter(DataLoader(range(10**6), num_workers=2, batch_size=2))
+next(loader)
+print(*(p.pid for p in multiprocessing.active_children()), flush=True)
+time.sleep(60)
+"""
+    main = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    workers = [int(pid) for pid in main.stdout.readline().split()]
+    assert len(workers) == 2 and all(map(alive, workers))
+    if name == "SIGINT":
+        os.killpg(main.pid, signal.SIGINT)  # as Ctrl-C does, to all of them
+    else:
+        main.kill()
+    _, errors = main.communicate(timeout=20)
+    assert errors.count("Traceback") == (name == "SIGINT"), errors
+    deadline = time.monotonic() + 10
+    while any(map(alive, workers)):
+        assert time.monotonic() < deadline, "a worker is left"
+        time.sleep(0.02)
+
+
+def test_workers_may_be_spawned():
+    data = TensorDataset(md.arange(5), md.arange(5) * 10)
+    got = batches(data, batch_size=2, num_workers=1, multiprocessing_context="spawn")
+    assert got == [([0, 1], [0, 10]), ([2, 3], [20, 30]), ([4], [40])]
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    assert batches(data, batch_size=2, num_workers=1, multiprocessing_context=context) == got
 
 
 class Slow(Squares):
@@ -174,6 +277,43 @@ def test_streams(workers):
     assert sorted(single) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # PyTorch's, on a machine of two cores
+@pytest.mark.parametrize("workers, batch_size, prefetch", [(2, 2, None), (3, 3, 1), (2, None, 4)])
+def test_streams_come_in_the_order_of_pytorch(workers, batch_size, prefetch):
+    data = pytest.importorskip("torch").utils.data
+
+    class Theirs(data.IterableDataset):
+        def __iter__(self):
+            info = data.get_worker_info()
+            return iter(range(info.id, 11 + 4 * info.id, info.num_workers))  # of different lengths
+
+    class Ours(IterableDataset):
+        def __iter__(self):
+            info = get_worker_info()
+            return iter(range(info.id, 11 + 4 * info.id, info.num_workers))
+
+    options = {"batch_size": batch_size, "num_workers": workers, "prefetch_factor": prefetch}
+    if sys.platform == "linux":
+        options["multiprocessing_context"] = "fork"
+    theirs, ours = data.DataLoader(Theirs(), **options), DataLoader(Ours(), **options)
+    assert [np.asarray(b).tolist() for b in ours] == [np.asarray(b).tolist() for b in theirs]
+
+
+def test_a_seed_gives_each_worker_of_a_stream_its_numbers():
+    class Rolls(IterableDataset):
+        def __iter__(self):
+            for _ in range(3):
+                yield get_worker_info().seed, md.rand(()).item()
+
+    def drawn():
+        return batches(Rolls(), num_workers=2, batch_size=3, generator=md.Generator().manual_seed(4))
+
+    first = drawn()
+    assert drawn() == first
+    (seeds_0, values_0), (seeds_1, values_1) = first
+    assert seeds_1[0] == seeds_0[0] + 1 and not {*values_0} & {*values_1}
+
+
 def test_streams_have_their_own_order():
     with pytest.raises(ValueError, match="own order"):
         DataLoader(Counting(3), shuffle=True)
@@ -197,13 +337,28 @@ def test_collating():
         default_collate([[1], [1, 2]])
     with pytest.raises(TypeError, match="object"):
         default_collate([object()])
+    with pytest.raises(TypeError, match="arrays of object"):
+        default_collate([np.array([None])])
+    assert isinstance(default_collate([collections.OrderedDict(a=1)]), collections.OrderedDict)
+    assert default_collate([collections.defaultdict(int, a=1)])["a"].tolist() == [1]
 
 
 def test_collating_as_pytorch_does():
     torch = pytest.importorskip("torch")
     from torch.utils.data import default_collate as theirs
 
-    for samples in ([1, 2], [1.5, 2.5], [np.float32(1), np.float32(2)], [(1, 2.0), (3, 4.0)], [True, False]):
+    for samples in (
+        *([1, 2], [1.5, 2.5], [1, 2.5], [1.5, 2], [True, False], [True, 2], [np.bool_(True), np.bool_(False)]),
+        *(
+            [np.float32(1), np.float32(2)],
+            [np.float64(1)],
+            [np.float16(1)],
+            [np.int8(1)],
+            [np.array(1.5)],
+            [np.zeros((2, 0))],
+        ),
+        *([(1, 2.0), (3, 4.0)], [[1, 2], [3, 4]], [()]),
+    ):
         a, b = theirs(samples), default_collate(samples)
         for t, m in zip(a if isinstance(a, list) else [a], b if isinstance(b, list) else [b], strict=True):
             assert isinstance(t, torch.Tensor) and str(t.dtype) == str(m.dtype) and t.tolist() == m.tolist()
@@ -212,6 +367,11 @@ def test_collating_as_pytorch_does():
 def test_a_collate_function_and_no_batches():
     assert list(DataLoader(range(4), batch_size=2, collate_fn=sum)) == [1, 5]
     assert list(DataLoader(range(3), batch_size=None)) == [0, 1, 2]
+    (sample,) = DataLoader([{"a": np.ones(2), "n": np.int8(3), "l": (1, "x")}], batch_size=None)
+    assert sample["a"].tolist() == [1, 1] and sample["n"].dtype is md.int8 and sample["l"] == [1, "x"]
+    rows = TensorDataset(md.arange(5) * 10)  # a sampler of lists and no batches: the dataset is asked for all at once
+    (whole,) = DataLoader(rows, batch_size=None, sampler=[[4, 0]])
+    assert whole[0].tolist() == [40, 0]
 
 
 @pytest.mark.tiny
@@ -225,6 +385,17 @@ def test_datasets():
         both[5]
     with pytest.raises(AssertionError, match="Size mismatch"):
         TensorDataset(md.zeros(2), md.zeros(3))
+    for wrong in ([], [md.tensor(1.0)]):
+        with pytest.raises(ValueError, match="first dimension"):
+            TensorDataset(*wrong)
+    chain = Counting(2) + Counting(3)
+    assert list(chain) == [0, 1, 0, 1, 2]
+    assert [b.tolist() for b in DataLoader(chain, batch_size=2)] == [[0, 1], [0, 1], [2]]
+    assert len(data + data) == 8
+    with pytest.raises(TypeError, match="number 1 is a Squares"):
+        Counting(2) + Squares(2)
+    with pytest.raises(AssertionError, match="ChainDataset"):
+        Squares(2) + Counting(2)
 
 
 @pytest.mark.tiny
@@ -236,6 +407,12 @@ def test_random_split():
     assert list(again[0]) == list(parts[0])
     with pytest.raises(ValueError, match="11 and 10"):
         random_split(range(10), [6, 5])
+    assert [len(p) for p in random_split(range(10), [0.7, 0.1, 0.2])] == [7, 1, 2]  # adds up to 0.9999999999999999
+    assert [len(p) for p in random_split(range(7), [0.5, 0.5])] == [4, 3]
+    assert [len(p) for p in random_split(range(10), [10, 0])] == [10, 0]
+    for wrong in ([11, -1], [2.5, 7.5], [0.5, 0.6]):
+        with pytest.raises(ValueError, match="whole numbers"):
+            random_split(range(10), wrong)
 
 
 def test_samplers():
@@ -251,7 +428,11 @@ def test_samplers():
     for wrong in (
         lambda: RandomSampler([]),
         lambda: BatchSampler([1], 0, False),
+        lambda: RandomSampler([], replacement=True, num_samples=3),
         lambda: WeightedRandomSampler([1.0], 0),
+        lambda: WeightedRandomSampler([[1.0]], 1),
+        lambda: WeightedRandomSampler([1.0], 2, replacement=False),
+        lambda: DataLoader(Counting(3), batch_size=0),
     ):
         with pytest.raises(ValueError):
             wrong()
@@ -263,6 +444,11 @@ def test_samplers():
         ({"num_workers": -1}, "must not be negative"),
         ({"shuffle": True, "sampler": [0]}, "mutually exclusive with shuffle"),
         ({"batch_sampler": [[0]], "batch_size": 2}, "mutually exclusive with batch_size"),
+        ({"batch_size": None, "drop_last": True}, "nothing to drop"),
+        ({"timeout": -1, "num_workers": 1}, "must not be negative"),
+        ({"timeout": 3}, "timeout mean nothing without workers"),
+        ({"prefetch_factor": 2, "persistent_workers": True}, "prefetch_factor and persistent_workers mean nothing"),
+        ({"prefetch_factor": 0, "num_workers": 1}, "at least 1, got 0"),
     ],
 )
 def test_options_that_contradict_each_other(options, message):
@@ -272,3 +458,6 @@ def test_options_that_contradict_each_other(options, message):
 
 def test_a_batch_sampler_of_ones_own():
     assert [b.tolist() for b in DataLoader(range(4), batch_sampler=[[3, 0], [1]])] == [[3, 0], [1]]
+    assert [b.tolist() for b in DataLoader(range(4), batch_sampler=[(3, 0), md.tensor([1])])] == [[3, 0], [1]]
+    nothing = BatchSampler([], 2, drop_last=False)  # of length 0, which is no reason to overlook it
+    assert list(DataLoader(range(4), batch_sampler=nothing)) == []

@@ -3,81 +3,34 @@
 from __future__ import annotations
 
 import multiprocessing
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
-
-import numpy as np
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import cycle, islice, repeat
+from typing import Any
 
 from ... import random as random_state
 from ...random import Generator
-from ...tensor import Tensor
+from .collate import default_collate, default_convert
 from .dataset import IterableDataset
-from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
+from .sampler import BatchSampler, RandomSampler, SequentialSampler
+from .worker import End, Source, Worker, WorkerInfo, get_worker_info
 
-
-class WorkerInfo(NamedTuple):
-    """Which worker this is: its number, how many there are, its seed, its copy of the dataset."""
-
-    id: int
-    num_workers: int
-    seed: int
-    dataset: Any
-
-
-_worker_info: WorkerInfo | None = None
-
-
-def get_worker_info() -> WorkerInfo | None:
-    """Inside a worker process, what it needs to know of itself; None in the main process."""
-    return _worker_info
-
-
-def default_collate(batch: list[Any]) -> Any:
-    """One batch from a list of samples: tensors and arrays stacked, numbers made tensors, containers gone into.
-
-    Raises RuntimeError where shapes differ, TypeError for elements of other kinds.
-    """
-    from ...ops.creation import from_numpy, tensor
-    from ...ops.joining import stack
-
-    first = batch[0]
-    if isinstance(first, Tensor):
-        shapes = {tuple(t.shape) for t in batch}
-        if len(shapes) > 1:
-            raise RuntimeError(
-                f"collate: stack expects each tensor to be equal size, but the batch has {sorted(shapes)}; pad them in a "
-                "collate_fn of yours"
-            )
-        return stack(batch)
-    if isinstance(first, np.ndarray):
-        return default_collate([from_numpy(a) for a in batch])
-    if isinstance(first, (bool, int, np.integer, np.bool_)):
-        return tensor(np.array(batch))
-    if isinstance(first, (float, np.floating)):
-        return tensor(np.array(batch, np.float64 if isinstance(first, float) else first.dtype))
-    if isinstance(first, (str, bytes)):
-        return batch
-    if isinstance(first, Mapping):
-        return {key: default_collate([sample[key] for sample in batch]) for key in first}
-    if isinstance(first, (tuple, list)):
-        if any(len(sample) != len(first) for sample in batch):
-            raise RuntimeError(f"collate: the samples of a batch have different lengths: {[len(s) for s in batch]}")
-        columns = [default_collate(list(column)) for column in zip(*batch, strict=True)]
-        return type(first)(*columns) if hasattr(first, "_fields") else columns
-    raise TypeError(
-        "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; "
-        f"found {type(first)}; give DataLoader a collate_fn that knows it"
-    )
+__all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
 
 class DataLoader:
     """Iterates over batches of a dataset.
 
-    num_workers: processes that make batches ahead; their order and their random numbers depend on the seed alone.
-    generator: draws the shuffling; None takes the global one.
+    shuffle, sampler, batch_sampler: the order; an IterableDataset has its own. batch_size=None: samples, not batches.
+    num_workers: processes that make batches ahead. The order of batches does not depend on it, and the random numbers
+    that worker k draws depend on the seed and k alone. Workers are forked on Linux: a dataset need not be picklable there;
+    `multiprocessing_context` ("spawn", ...) chooses otherwise. What they send must be on the CPU.
     prefetch_factor: how many batches per worker are made ahead (default 2). timeout: seconds to wait for one.
+    generator: draws the shuffling and the workers' seeds; None takes the global one.
     pin_memory, persistent_workers and in_order are accepted for PyTorch's sake; workers live for one pass.
+
+    Raises ValueError for options that contradict each other; while iterating, what the dataset raised, wherever it ran.
 
     Example:
         >>> for x, y in DataLoader(TensorDataset(xs, ys), batch_size=32, shuffle=True): ...
@@ -91,7 +44,7 @@ class DataLoader:
         sampler: Any = None,
         batch_sampler: Any = None,
         num_workers: int = 0,
-        collate_fn: Callable[[list[Any]], Any] | None = None,
+        collate_fn: Callable[[Any], Any] | None = None,
         pin_memory: bool = False,
         drop_last: bool = False,
         timeout: float = 0,
@@ -104,33 +57,49 @@ class DataLoader:
         pin_memory_device: str = "",
         in_order: bool = True,
     ) -> None:
-        if num_workers < 0:
-            raise ValueError(
-                f"DataLoader: num_workers must not be negative, got {num_workers}; 0 loads in this process"
-            )
+        if batch_sampler is not None:
+            if batch_size != 1 or shuffle or sampler is not None or drop_last:
+                raise ValueError(
+                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
+                )
+            batch_size = None
+        elif batch_size is None and drop_last:
+            raise ValueError("batch_size=None: there are no batches, so drop_last has nothing to drop")
         if sampler is not None and shuffle:
             raise ValueError("sampler option is mutually exclusive with shuffle")
-        if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
-            raise ValueError(
-                "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
-            )
-        self.dataset, self.num_workers, self.timeout = dataset, num_workers, timeout
-        self.worker_init_fn, self.generator, self.pin_memory = worker_init_fn, generator, pin_memory
-        self.prefetch_factor = prefetch_factor or 2
-        self.persistent_workers, self.multiprocessing_context = persistent_workers, multiprocessing_context
-        self.collate_fn = collate_fn or (default_collate if batch_size is not None or batch_sampler else lambda x: x)
-        self.batch_size, self.drop_last = batch_size, drop_last
-        self.sampler: Any = None
-        self.batch_sampler = batch_sampler
+        self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
+        self.num_workers, self.timeout, self.worker_init_fn = num_workers, timeout, worker_init_fn
+        self.generator, self.pin_memory, self.persistent_workers = generator, pin_memory, persistent_workers
+        self.prefetch_factor, self.multiprocessing_context = prefetch_factor, multiprocessing_context
+        self._check_worker_options()
+        self.sampler: Any = sampler
+        self.batch_sampler: Any = batch_sampler
         if isinstance(dataset, IterableDataset):
             if shuffle or sampler is not None or batch_sampler is not None:
                 raise ValueError("DataLoader: an IterableDataset has its own order; leave out shuffle and samplers")
-            return
-        self.sampler = sampler
-        if sampler is None and batch_sampler is None:
-            self.sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
-        if batch_sampler is None and batch_size is not None:
-            self.batch_sampler = BatchSampler(self.sampler, batch_size, drop_last)
+            if batch_size is not None:
+                BatchSampler((), batch_size, drop_last)  # checks the size
+        elif batch_sampler is None:
+            if sampler is None:
+                self.sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+            if batch_size is not None:
+                self.batch_sampler = BatchSampler(self.sampler, batch_size, drop_last)
+        batched = batch_size is not None or batch_sampler is not None
+        self.collate_fn = collate_fn or (default_collate if batched else default_convert)
+        self._source = Source(dataset, self.collate_fn, batched, batch_size, drop_last)
+
+    def _check_worker_options(self) -> None:
+        if self.num_workers < 0 or self.timeout < 0:
+            raise ValueError(
+                f"DataLoader: num_workers and timeout must not be negative, got {self.num_workers} and {self.timeout}; "
+                "num_workers=0 loads in this process"
+            )
+        if self.prefetch_factor is not None and self.prefetch_factor < 1:
+            raise ValueError(f"DataLoader: prefetch_factor must be at least 1, got {self.prefetch_factor}")
+        names = ("prefetch_factor", "timeout", "persistent_workers", "multiprocessing_context")
+        idle = [name for name in names if getattr(self, name)]
+        if idle and not self.num_workers:
+            raise ValueError(f"DataLoader: {' and '.join(idle)} mean nothing without workers; set num_workers > 0")
 
     def __len__(self) -> int:
         if isinstance(self.dataset, IterableDataset):
@@ -140,7 +109,7 @@ class DataLoader:
             return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
         return len(self._indices())  # type: ignore[arg-type]  # a sampler without a length says so itself
 
-    def _indices(self) -> Sampler[Any]:
+    def _indices(self) -> Iterable[Any]:
         return self.batch_sampler if self.batch_sampler is not None else self.sampler
 
     def __iter__(self) -> Iterator[Any]:
@@ -149,133 +118,56 @@ class DataLoader:
         if self.num_workers:
             return self._from_workers(seed)
         if isinstance(self.dataset, IterableDataset):
-            return _batches_of_stream(self.dataset, self.batch_size, self.drop_last, self.collate_fn)
+            return self._source.stream()
         return self._here()
 
     def _here(self) -> Iterator[Any]:
         for index in self._indices():
-            yield _fetch(self.dataset, index, self.collate_fn)
+            yield self._source.fetch(index)
 
     def _from_workers(self, seed: int) -> Iterator[Any]:
-        """Worker k makes batches k, k + num_workers, ...; they are taken in that order."""
-        context = multiprocessing.get_context(self.multiprocessing_context or "fork")
-        pipes, processes = [], []
+        context = self.multiprocessing_context or ("fork" if sys.platform == "linux" else None)
+        if context is None or isinstance(context, str):
+            context = multiprocessing.get_context(context)
+        workers: list[Worker] = []
         try:
-            for worker in range(self.num_workers):
-                ours, theirs = context.Pipe()
-                info = WorkerInfo(worker, self.num_workers, (seed + worker) % 2**63, self.dataset)
-                options = (self.batch_size, self.drop_last, self.collate_fn, self.worker_init_fn)
-                process = context.Process(target=_work, args=(theirs, info, options), daemon=True)
-                process.start()
-                theirs.close()
-                pipes.append(ours)
-                processes.append(process)
-            if isinstance(self.dataset, IterableDataset):
-                yield from self._streams(pipes)
-            else:
-                yield from self._in_order(pipes)
+            for k in range(self.num_workers):
+                info = WorkerInfo(k, self.num_workers, seed + k, self.dataset)
+                workers.append(Worker(context, info, self._source, self.worker_init_fn))
+            yield from self._in_turn(workers)
         finally:
-            for pipe in pipes:
-                pipe.close()
-            for process in processes:
-                process.terminate()
-                process.join()
+            for worker in workers:
+                worker.stop()
 
-    def _in_order(self, pipes: list[Any]) -> Iterator[Any]:
-        sent = taken = 0
-        for index in self._indices():
-            pipes[sent % len(pipes)].send(index)
-            sent += 1
-            if sent - taken >= self.prefetch_factor * len(pipes):
-                yield self._receive(pipes[taken % len(pipes)], taken % len(pipes))
-                taken += 1
-        while taken < sent:
-            yield self._receive(pipes[taken % len(pipes)], taken % len(pipes))
-            taken += 1
+    def _in_turn(self, workers: list[Worker]) -> Iterator[Any]:
+        """Requests go to the workers in turn, and batches are taken in the order in which they were requested."""
+        is_stream = isinstance(self.dataset, IterableDataset)
+        requests = repeat(None) if is_stream else iter(self._indices())
+        turns = cycle(workers)
+        owed: deque[Worker] = deque()  # whose batch comes next
+        used_up: set[Worker] = set()
 
-    def _streams(self, pipes: list[Any]) -> Iterator[Any]:
-        open_pipes = dict(enumerate(pipes))
-        for pipe in pipes:
-            pipe.send("next")
-        while open_pipes:
-            for worker, pipe in list(open_pipes.items()):
-                batch = self._receive(pipe, worker)
-                if isinstance(batch, _End):
-                    del open_pipes[worker]
-                else:
-                    pipe.send("next")
-                    yield batch
+        def ask() -> None:
+            if len(used_up) == len(workers):
+                return
+            worker = next(w for w in turns if w not in used_up)
+            for request in islice(requests, 1):  # none when the sampler has come to its end
+                worker.ask(request)
+                owed.append(worker)
 
-    def _receive(self, pipe: Any, worker: int) -> Any:
-        try:
-            if self.timeout and not pipe.poll(self.timeout):
-                raise RuntimeError(f"DataLoader timed out after {self.timeout} seconds, waiting for worker {worker}")
-            answer = pipe.recv()
-        except (EOFError, ConnectionResetError):
-            raise RuntimeError(
-                f"DataLoader worker {worker} exited unexpectedly; num_workers=0 shows what happens in this process"
-            ) from None
-        if isinstance(answer, _Failure):
-            raise RuntimeError(f"in DataLoader worker {worker}, at index {answer.index}:\n{answer.text}")
-        return answer
-
-
-class _End:
-    """A stream is used up."""
-
-
-class _Failure(NamedTuple):
-    index: Any
-    text: str
+        for _ in range((self.prefetch_factor or 2) * len(workers)):
+            ask()
+        while owed:
+            worker = owed.popleft()
+            batch = worker.receive(self.timeout)
+            if isinstance(batch, End):
+                used_up.add(worker)
+            ask()
+            if not isinstance(batch, End):
+                yield batch
 
 
 def _draw_seed(generator: Generator) -> int:
     from ...ops.random import randint
 
-    return int(randint(0, 2**31, (1,), generator=generator).item())
-
-
-def _fetch(dataset: Any, index: Any, collate: Callable[[Any], Any]) -> Any:
-    if isinstance(index, list):
-        return collate([dataset[i] for i in index])
-    return collate(dataset[index])
-
-
-def _batches_of_stream(dataset: Any, batch_size: int | None, drop_last: bool, collate: Callable[[Any], Any]) -> Any:
-    if batch_size is None:
-        yield from (collate(sample) for sample in dataset)
-        return
-    batch: list[Any] = []
-    for sample in dataset:
-        batch.append(sample)
-        if len(batch) == batch_size:
-            yield collate(batch)
-            batch = []
-    if batch and not drop_last:
-        yield collate(batch)
-
-
-def _work(pipe: Any, info: WorkerInfo, options: tuple[Any, ...]) -> None:
-    """The life of a worker process: answer each request with a batch, until the pipe is closed."""
-    global _worker_info
-    import random
-
-    batch_size, drop_last, collate, init = options
-    _worker_info = info
-    random.seed(info.seed)
-    np.random.seed(info.seed % 2**32)  # noqa: NPY002  # datasets of users draw from NumPy's global generator
-    random_state.manual_seed(info.seed)
-    index: Any = "worker_init_fn"
-    stream = None
-    try:
-        if init is not None:
-            init(info.id)
-        if isinstance(info.dataset, IterableDataset):
-            stream = _batches_of_stream(info.dataset, batch_size, drop_last, collate)
-        while True:
-            index = pipe.recv()
-            pipe.send(next(stream, _End()) if stream is not None else _fetch(info.dataset, index, collate))
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
-        return
-    except Exception as error:
-        pipe.send(_Failure(index, f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
+    return int(randint(0, 2**62, (1,), generator=generator).item())

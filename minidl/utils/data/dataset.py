@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
@@ -30,11 +30,36 @@ class IterableDataset(Dataset[T]):
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError(f"{type(self).__name__} must define __iter__")
 
+    def __add__(self, other: Dataset[T]) -> ChainDataset:  # type: ignore[override]
+        return ChainDataset([self, other])
+
+
+class ChainDataset(IterableDataset[Any]):
+    """One stream after another."""
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = list(datasets)
+        for i, dataset in enumerate(self.datasets):
+            if not isinstance(dataset, IterableDataset):
+                raise TypeError(
+                    f"ChainDataset: only IterableDatasets can be chained, number {i} is a {type(dataset).__name__}; "
+                    "ConcatDataset joins datasets with an index"
+                )
+
+    def __iter__(self) -> Iterator[Any]:
+        for dataset in self.datasets:
+            yield from dataset
+
+    def __len__(self) -> int:
+        return sum(len(d) for d in self.datasets)
+
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
     """Sample i is the tuple of the i-th rows of several tensors of one length."""
 
     def __init__(self, *tensors: Tensor) -> None:
+        if not tensors or any(t.ndim == 0 for t in tensors):
+            raise ValueError("TensorDataset: expected one or more tensors with a first dimension, that of the samples")
         if len({t.shape[0] for t in tensors}) > 1:
             raise AssertionError(f"Size mismatch between tensors: their lengths are {[t.shape[0] for t in tensors]}")
         self.tensors = tensors
@@ -49,10 +74,12 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 class ConcatDataset(Dataset[Any]):
     """One dataset after another."""
 
-    def __init__(self, datasets: Sequence[Any]) -> None:
+    def __init__(self, datasets: Iterable[Any]) -> None:
         self.datasets = list(datasets)
         if not self.datasets:
             raise AssertionError("ConcatDataset: datasets should not be an empty iterable")
+        if any(isinstance(d, IterableDataset) for d in self.datasets):
+            raise AssertionError("ConcatDataset does not support IterableDataset, which has no index; use ChainDataset")
         self.cumulative_sizes = list(accumulate(len(d) for d in self.datasets))
 
     def __len__(self) -> int:
@@ -85,20 +112,29 @@ class Subset(Dataset[Any]):
 def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | None = None) -> list[Subset]:
     """Disjoint random subsets of given lengths, or of given fractions that add up to 1.
 
-    Raises ValueError where the lengths do not add up to the dataset's.
+    Samples that fractions leave over go to the first subsets, one each.
+    Raises ValueError where the lengths are negative, or do not add up to the dataset's.
+
+    Example:
+        >>> train, test = random_split(dataset, [0.8, 0.2], generator=torch.Generator().manual_seed(0))
     """
     from ...ops.random import randperm
 
     total = len(dataset)
-    if math.isclose(sum(lengths), 1) and sum(lengths) <= 1 and all(0 <= n <= 1 for n in lengths):
+    if math.isclose(sum(lengths), 1) and all(0 <= n <= 1 for n in lengths):
         sizes = [math.floor(total * fraction) for fraction in lengths]
         for i in range(total - sum(sizes)):
             sizes[i % len(sizes)] += 1
     else:
         sizes = [int(n) for n in lengths]
+        if sizes != list(lengths) or any(n < 0 for n in sizes):
+            raise ValueError(
+                f"random_split: expected lengths, whole numbers from 0, or fractions that add up to 1, got {lengths}"
+            )
     if sum(sizes) != total:
         raise ValueError(
-            f"random_split: sum of input lengths does not equal the length of the input dataset: {sum(sizes)} and {total}"
+            "random_split: sum of input lengths does not equal the length of the input dataset: "
+            f"{sum(sizes)} and {total}"
         )
     order = randperm(total, generator=generator).tolist()
     return [Subset(dataset, order[end - n : end]) for n, end in zip(sizes, accumulate(sizes), strict=True)]

@@ -46,7 +46,7 @@ class RandomSampler(Sampler[int]):
     ) -> None:
         if num_samples is not None and (not isinstance(num_samples, int) or num_samples <= 0):
             raise ValueError(f"num_samples should be a positive integer value, but got num_samples={num_samples}")
-        if len(data_source) == 0 and num_samples is None:
+        if len(data_source) == 0:
             raise ValueError("RandomSampler: the dataset is empty")
         self.data_source, self.replacement, self.generator = data_source, replacement, generator
         self._num_samples = num_samples
@@ -59,11 +59,13 @@ class RandomSampler(Sampler[int]):
         from ...ops.random import randint, randperm
 
         n, left = len(self.data_source), self.num_samples
+        # one draw from the global generator: what is drawn from it meanwhile does not change the order, nor the reverse
+        generator = self.generator or Generator().manual_seed(int(randint(0, 2**62, (1,)).item()))
         while left > 0:
             if self.replacement:
-                chunk = randint(0, n, (min(1024, left),), generator=self.generator).tolist()
+                chunk = randint(0, n, (min(1024, left),), generator=generator).tolist()
             else:
-                chunk = randperm(n, generator=self.generator).tolist()[:left]
+                chunk = randperm(n, generator=generator).tolist()[:left]
             yield from chunk
             left -= len(chunk)
 
@@ -102,6 +104,12 @@ class WeightedRandomSampler(Sampler[int]):
         if not isinstance(num_samples, int) or isinstance(num_samples, bool) or num_samples <= 0:
             raise ValueError(f"num_samples should be a positive integer value, but got num_samples={num_samples}")
         self.weights = as_tensor(weights).double()
+        if self.weights.ndim != 1:
+            raise ValueError(f"weights should be a 1d sequence, one per index, got shape {list(self.weights.shape)}")
+        if not replacement and num_samples > len(self.weights):
+            raise ValueError(
+                f"WeightedRandomSampler: {num_samples} of {len(self.weights)} samples cannot be drawn without replacement"
+            )
         self.num_samples, self.replacement, self.generator = num_samples, replacement, generator
 
     def __iter__(self) -> Iterator[int]:

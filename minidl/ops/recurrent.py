@@ -1,0 +1,177 @@
+"""Recurrent sequences as operations: one layer in one direction, from inputs that are multiplied with their weights already.
+
+The kernels know the first derivative. For higher ones each operation stands beside its plain form, step by step in
+differentiable operations, and that is what is differentiated then.
+
+Letters: T time, B batch, H hidden size, P size of the projected state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd import engine
+from ..autograd.op import Op, wrap
+from ..kernels import array_module
+from ..kernels import recurrent as kernels
+from ..kernels.recurrent import Sizes
+from ..tensor import Tensor
+from ..testing.samples import Sample, samples
+from .activation import relu as relu_of
+from .activation import sigmoid
+from .joining import cat, stack
+from .trigonometric import tanh
+
+
+class RNNSequence(Op):
+    """x (T, B, H), w_hh (H, H), h0 (B, H) to outputs (T, B, H) and the last states (B, H)."""
+
+    several = True
+
+    def forward(self, x: Any, w_hh: Any, h0: Any, *, sizes: Sizes, reverse: bool, relu: bool) -> Any:
+        self.options = (sizes, reverse, relu)
+        out, last, self.before = kernels.rnn(x, w_hh, h0, *self.options)
+        return out, last
+
+    def backward(self, g: Any, x: Any, w_hh: Any, h0: Any, out: Any) -> Any:
+        g = _complete(g, out)
+        return kernels.rnn_backward(*g, w_hh, out[0], self.before, *self.options)
+
+    def composite(self, g: Any, x: Tensor, w_hh: Tensor, h0: Tensor, out: Any) -> Any:
+        return _differentiated(self, lambda x, w, h: _rnn_steps(x, w, h, *self.options), (x, w_hh, h0), g)
+
+
+class LSTMSequence(Op):
+    """x (T, B, 4H), w_hh (4H, P), h0 (B, P), c0 (B, H), w_hr (P, H) or None to outputs (T, B, P), last h and c."""
+
+    several = True
+
+    def forward(self, x: Any, w_hh: Any, h0: Any, c0: Any, w_hr: Any, *, sizes: Sizes, reverse: bool) -> Any:
+        self.options = (sizes, reverse)
+        out, h, c, self.saved = kernels.lstm(x, w_hh, h0, c0, w_hr, *self.options)
+        return out, h, c
+
+    def backward(self, g: Any, x: Any, w_hh: Any, h0: Any, c0: Any, w_hr: Any, out: Any) -> Any:
+        return kernels.lstm_backward(*_complete(g, out), w_hh, w_hr, self.saved, *self.options)
+
+    def composite(self, g: Any, x: Tensor, w_hh: Tensor, h0: Tensor, c0: Tensor, w_hr: Any, out: Any) -> Any:
+        return _differentiated(
+            self, lambda x, w, h, c, r: _lstm_steps(x, w, h, c, r, *self.options), (x, w_hh, h0, c0, w_hr), g
+        )
+
+
+class GRUSequence(Op):
+    """x (T, B, 3H), w_hh (3H, H), b_hh (3H,) or None, h0 (B, H) to outputs (T, B, H) and the last states (B, H)."""
+
+    several = True
+
+    def forward(self, x: Any, w_hh: Any, b_hh: Any, h0: Any, *, sizes: Sizes, reverse: bool) -> Any:
+        self.options = (sizes, reverse)
+        out, last, self.saved = kernels.gru(x, w_hh, b_hh, h0, *self.options)
+        return out, last
+
+    def backward(self, g: Any, x: Any, w_hh: Any, b_hh: Any, h0: Any, out: Any) -> Any:
+        return kernels.gru_backward(*_complete(g, out), w_hh, self.saved, *self.options)
+
+    def composite(self, g: Any, x: Tensor, w_hh: Tensor, b_hh: Any, h0: Tensor, out: Any) -> Any:
+        return _differentiated(self, lambda x, w, b, h: _gru_steps(x, w, b, h, *self.options), (x, w_hh, b_hh, h0), g)
+
+
+def _complete(g: list[Any], out: tuple[Any, ...]) -> list[Any]:
+    """The gradients of all results, zeros for those that nothing depends on."""
+    return [array_module(o).zeros_like(o) if d is None else d for d, o in zip(g, out, strict=True)]
+
+
+def _differentiated(op: Op, plain: Callable[..., Any], inputs: tuple[Any, ...], g: list[Any]) -> Any:
+    """The gradients of the inputs, as Tensors in the graph, by differentiating the plain form of an operation."""
+    results = plain(*inputs)
+    wanted = [i for i, edge in enumerate(op.edges) if edge is not None]
+    used = [(result, d) for result, d in zip(results, g, strict=True) if d is not None]
+    grads = engine.grad(
+        [result for result, _ in used], [inputs[i] for i in wanted], [d for _, d in used], create_graph=True,
+        allow_unused=True,
+    )  # fmt: skip
+    found: list[Any] = [None] * len(inputs)
+    for i, grad in zip(wanted, grads, strict=True):
+        found[i] = grad
+    return tuple(found)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The plain forms
+
+
+def _with_rest(new: Tensor, old: Tensor) -> Tensor:
+    """new (n, H) followed by the rows of old (B, H) from n on."""
+    n = new.array.shape[0]
+    return new if n == old.array.shape[0] else cat([new, old[n:]])
+
+
+def _in_time(outputs: dict[int, Tensor], B: int) -> Tensor:
+    """Outputs (n, H) of each time step, filled up with zeros to B rows, as (T, B, H)."""
+    rows = []
+    for _, y in sorted(outputs.items()):
+        missing = B - y.array.shape[0]
+        zeros = wrap(array_module(y.array).zeros((missing, y.array.shape[1]), y.array.dtype))
+        rows.append(cat([y, zeros]) if missing else y)
+    return stack(rows)
+
+
+def _rnn_steps(x: Tensor, w_hh: Tensor, h: Tensor, sizes: Sizes, reverse: bool, relu: bool) -> Any:
+    outputs = {}
+    for t, n in kernels.steps(sizes, reverse):
+        a = x[t, :n] + h[:n] @ w_hh.T
+        outputs[t] = relu_of(a) if relu else tanh(a)
+        h = _with_rest(outputs[t], h)
+    return _in_time(outputs, h.array.shape[0]), h
+
+
+def _lstm_steps(x: Tensor, w_hh: Tensor, h: Tensor, c: Tensor, w_hr: Tensor | None, sizes: Sizes, reverse: bool) -> Any:
+    outputs = {}
+    for t, n in kernels.steps(sizes, reverse):
+        i, f, g, o = (x[t, :n] + h[:n] @ w_hh.T).chunk(4, 1)
+        new_c = sigmoid(f) * c[:n] + sigmoid(i) * tanh(g)
+        hidden = sigmoid(o) * tanh(new_c)
+        outputs[t] = hidden if w_hr is None else hidden @ w_hr.T
+        h, c = _with_rest(outputs[t], h), _with_rest(new_c, c)
+    return _in_time(outputs, h.array.shape[0]), h, c
+
+
+def _gru_steps(x: Tensor, w_hh: Tensor, b_hh: Tensor | None, h: Tensor, sizes: Sizes, reverse: bool) -> Any:
+    outputs = {}
+    for t, n in kernels.steps(sizes, reverse):
+        w = h[:n] @ w_hh.T if b_hh is None else h[:n] @ w_hh.T + b_hh
+        (xr, xz, xn), (wr, wz, wn) = x[t, :n].chunk(3, 1), w.chunk(3, 1)
+        z = sigmoid(xz + wz)
+        new = tanh(xn + sigmoid(xr + wr) * wn)
+        outputs[t] = (1 - z) * new + z * h[:n]
+        h = _with_rest(outputs[t], h)
+    return _in_time(outputs, h.array.shape[0]), h
+
+
+@samples(RNNSequence)
+def _(make: Any) -> Any:
+    yield Sample(make(3, 2, 4), make(4, 4), make(2, 4), sizes=(2, 2, 2), reverse=False, relu=False)
+    yield Sample(
+        make(3, 3, 2), make(2, 2), make(3, 2), sizes=(3, 2, 1), reverse=True, relu=False, note="of three lengths"
+    )
+    positive = np.abs(make(2, 2, 2)) + 0.5
+    yield Sample(positive, np.abs(make(2, 2)), np.abs(make(2, 2)), sizes=(2, 2), reverse=False, relu=True)
+
+
+@samples(LSTMSequence)
+def _(make: Any) -> Any:
+    yield Sample(make(3, 2, 8), make(8, 2), make(2, 2), make(2, 2), None, sizes=(2, 2, 2), reverse=False)
+    yield Sample(make(3, 3, 8), make(8, 2), make(3, 2), make(3, 2), None, sizes=(3, 2, 1), reverse=True)
+    yield Sample(
+        make(2, 2, 12), make(12, 2), make(2, 2), make(2, 3), make(2, 3), sizes=(2, 1), reverse=False, note="projected"
+    )
+
+
+@samples(GRUSequence)
+def _(make: Any) -> Any:
+    yield Sample(make(3, 2, 6), make(6, 2), make(6), make(2, 2), sizes=(2, 2, 2), reverse=False)
+    yield Sample(make(3, 3, 6), make(6, 2), None, make(3, 2), sizes=(3, 2, 1), reverse=True, note="of three lengths")
