@@ -25,7 +25,7 @@ from ..ops.activation import (
     tanhshrink,
     threshold,
 )  # fmt: skip
-from ..ops.attention import scaled_dot_product_attention
+from ..ops.attention import multi_head_attention_forward, scaled_dot_product_attention
 from ..ops.classification import cross_entropy, multi_margin_loss, nll_loss
 from ..ops.convolution import (
     conv1d,
