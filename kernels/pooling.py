@@ -9,7 +9,7 @@ Letters: B batch, C channels, S spatial sizes of x, K of the window, P of the re
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -23,27 +23,23 @@ Sizes = tuple[int, ...]
 def max_pool_index(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes) -> Array:
     """Where in x (B, C, *S) the largest value of each window is: int64 (B, C, *P), counted over S in row-major order.
 
-    The first of equal values wins, and NaN is larger than all.
+    The first of equal values wins; NaN is larger than all, and the last NaN wins. -1 for a window of padding alone.
 
     Example:
         >>> import numpy as np
         >>> max_pool_index(np.array([[[1.0, 3.0, 2.0, 5.0]]]), (2,), (2,), (0,), (1,), (2,))
         array([[[1, 3]]])
     """
-    xp = array_module(x)
+    xp, size = array_module(x), x.shape[2:]
     lowest = -xp.inf if x.dtype.kind == "f" else xp.iinfo(x.dtype).min
     padded = _padded(x, kernel, stride, padding, dilation, positions, lowest)
-    largest = index = None
-    for tap, there in _taps(kernel, stride, dilation, positions):
-        values, here = padded[:, :, *there], _source(xp, tap, x.shape[2:], stride, padding, dilation, positions)
-        if largest is None or index is None:
-            largest, index = values.copy(), xp.broadcast_to(here, values.shape).copy()
-            valid = index >= 0
-            continue
-        # what stands beyond the border never wins, nor does anything lose to it
-        better = (here >= 0) & ((values > largest) | ((values != values) & (largest == largest)) | ~valid)
-        largest, index, valid = xp.where(better, values, largest), xp.where(better, here, index), valid | (here >= 0)
-    return index
+    return _largest(
+        xp,
+        (
+            (padded[:, :, *there], _source(xp, tap, size, stride, padding, dilation, positions))
+            for tap, there in _taps(kernel, stride, dilation, positions)
+        ),
+    )
 
 
 @Kernel
@@ -92,15 +88,54 @@ def spill(g: Array, index: Array, size: Sizes) -> Array:
 
 @Kernel
 def adaptive_max_index(x: Array, positions: Sizes) -> Array:
-    """Where the largest value is of each of `positions` windows that cover x (B, C, *S) evenly: int64 (B, C, *P)."""
+    """Where the largest value is of each of `positions` windows that cover x (B, C, *S) evenly: int64 (B, C, *P).
+
+    Example:
+        >>> import numpy as np
+        >>> adaptive_max_index(np.array([[[1.0, 3.0, 2.0]]]), (2,))
+        array([[[1, 1]]])
+    """
     xp, size = array_module(x), x.shape[2:]
     out = xp.empty((*x.shape[:2], *positions), "int64")
     flat = xp.arange(prod(size)).reshape(size)
     for place in itertools.product(*map(range, positions)):
         window = tuple(slice(*span(i, m, n)) for i, m, n in zip(place, positions, size, strict=True))
-        values = x[:, :, *window].reshape(*x.shape[:2], -1)
-        out[:, :, *place] = flat[window].reshape(-1)[values.argmax(-1)]
+        inside = flat[window].reshape(-1)
+        out[:, :, *place] = inside[x[:, :, *window].reshape(*x.shape[:2], inside.size).argmax(-1)]
     return out
+
+
+@Kernel
+def fractional_max_index(x: Array, starts: Sequence[Array], kernel: Sizes) -> Array:
+    """Where the largest value is of each window of x (B, C, *S): int64 (B, C, *P).
+
+    starts[d] (B, C, P_d) is where the windows begin along spatial dimension d, for each channel its own.
+
+    Example:
+        >>> import numpy as np
+        >>> fractional_max_index(np.array([[[1.0, 3.0, 2.0, 5.0]]]), [np.array([[[0, 2]]])], (2,))
+        array([[[1, 3]]])
+    """
+
+    def candidates() -> Iterator[tuple[Array, Array]]:
+        for tap in itertools.product(*map(range, kernel)):
+            here: Any = 0
+            for axis, (start, i, n) in enumerate(zip(starts, tap, x.shape[2:], strict=True)):
+                shape = [start.shape[2] if a == axis else 1 for a in range(len(kernel))]
+                here = here * n + (start + i).reshape(*x.shape[:2], *shape)
+            yield pick(x, here), here
+
+    return _largest(array_module(x), candidates())
+
+
+def _largest(xp: Any, candidates: Iterator[tuple[Array, Array]]) -> Array:
+    """Of pairs of values (B, C, *P) and places that broadcast to them, the place of the largest; -1 is no place."""
+    values, here = next(candidates)
+    largest, index = values.copy(), xp.broadcast_to(here, values.shape).copy()
+    for values, here in candidates:
+        better = (here >= 0) & ((values > largest) | (values != values) | (index < 0))
+        largest, index = xp.where(better, values, largest), xp.where(better, here, index)
+    return index
 
 
 def span(i: int, count: int, size: int) -> tuple[int, int]:

@@ -141,3 +141,103 @@ def test_nearest_neighbours_of_any_dtype():
 def test_errors_say_what_is_wrong(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0, 1.5, float("inf"), -float("inf")])
+def test_norms_of_windows_against_pytorch(p):
+    torch = pytest.importorskip("torch")
+    x = np.abs(np.random.default_rng(0).standard_normal((2, 3, 6, 5)))
+    theirs, ours = torch.tensor(x, requires_grad=True), md.tensor(x, requires_grad=True)
+    expected, got = torch.nn.functional.lp_pool2d(theirs, p, (2, 3), 2), F.lp_pool2d(ours, p, (2, 3), 2)
+    np.testing.assert_allclose(got.detach().numpy(), expected.detach().numpy(), rtol=1e-6)  # PyTorch's p is a float32
+    (expected * expected.detach()).sum().backward()
+    (got * got.detach()).sum().backward()
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-6)
+
+
+def test_the_gradient_of_the_norm_of_zeros_is_zero():
+    x = md.tensor([[[0.0, 0.0, 3.0, 4.0]]], requires_grad=True)
+    y = F.lp_pool1d(x, 2, 2)
+    y.sum().backward()
+    assert y.tolist() == [[[0, 5]]] and x.grad.tolist() == [[[0, 0, pytest.approx(0.6), pytest.approx(0.8)]]]
+
+
+def test_float16_means_of_sums_beyond_its_range():
+    x = md.full((1, 1, 32, 32), 100.0, dtype=md.float16)
+    for mean in (F.avg_pool2d(x, 32), F.adaptive_avg_pool2d(x, 1)):
+        assert mean.dtype == md.float16 and mean.item() == 100
+
+
+def test_means_of_integers_are_cut_off():
+    assert F.avg_pool1d(md.tensor([[[-3, 0, 3, 4]]]), 2).tolist() == [[[-1, 3]]]
+
+
+def test_an_infinity_stays_where_it_is():
+    x = md.tensor([[[float("inf"), 1.0, 2.0, float("nan")]]])
+    assert F.adaptive_avg_pool1d(x, 2)[0, 0].tolist() == [np.inf, pytest.approx(np.nan, nan_ok=True)]
+    assert F.interpolate(x, size=8, mode="linear")[0, 0, 3:5].tolist() == [1.25, 1.75]
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda x: F.max_pool2d(x, 2),
+        lambda x: F.avg_pool2d(x, 2),
+        lambda x: F.adaptive_avg_pool2d(x, 2),
+        lambda x: F.adaptive_max_pool2d(x, 2),
+        lambda x: F.fractional_max_pool2d(x, 2, output_size=2),
+        lambda x: F.interpolate(x, 2, mode="bilinear"),
+        lambda x: F.max_unpool2d(x[:, :, :1, :1], md.zeros(0, 3, 1, 1, dtype=md.int64), 2),
+    ],
+)
+def test_no_batch(pool):
+    x = md.zeros(0, 3, 4, 4, requires_grad=True)
+    y = pool(x)
+    assert y.shape == (0, 3, 2, 2)
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+
+
+def test_fractional_windows_are_pytorchs_for_its_draws():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    for n, size in ((2, (9, 14)), (3, (9, 7, 11))):
+        x, draws = rng.standard_normal((2, 3, *size)), rng.random((2, 3, n))
+        arguments = (2, (4, 3, 5)[:n], None, True)
+        expected = getattr(torch.nn.functional, f"fractional_max_pool{n}d")(
+            torch.tensor(x), *arguments, _random_samples=torch.tensor(draws)
+        )
+        got = getattr(F, f"fractional_max_pool{n}d")(md.tensor(x), *arguments, _random_samples=md.tensor(draws))
+        for g, e in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(g.numpy(), e.numpy())
+
+
+def test_values_go_back_to_where_the_maxima_were():
+    x = md.tensor([[[1.0, 5.0, 4.0, 2.0, 3.0]]], requires_grad=True)
+    y, index = F.max_pool1d(x, 2, 2, return_indices=True)
+    back = F.max_unpool1d(y, index, 2, 2, output_size=(5,))
+    assert back.tolist() == [[[0, 5, 4, 0, 0]]]
+    (back * md.tensor([[[1.0, 2.0, 3.0, 4.0, 5.0]]])).sum().backward()
+    assert x.grad.tolist() == [[[0, 2, 3, 0, 0]]]
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: F.max_pool1d(md.ones(1, 1, 1), 2, 1, 1, 2), RuntimeError, "a window sees no value"),
+        (lambda: F.adaptive_avg_pool2d(md.ones(1, 4, 4).long(), 2), NotImplementedError, "float()"),
+        (lambda: F.interpolate(md.ones(1, 1, 4).long(), 2, mode="linear"), NotImplementedError, "interpolate.*float()"),
+        (lambda: F.max_unpool1d(md.ones(1, 1, 1), md.tensor([[[0.0]]]), 2), RuntimeError, "int32/int64"),
+        (lambda: F.max_unpool1d(md.ones(1, 1, 1), md.tensor([[[-1]]]), 2), RuntimeError, "invalid max index -1"),
+        (
+            lambda: F.max_unpool1d(md.ones(1, 1, 1), md.tensor([[[0]]]), 2, output_size=(2,) * 4),
+            ValueError,
+            "whole shape",
+        ),
+        (lambda: F.max_unpool2d(md.ones(1, 1), md.tensor([[0]]), 2), RuntimeError, "Expected 3D or 4D"),
+        (lambda: F.fractional_max_pool2d(md.ones(1, 4, 4), 2, output_size=0), RuntimeError, "output_size"),
+    ],
+)
+def test_more_errors_say_what_is_wrong(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

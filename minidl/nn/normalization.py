@@ -1,4 +1,4 @@
-"""Normalisation layers: LayerNorm, RMSNorm, GroupNorm and BatchNorm."""
+"""Normalisation layers: by layer, root mean square, group, batch, instance, and local response."""
 
 from __future__ import annotations
 
@@ -177,6 +177,10 @@ class _BatchNorm(_Affine):
                 f"{type(self).__name__}: expected {expected} input (got {input.ndim}D input, {list(input.shape)})"
             )
 
+    def _batched(self, input: Tensor) -> Tensor:
+        """input with a batch dimension, which batch normalisation does not do without."""
+        return input
+
     def forward(self, input: Tensor) -> Tensor:
         self._check_input(input)
         momentum = self.momentum
@@ -221,46 +225,6 @@ class BatchNorm3d(_BatchNorm):
     dimensions = (5,)
 
 
-class _LazyBatchNorm(LazyModuleMixin, _BatchNorm):
-    """Batch normalisation without num_features, which it reads off the first input; the other arguments as usual."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(0, *args, **kwargs)
-        self._forget_shapes()
-
-    def reset_parameters(self) -> None:
-        """Set weight, bias and running estimates to their first values, once the input is known."""
-        if self.num_features:
-            super().reset_parameters()
-
-    def initialize_parameters(self, input: Tensor) -> None:
-        self._check_input(input)
-        self.num_features = input.shape[1]
-        if self.has_uninitialized_params():
-            for t in (self.weight, self.bias, self.running_mean, self.running_var):
-                if t is not None:
-                    t.materialize((self.num_features,))
-            self.reset_parameters()
-
-
-class LazyBatchNorm1d(_LazyBatchNorm, BatchNorm1d):
-    """A BatchNorm1d that reads num_features off its first input."""
-
-    cls_to_become = BatchNorm1d
-
-
-class LazyBatchNorm2d(_LazyBatchNorm, BatchNorm2d):
-    """A BatchNorm2d that reads num_features off its first input."""
-
-    cls_to_become = BatchNorm2d
-
-
-class LazyBatchNorm3d(_LazyBatchNorm, BatchNorm3d):
-    """A BatchNorm3d that reads num_features off its first input."""
-
-    cls_to_become = BatchNorm3d
-
-
 class _InstanceNorm(_BatchNorm):
     """Instance normalisation for inputs with the given numbers of dimensions, the smaller without a batch.
 
@@ -282,9 +246,13 @@ class _InstanceNorm(_BatchNorm):
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
+    def _batched(self, input: Tensor) -> Tensor:
+        """input with a batch dimension."""
+        return input if input.ndim == max(self.dimensions) else input.unsqueeze(0)
+
     def forward(self, input: Tensor) -> Tensor:
         self._check_input(input)
-        x = input if input.ndim == max(self.dimensions) else input.unsqueeze(0)
+        x = self._batched(input)
         if self.affine and x.shape[1] != self.num_features:
             raise ValueError(
                 f"expected input's size at dim=1 to match num_features ({self.num_features}), but got: {x.shape[1]}."
@@ -312,6 +280,74 @@ class InstanceNorm3d(_InstanceNorm):
     """Instance normalisation of (B, C, D, H, W) or (C, D, H, W)."""
 
     dimensions = (4, 5)
+
+
+class _LazyNorm(LazyModuleMixin, _BatchNorm):
+    """Batch or instance normalisation without num_features, which it reads off the first input."""
+
+    def __init__(
+        self,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(0, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        self._forget_shapes()
+
+    def reset_parameters(self) -> None:
+        """Set weight, bias and running estimates to their first values, once the input is known."""
+        if self.num_features:
+            super().reset_parameters()
+
+    def initialize_parameters(self, input: Tensor) -> None:
+        self._check_input(input)
+        self.num_features = self._batched(input).shape[1]
+        if self.has_uninitialized_params():
+            for t in (self.weight, self.bias, self.running_mean, self.running_var):
+                if t is not None:
+                    t.materialize((self.num_features,))
+            self.reset_parameters()
+
+
+class LazyBatchNorm1d(_LazyNorm, BatchNorm1d):
+    """A BatchNorm1d that reads num_features off its first input."""
+
+    cls_to_become = BatchNorm1d
+
+
+class LazyBatchNorm2d(_LazyNorm, BatchNorm2d):
+    """A BatchNorm2d that reads num_features off its first input."""
+
+    cls_to_become = BatchNorm2d
+
+
+class LazyBatchNorm3d(_LazyNorm, BatchNorm3d):
+    """A BatchNorm3d that reads num_features off its first input."""
+
+    cls_to_become = BatchNorm3d
+
+
+class LazyInstanceNorm1d(_LazyNorm, InstanceNorm1d):
+    """An InstanceNorm1d that reads num_features off its first input. Affine, with running estimates, by default."""
+
+    cls_to_become = InstanceNorm1d
+
+
+class LazyInstanceNorm2d(_LazyNorm, InstanceNorm2d):
+    """An InstanceNorm2d that reads num_features off its first input. Affine, with running estimates, by default."""
+
+    cls_to_become = InstanceNorm2d
+
+
+class LazyInstanceNorm3d(_LazyNorm, InstanceNorm3d):
+    """An InstanceNorm3d that reads num_features off its first input. Affine, with running estimates, by default."""
+
+    cls_to_become = InstanceNorm3d
 
 
 class LocalResponseNorm(Module):

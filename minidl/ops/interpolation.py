@@ -16,6 +16,7 @@ import numpy as np
 
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
+from ..kernels.common import at_least_float32
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 from .gather import index_select
@@ -28,14 +29,31 @@ class Resample(Op):
     """x (..., *S) with each of its last dimensions multiplied by a matrix (new size, old size)."""
 
     def forward(self, x: Any, *, matrices: Sequence[Any]) -> Any:
-        self.matrices, xp = matrices, array_module(x)
+        self.matrices, xp, dtype = matrices, array_module(x), x.dtype
+        x = at_least_float32(x)
+        # in a plain product, 0 times infinity or NaN would spread over the whole image
+        product = _product if xp.isfinite(x).all() else _product_without_zeros
         for axis, matrix in enumerate(matrices, x.ndim - len(matrices)):
-            moved = x.swapaxes(axis, -1) @ xp.asarray(matrix.T, x.dtype)
-            x = moved.swapaxes(axis, -1)
-        return xp.ascontiguousarray(x)
+            x = product(x, axis, matrix.astype(x.dtype))
+        return xp.ascontiguousarray(x, dtype)
 
     def backward(self, g: Any) -> Any:
         return Resample.apply(g, matrices=[matrix.T for matrix in self.matrices])
+
+
+def _product(x: Any, axis: int, matrix: Any) -> Any:
+    """matrix (new, old) times x along an axis."""
+    return (x.swapaxes(axis, -1) @ array_module(x).asarray(matrix.T)).swapaxes(axis, -1)
+
+
+def _product_without_zeros(x: Any, axis: int, matrix: Any) -> Any:
+    """_product in which the zeros of the matrix do not take part, old position by old position."""
+    xp, shape = array_module(x), [-1 if a == axis else 1 for a in range(x.ndim)]
+    out = xp.zeros((*x.shape[:axis], len(matrix), *x.shape[axis + 1 :]), x.dtype)
+    for i, column in enumerate(matrix.T):
+        weight = xp.asarray(column).reshape(shape)
+        out += xp.where(weight == 0, 0, xp.take(x, [i], axis) * weight)
+    return out
 
 
 @samples(Resample)
@@ -43,10 +61,13 @@ def _(make: Any) -> Any:
     yield Sample(make(2, 3, 4), matrices=[make(5, 3), make(2, 4)])
     yield Sample(make(2, 4), matrices=[make(3, 4)])
     yield Sample(make(0, 1, 4), matrices=[make(3, 4)], note="no batch")
+    yield Sample(make(2, 4), matrices=[np.array([[0.5, 0, 0.5, 0], [0, 0, 0, 0], [0, 0, 0, 2]])], note="zeros")
 
 
-def resample(input: Tensor, matrices: Sequence[Any]) -> Tensor:
+def resample(name: str, input: Tensor, matrices: Sequence[Any]) -> Tensor:
     """input (..., *S) resized along its last dimensions by one matrix (new size, old size) each."""
+    if input.array.dtype.kind != "f":
+        raise NotImplementedError(f"{name}: not implemented for {input.dtype}; convert the input with float()")
     return Resample.apply(input, matrices=matrices)
 
 
@@ -167,7 +188,7 @@ def interpolate(
         return _nearest(input, sizes, scales, 0.5 if mode == "nearest-exact" else 0.0)
     matrix = _cubic if mode == "bicubic" else _linear
     each = zip(input.shape[2:], sizes, scales, strict=True)
-    return resample(input, [matrix(old, new, scale, bool(align_corners)) for old, new, scale in each])
+    return resample("interpolate", input, [matrix(old, new, scale, bool(align_corners)) for old, new, scale in each])
 
 
 def upsample(

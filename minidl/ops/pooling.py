@@ -9,6 +9,7 @@ Letters: B batch, C channels, S spatial sizes of x, K of the window, P of the re
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,14 @@ from ..kernels import array_module
 from ..kernels import pooling as kernels
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
+from .arithmetic import div
+from .conversion import cast
 from .convolution import at_least, batched, like, per_dimension
-from .gather import scatter
+from .gather import index_array
+from .indexing import IndexPut
 from .interpolation import resample
 from .random import rand
+from .selection import where
 
 Sizes = tuple[int, ...]
 
@@ -146,8 +151,16 @@ def _max_pool(
     gaps = per_dimension(name, "dilation", dilation, n)
     at_least(name, 1, dilation=gaps)
     x = batched(input, n)
-    positions = _positions(name, x.array.shape[2:], window, gaps, ceil_mode)
-    return _picked(input, x, kernels.max_pool_index(x.array, *window, gaps, positions), indices)
+    size = x.array.shape[2:]
+    positions = _positions(name, size, window, gaps, ceil_mode)
+    index = kernels.max_pool_index(x.array, *window, gaps, positions)
+    # only a dilation can step over the whole input
+    if any(d > s for s, d in zip(size, gaps, strict=True)) and index.size and index.min() < 0:
+        raise RuntimeError(
+            f"{name}: with dilation={gaps} and padding={window[2]} a window sees no value of an input of size {size}; "
+            "use a smaller dilation"
+        )
+    return _picked(input, x, index, indices)
 
 
 def _picked(input: Tensor, x: Tensor, index: Any, with_index: bool) -> Any:
@@ -199,9 +212,13 @@ def _avg_pool(
     window = _windows(name, kernel_size, stride, padding, n)
     x = batched(input, n)
     positions = _positions(name, x.array.shape[2:], window, (1,) * n, ceil_mode)
-    sums = SumPool.apply(x, window=window, positions=positions)
     counts = divisor if divisor is not None else _counts(x.array, window, positions, count_pad)
-    return like(sums / counts, input)
+    if x.array.dtype.kind in "iu":
+        means = div(SumPool.apply(x, window=window, positions=positions), counts, rounding_mode="trunc")
+    else:  # float16 is added up in float32: its sums soon leave its range
+        sums = SumPool.apply(cast(x, np.result_type(x.array, np.float32)), window=window, positions=positions)
+        means = cast(sums / counts, x.array.dtype)
+    return like(means, input)
 
 
 def _counts(x: Any, window: tuple[Sizes, ...], positions: Sizes, count_pad: bool) -> Any:
@@ -243,9 +260,13 @@ def avg_pool3d(
 
 
 def _lp_pool(n: int, input: Tensor, p: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Tensor:
+    if p in (np.inf, -np.inf):
+        sign = 1 if p > 0 else -1
+        return _max_pool(n, input.abs() * sign, kernel_size, stride, 0, 1, ceil_mode, False) * sign
     window = _windows(f"lp_pool{n}d", kernel_size, stride, 0, n)
-    means = _avg_pool(n, input.pow(p), window[0], window[1], 0, ceil_mode, True, None)
-    return (means.sign() * means.abs().relu() * float(np.prod(window[0]))).pow(1.0 / p)
+    sums = _avg_pool(n, input.pow(p), window[0], window[1], 0, ceil_mode, True, None) * int(np.prod(window[0]))
+    zero = sums.array == 0  # where the root has no derivative; it is taken as 0
+    return where(zero, 0.0, where(zero, 1.0, sums).pow(1.0 / p))
 
 
 def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
@@ -297,8 +318,9 @@ def _means(size: int, count: int) -> Any:
 
 
 def _adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Tensor:
-    wanted = _wanted_size(f"adaptive_avg_pool{n}d", input, output_size, n)
-    return resample(input, [_means(size, m) for size, m in zip(input.shape[-n:], wanted, strict=True)])
+    name = f"adaptive_avg_pool{n}d"
+    wanted = _wanted_size(name, input, output_size, n)
+    return resample(name, input, [_means(size, m) for size, m in zip(input.shape[-n:], wanted, strict=True)])
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
@@ -350,26 +372,20 @@ def _fractional_max_pool(
         ratios = output_ratio if isinstance(output_ratio, Sequence) else (output_ratio,) * n
         output_size = [int(s * r) for s, r in zip(size, ratios, strict=True)]
     wanted = per_dimension(name, "output_size", output_size, n)
+    at_least(name, 1, kernel_size=kernel, output_size=wanted)
     if any(m + k - 1 > s for s, k, m in zip(size, kernel, wanted, strict=True)):
         raise RuntimeError(f"{name}: kernel_size {kernel} is too large for input {size} and output_size {wanted}")
     if draws is None:
         draws = rand(*x.shape[:2], n, dtype=x.dtype)
-    places = []  # per dimension (B, C, P, K): what the windows see
-    for axis, (s, k, m) in enumerate(zip(size, kernel, wanted, strict=True)):
+    starts = []  # per dimension (B, C, P)
+    order = (1, 0) if n == 2 else range(n)  # of the draws; PyTorch's begin with the width in two dimensions
+    for axis, s, k, m in zip(order, size, kernel, wanted, strict=True):
         u = draws.array[..., axis, None]
         step = (s - k) / (m - 1) if m > 1 else 0.0
-        starts = np.floor((np.arange(m) + u) * step) - np.floor(u * step)
-        starts[..., -1] = s - k
-        places.append(starts.astype(np.int64)[..., None] + np.arange(k))
-    flat = np.zeros((1,) * (2 + 2 * n), np.int64)  # (B, C, *P, *K)
-    for axis, (s, place) in enumerate(zip(size, places, strict=True)):
-        shape = [*place.shape[:2], *(1,) * (2 * n)]
-        shape[2 + axis], shape[2 + n + axis] = place.shape[2:]
-        flat = flat * s + place.reshape(shape)
-    flat = np.broadcast_to(flat, (*x.shape[:2], *wanted, *kernel)).reshape(*x.shape[:2], *wanted, -1)
-    values = kernels.pick(x.array, flat)
-    chosen = np.take_along_axis(flat, values.argmax(-1)[..., None], -1)[..., 0]
-    return _picked(input, x, chosen, indices)
+        start = (np.floor((np.arange(m, dtype=u.dtype) + u) * step) - np.floor(u * step)).astype(np.int64)
+        start[..., -1] = s - k
+        starts.append(start)
+    return _picked(input, x, kernels.fractional_max_index(x.array, starts, kernel), indices)
 
 
 def fractional_max_pool2d(
@@ -401,17 +417,23 @@ def _max_unpool(
             f"{name}: Expected shape of indices to be same as that of the input tensor ({list(input.shape)}), but got "
             f"{list(indices.shape)}"
         )
+    _check_input(name, input, n)
     kernel, stride, padding = _windows(name, kernel_size, stride, padding, n)
     smallest = [(m - 1) * s - 2 * p + k for m, k, s, p in zip(input.shape[-n:], kernel, stride, padding, strict=True)]
     size = smallest if output_size is None else list(output_size)[-n:]
+    if output_size is not None and len(output_size) not in (n, n + 1, n + 2):
+        raise ValueError(f"{name}: output_size must be {n} numbers or a whole shape, got {output_size}")
     if any(not s - t < m < s + t for m, s, t in zip(size, smallest, stride, strict=True)):
         raise ValueError(f"{name}: invalid output_size {size} (each must be less than the stride away from {smallest})")
-    x, at = batched(input, n), batched(indices, n)
-    if at.array.size and not 0 <= at.array.min() <= at.array.max() < np.prod(size):
-        raise RuntimeError(f"{name}: found an invalid max index {at.array.max()} for an output of size {tuple(size)}")
-    zeros = wrap(array_module(x.array).zeros((*x.shape[:2], int(np.prod(size))), x.array.dtype))
-    out = scatter(zeros, -1, at.flatten(2), x.flatten(2)).reshape(*x.shape[:2], *size)
-    return like(out, input)
+    x, at = batched(input, n), index_array(name, indices)
+    if at.size and not 0 <= at.min() <= at.max() < prod(size):
+        wrong = at.min() if at.min() < 0 else at.max()
+        raise RuntimeError(f"{name}: found an invalid max index {wrong} for an output of size {tuple(size)}")
+    xp, (B, C, *positions) = array_module(x.array), x.shape
+    rows = (B * C, prod(positions))
+    zeros = wrap(xp.zeros((B * C, prod(size)), x.array.dtype))
+    index = (xp.arange(B * C)[:, None], at.reshape(rows))
+    return like(IndexPut.apply(zeros, x.reshape(rows), index=index).reshape(B, C, *size), input)
 
 
 def max_unpool1d(

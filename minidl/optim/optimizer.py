@@ -203,6 +203,11 @@ def zeros_like(param: Tensor) -> Tensor:
     return wrap(array_module(param.array).zeros_like(param.array))
 
 
+def full_like(param: Tensor, value: float) -> Tensor:
+    """State of the parameter's shape with one value everywhere."""
+    return wrap(array_module(param.array).full_like(param.array, value))
+
+
 def count_step(state: dict[str, Any]) -> int:
     """Add 1 to the number of steps in the state, a float32 tensor as in PyTorch, and return it."""
     if "step" not in state:
