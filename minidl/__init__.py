@@ -69,6 +69,7 @@ from .random import (  # noqa: E402
     seed,
     set_rng_state,
 )
+from .runtime import *  # noqa: E402
 from .tensor import Size, Tensor  # noqa: E402
 
 float = float32  # the dtypes' names, as in PyTorch
@@ -79,10 +80,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .serialization import load, save
-    from . import bench, cuda, datasets, distributions, kernels, linalg, nn, optim, special, testing, utils
+    from . import accelerator, amp, backends, bench, cuda, datasets, distributions, fft, jit, kernels, linalg, nn
+    from . import optim, special, testing, utils, version
 
-_LAZY = {"load": "serialization", "save": "serialization"}
-_SUBMODULES = ("bench", "cuda", "datasets", "distributions", "kernels", "linalg", "nn", "optim", "special", "testing", "utils")
+_LAZY = {"load": "serialization", "save": "serialization", "autocast": "amp"}
+_SUBMODULES = (
+    "accelerator", "amp", "backends", "bench", "cuda", "datasets", "distributions", "fft", "jit", "kernels", "linalg", "nn",
+    "optim", "special", "testing", "utils", "version",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -284,6 +284,14 @@ class Tensor:
             return array.astype(dtype)
         return array.copy() if copy else array
 
+    def pin_memory(self) -> Tensor:
+        """The tensor itself: memory is not pinned here."""
+        return self
+
+    def share_memory_(self) -> Tensor:
+        """The tensor itself: processes get copies, through pipes."""
+        return self
+
     def __dlpack__(self, **kwargs: Any) -> Any:
         return self.detach().array.__dlpack__(**kwargs)
 

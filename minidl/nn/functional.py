@@ -1,5 +1,7 @@
 """Layers as functions: `torch.nn.functional`."""
 
+from functools import partial
+
 from ..ops.activation import (
     celu,
     elu,
@@ -105,5 +107,9 @@ from ..ops.pooling import (
 from ..ops.products import pdist
 from ..ops.softmax import gumbel_softmax, log_softmax, softmax, softmin
 from ..ops.trigonometric import tanh
+
+relu_, leaky_relu_, elu_, celu_, selu_, hardtanh_ = (
+    partial(function, inplace=True) for function in (relu, leaky_relu, elu, celu, selu, hardtanh)
+)
 
 __all__ = [name for name in dir() if not name.startswith("_")]

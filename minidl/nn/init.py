@@ -182,3 +182,9 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     values = move(tensor.array, CPU).copy()
     np.put_along_axis(values, dropped, 0, axis=0)
     return _fill(tensor, values)
+
+
+# their names of old
+uniform, normal, constant, dirac, eye, sparse = uniform_, normal_, constant_, dirac_, eye_, sparse_
+xavier_uniform, xavier_normal, orthogonal = xavier_uniform_, xavier_normal_, orthogonal_
+kaiming_uniform, kaiming_normal = kaiming_uniform_, kaiming_normal_

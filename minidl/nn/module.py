@@ -16,6 +16,7 @@ from ..autograd.grad_mode import no_grad
 from ..autograd.hooks import RemovableHandle
 from ..autograd.storage import mark_written
 from ..devices import device as Device
+from ..ops.creation import zeros_like
 from ..tensor import Tensor
 from .backward_hooks import BackwardHooks
 from .parameter import Buffer, Parameter
@@ -113,6 +114,8 @@ class Module:
         """Call hook(module, grad_input, grad_output) when the gradients of the inputs are known; a tuple that it
         returns replaces grad_input."""
         return RemovableHandle(self._backward_hooks, hook, prepend)
+
+    register_backward_hook = register_full_backward_hook  # its name of old, whose gradients were not reliable
 
     # -- registration --------------------------------------------------------------------------------------------------
 
@@ -375,10 +378,18 @@ class Module:
                         module._buffers[name] = done[buffer]
         return self
 
-    def to(self, *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> Self:
+    def to(
+        self,
+        *args: Any,
+        device: Any = None,
+        dtype: Any = None,
+        non_blocking: bool = False,
+        memory_format: Any = None,
+    ) -> Self:
         """Move to a device and/or convert the float parameters and buffers to a float dtype, in place.
 
-        Takes to(device), to(dtype), to(device, dtype) or to(tensor), whose device and dtype are meant.
+        Takes to(device), to(dtype), to(device, dtype) or to(tensor), whose device and dtype are meant. non_blocking and
+        memory_format are taken for PyTorch's sake.
         """
         for arg in args:
             if isinstance(arg, Tensor):
@@ -398,6 +409,10 @@ class Module:
             return moved.to(dtype) if dtype is not None and moved.is_floating_point() else moved
 
         return self._apply(convert)
+
+    def to_empty(self, *, device: Any, recurse: bool = True) -> Self:
+        """Move to a device without the values, which are zeros there until they are loaded or drawn."""
+        return self._apply(lambda t: zeros_like(t, device=device))
 
     def type(self, dst_type: Any) -> Self:
         """Convert all parameters and buffers to a dtype."""

@@ -75,3 +75,6 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
             a: Any = p.grad.array
             array_module(a).clip(a, -bound, bound, out=a)
             mark_written(p.grad)
+
+
+clip_grad_norm = clip_grad_norm_  # its name of old

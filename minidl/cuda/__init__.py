@@ -6,8 +6,8 @@ import functools
 import importlib.util
 from typing import Any
 
-from .devices import device as Device
-from .random import manual_seed
+from ..devices import device as Device
+from ..random import manual_seed
 
 
 @functools.cache

@@ -1,0 +1,87 @@
+"""Switches that programs set once, at their beginning. Most ask for what this engine does anyway."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import devices, dtypes
+
+
+class memory_format:
+    """A name for a layout in memory. Layouts are the engine's own business here, so these are accepted and ignored."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+
+contiguous_format = memory_format("contiguous_format")
+preserve_format = memory_format("preserve_format")
+channels_last = memory_format("channels_last")
+channels_last_3d = memory_format("channels_last_3d")
+strided = memory_format("strided")
+
+
+def compile(model: Any = None, **options: Any) -> Any:
+    """The model or function itself: there is nothing to compile, kernels are compiled at their first call.
+
+    Without a model a decorator, as in PyTorch; the options are ignored.
+    """
+    return model if model is not None else lambda function: function
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Does nothing: the same program gives the same numbers anyway."""
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """Always True."""
+    return True
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Does nothing: float32 products are computed in float32. Raises RuntimeError for a precision that does not exist."""
+    if precision not in ("highest", "high", "medium"):
+        raise RuntimeError(
+            f"set_float32_matmul_precision: precision is 'highest', 'high' or 'medium', got {precision!r}"
+        )
+
+
+def get_float32_matmul_precision() -> str:
+    """Always "highest"."""
+    return "highest"
+
+
+def get_default_device() -> devices.device:
+    """Where new tensors are made: the CPU."""
+    return devices.CPU
+
+
+def set_default_device(device: Any) -> None:
+    """Accepts the CPU, where new tensors are made. For a GPU, say device="cuda" where tensors are made, or use to()."""
+    if device is not None and devices.device(device).type != "cpu":
+        raise RuntimeError(
+            f"set_default_device: new tensors are made on the CPU, got {device}; give device= to the functions that make "
+            "tensors, or move models and data with to()"
+        )
+
+
+def set_default_tensor_type(t: Any) -> None:
+    """Make FloatTensor or DoubleTensor, or its name, decide the dtype of new float tensors."""
+    name = t if isinstance(t, str) else getattr(t, "__name__", str(t))
+    kinds = {"FloatTensor": dtypes.float32, "DoubleTensor": dtypes.float64, "HalfTensor": dtypes.float16}
+    kind = name.rpartition(".")[2]
+    if kind not in kinds:
+        raise TypeError(f"set_default_tensor_type: expected one of {', '.join(kinds)}, got {name}")
+    dtypes.set_default_dtype(kinds[kind])
+
+
+__all__ = [
+    "are_deterministic_algorithms_enabled", "channels_last", "channels_last_3d", "compile", "contiguous_format",
+    "get_default_device", "get_float32_matmul_precision", "memory_format", "preserve_format", "set_default_device",
+    "set_default_tensor_type", "set_float32_matmul_precision", "strided", "use_deterministic_algorithms",
+]  # fmt: skip
