@@ -175,3 +175,32 @@ def test_metadata_against_pytorch():
         assert (ours.nbytes, ours.ndim, ours.size(0), ours.size(-1)) == (
             theirs.nbytes, theirs.ndim, theirs.size(0), theirs.size(-1)
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "operator, start, other, result",
+    [
+        ("iadd", [1.0, 2.0], 2, [3, 4]), ("isub", [1.0, 2.0], 2, [-1, 0]), ("imul", [1.0, 2.0], 2, [2, 4]),
+        ("itruediv", [1.0, 2.0], 2, [0.5, 1]), ("ifloordiv", [5.0, -5.0], 2, [2, -3]), ("imod", [5.0, -5.0], 3, [2, 1]),
+        ("ipow", [2.0, 3.0], 2, [4, 9]), ("iand", [6, 3], 5, [4, 1]), ("ior", [6, 3], 1, [7, 3]),
+        ("ixor", [6, 3], 5, [3, 6]), ("ilshift", [1, 2], 2, [4, 8]), ("irshift", [8, 4], 2, [2, 1]),
+    ],
+)  # fmt: skip
+def test_augmented_assignment_writes_into_the_tensor(operator, start, other, result):
+    import operator as operators
+
+    x = md.tensor(start)
+    view, same = x[:], x
+    x = getattr(operators, operator)(x, other)
+    assert x is same and x.tolist() == result and view.tolist() == result and x._version == 1
+
+
+def test_a_parameter_is_updated_in_place_without_a_graph():
+    w = md.tensor([1.0, 2.0], requires_grad=True)
+    (w * w).sum().backward()
+    before = w
+    with md.no_grad():
+        w -= 0.5 * w.grad
+    assert w is before and w.requires_grad and w.is_leaf and w.tolist() == [0, 0]
+    with pytest.raises(RuntimeError, match="leaf"):
+        w += 1

@@ -41,6 +41,7 @@ from ..ops.convolution import (
 )  # fmt: skip
 from ..ops.dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from ..ops.embedding import embedding, one_hot
+from ..ops.grid import affine_grid, grid_sample
 from ..ops.interpolation import (
     channel_shuffle,
     interpolate,

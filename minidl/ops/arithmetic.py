@@ -331,6 +331,14 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     return _add(input, mul(weight, _sub(end, input)))
 
 
+# x += y and the like write into x
+for _operator, _method in {
+    "add": "add_", "sub": "sub_", "mul": "mul_", "truediv": "div_", "floordiv": "floor_divide_", "mod": "remainder_",
+    "pow": "pow_", "and": "bitwise_and_", "or": "bitwise_or_", "xor": "bitwise_xor_", "lshift": "bitwise_left_shift_",
+    "rshift": "bitwise_right_shift_",
+}.items():  # fmt: skip
+    setattr(Tensor, f"__i{_operator}__", getattr(Tensor, _method))
+
 __all__ = [
     "add", "addcdiv", "addcmul", "div", "divide", "float_power", "floor_divide", "fmod", "gcd", "lcm", "ldexp", "lerp",
     "mul", "multiply", "pow",

@@ -6,6 +6,7 @@ minidl may refuse it only for a reason in REFUSED.
 
 from __future__ import annotations
 
+import operator
 import random
 import warnings
 
@@ -64,6 +65,11 @@ IN_PLACE = [
     lambda t, u: t.fill_(0.7),
     lambda t, u: t.copy_(u),
     lambda t, u: t.masked_fill_(t > 0, 0.3),
+    lambda t, u: operator.iadd(t, u),
+    lambda t, u: operator.isub(t, 0.5),
+    lambda t, u: operator.imul(t, u),
+    lambda t, u: operator.itruediv(t, u.abs() + 1),
+    lambda t, u: operator.ipow(t, 2),
 ]
 PLACES = [
     lambda t, m: 0,
