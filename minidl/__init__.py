@@ -30,6 +30,7 @@ from .dtypes import (  # noqa: E402
     bool_ as bool,
 )
 from .dtypes import (  # noqa: E402
+    bfloat16,
     can_cast,
     cdouble,
     cfloat,
@@ -70,7 +71,11 @@ from .random import (  # noqa: E402
     set_rng_state,
 )
 from .runtime import *  # noqa: E402
+from .runtime import with_out  # noqa: E402
 from .tensor import Size, Tensor  # noqa: E402
+
+for _name in ("add", "sub", "mul", "div", "matmul", "mm", "bmm"):  # the functions; methods and operators stay without
+    globals()[_name] = with_out(globals()[_name])
 
 float = float32  # the dtypes' names, as in PyTorch
 int = int32
@@ -81,12 +86,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .serialization import load, save
     from . import accelerator, amp, backends, bench, cuda, datasets, distributions, fft, jit, kernels, linalg, nn
-    from . import optim, special, testing, utils, version
+    from . import distributed, onnx, optim, special, testing, utils, version
 
 _LAZY = {"load": "serialization", "save": "serialization", "autocast": "amp"}
 _SUBMODULES = (
-    "accelerator", "amp", "backends", "bench", "cuda", "datasets", "distributions", "fft", "jit", "kernels", "linalg", "nn",
-    "optim", "special", "testing", "utils", "version",
+    "accelerator", "amp", "backends", "bench", "cuda", "datasets", "distributed", "distributions", "fft", "jit", "kernels",
+    "linalg", "nn", "onnx", "optim", "special", "testing", "utils", "version",
 )  # fmt: skip
 
 

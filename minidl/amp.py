@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 
+from . import cuda
 from .autograd.storage import mark_written
 from .tensor import Tensor
 
@@ -42,7 +44,7 @@ class GradScaler:
     """Multiplies the loss so that small gradients survive float16, and divides them again before the step.
 
     A step whose gradients are infinite or NaN is left out and the scale is halved; after growth_interval good steps it is
-    doubled. enabled=False makes all of it transparent. Source: Micikevicius et al., "Mixed Precision Training", 2018.
+    doubled. enabled=False makes all of it transparent, and so does a missing GPU for device="cuda". Source: Micikevicius et al., "Mixed Precision Training", 2018.
 
     Example:
         >>> scaler = GradScaler()
@@ -57,6 +59,9 @@ class GradScaler:
     ) -> None:  # fmt: skip
         if growth_factor <= 1.0 or not 0 < backoff_factor < 1.0:
             raise ValueError("GradScaler: growth_factor must be larger than 1 and backoff_factor between 0 and 1")
+        if enabled and device == "cuda" and not cuda.is_available():
+            warnings.warn("GradScaler is enabled, but CUDA is not available. Disabling.", stacklevel=2)
+            enabled = False
         self._scale, self._growth, self._backoff = init_scale, growth_factor, backoff_factor
         self._interval, self._good_steps, self._enabled = growth_interval, 0, enabled
         self._found_inf: dict[int, bool] = {}  # by optimizer, once its gradients are divided

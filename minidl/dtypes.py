@@ -15,24 +15,33 @@ import numpy as np
 class dtype:
     """The type of a tensor's elements, such as `minidl.float32`. NumPy accepts it wherever it takes a dtype."""
 
-    __slots__ = ("dtype", "itemsize", "name")
+    __slots__ = ("_dtype", "itemsize", "name")
 
     def __init__(self, name: str, array_dtype: Any) -> None:
         self.name = name
-        self.dtype = np.dtype(array_dtype)  # NumPy reads the attribute of this name
-        self.itemsize = self.dtype.itemsize
+        self._dtype = None if array_dtype is None else np.dtype(array_dtype)
+        self.itemsize = 2 if self._dtype is None else self._dtype.itemsize
+
+    @property
+    def dtype(self) -> Any:
+        """NumPy's dtype; NumPy itself reads the attribute of this name. Raises TypeError for one that NumPy does not have."""
+        if self._dtype is None:
+            raise TypeError(
+                f"there are no tensors of {self!r}: NumPy has no such type; use float32, or float16 to save memory"
+            )
+        return self._dtype
 
     @property
     def is_floating_point(self) -> bool:
-        return self.dtype.kind == "f"
+        return self._dtype is None or self._dtype.kind == "f"
 
     @property
     def is_complex(self) -> bool:
-        return self.dtype.kind == "c"
+        return self._dtype is not None and self._dtype.kind == "c"
 
     @property
     def is_signed(self) -> bool:
-        return self.dtype.kind in "fci"
+        return self._dtype is None or self._dtype.kind in "fci"
 
     def __repr__(self) -> str:
         return f"torch.{self.name}"  # PyTorch's text, so that printed output can be compared
@@ -55,6 +64,7 @@ uint16 = dtype("uint16", np.uint16)
 uint32 = dtype("uint32", np.uint32)
 uint64 = dtype("uint64", np.uint64)
 bool_ = dtype("bool", np.bool_)
+bfloat16 = dtype("bfloat16", None)  # a name that programs compare with and choose from
 
 ALL = {d.name: d for d in (uint8, int8, int16, int32, int64, float16, float32, float64, complex64, complex128, bool_)}
 ALL |= {d.name: d for d in (uint16, uint32, uint64)}

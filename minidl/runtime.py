@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from . import devices, dtypes
@@ -24,6 +25,24 @@ preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")
 channels_last_3d = memory_format("channels_last_3d")
 strided = memory_format("strided")
+
+
+def with_out(function: Any) -> Any:
+    """A function that takes out=, a tensor that the result is written into, outside of any graph."""
+
+    @functools.wraps(function)
+    def called(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if out is None:
+            return result
+        if out.requires_grad or tuple(out.shape) != tuple(result.shape):
+            raise RuntimeError(
+                f"{function.__name__}(): out= must be a tensor of shape {list(result.shape)} that requires no gradient, got "
+                f"shape {list(out.shape)}; use the returned tensor instead"
+            )
+        return out.copy_(result.detach())
+
+    return called
 
 
 def compile(model: Any = None, **options: Any) -> Any:

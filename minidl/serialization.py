@@ -149,6 +149,8 @@ class _Writer:
             return ["float", obj if math.isfinite(obj) else repr(obj)]
         if kind is complex:
             return ["complex", repr(obj)]
+        if kind is np.ndarray and obj.dtype.kind in "biufc":
+            return ["ndarray", self.name(wrap(obj), path), False, obj.dtype.kind == "c"]
         if isinstance(obj, (np.number, np.bool_)):
             return self.encode(obj.item(), path)
         if kind in (dict, OrderedDict, Counter):
@@ -162,8 +164,8 @@ class _Writer:
             return ["device", str(obj)]
         raise TypeError(
             f"save: cannot write the {kind.__module__}.{kind.__qualname__} at {path.removeprefix('.') or 'the top'}: "
-            "a file holds tensors, numbers, texts, None, and dicts, lists and tuples of them; save a module's "
-            "state_dict(), turn arrays into tensors, and other things into one of these"
+            "a file holds tensors, arrays, numbers, texts, None, and dicts, lists and tuples of them; save a module's "
+            "state_dict(), and turn other things into one of these"
         )
 
     def name(self, t: Tensor, path: str) -> str:
@@ -191,6 +193,8 @@ class _Reader:
         kind, content = node[0], node[1]
         if kind in ("tensor", "parameter"):
             return self.tensor(*node)
+        if kind == "ndarray":
+            return self.tensor(*node).cpu().numpy()
         if kind in ("list", "tuple", "Size"):
             return CONTAINERS[kind](self.decode(v) for v in content)
         if kind in CONTAINERS:

@@ -108,6 +108,8 @@ class Tensor:
     def is_sparse(self) -> bool:
         return False
 
+    is_quantized = is_meta = is_mps = is_xpu = is_sparse  # what else PyTorch knows and is not here
+
     @property
     def nbytes(self) -> int:
         return int(self.array.nbytes)

@@ -60,6 +60,32 @@ def test_default_tensor_type():
         md.set_default_tensor_type("torch.LongTensor")
 
 
+def test_bfloat16_is_a_name_only():
+    assert repr(md.bfloat16) == "torch.bfloat16" and md.bfloat16 != md.float16
+    for use in (lambda: md.zeros(1, dtype=md.bfloat16), lambda: md.zeros(1).to(md.bfloat16)):
+        with pytest.raises(TypeError, match="NumPy has no such type"):
+            use()
+
+
+def test_results_can_be_written_into_a_tensor():
+    x, out = md.tensor([[1.0, 2.0], [3.0, 4.0]]), md.zeros(2, 2)
+    assert md.matmul(x, x, out=out) is out and out.tolist() == [[7, 10], [15, 22]]
+    assert md.mul(x, x, out=out).tolist() == [[1, 4], [9, 16]]
+    with pytest.raises(RuntimeError, match=r"shape \[2, 2\]"):
+        md.add(x, x, out=md.zeros(3))
+
+
+def test_what_is_not_there_says_so():
+    assert not md.distributed.is_available() and md.distributed.get_world_size() == 1
+    for use in (
+        md.distributed.init_process_group,
+        lambda: nn.parallel.DistributedDataParallel(nn.Identity()),
+        md.onnx.export,
+    ):
+        with pytest.raises((RuntimeError, NotImplementedError), match="not there"):
+            use()
+
+
 def test_autocast_is_transparent():
     @autocast("cpu")
     def f(x):
@@ -79,22 +105,28 @@ def one_step(scaler, gradient):
 
 
 def test_gradient_scaling():
-    scaler = GradScaler(init_scale=8.0, growth_interval=2)
+    scaler = GradScaler("cpu", init_scale=8.0, growth_interval=2)
     assert one_step(scaler, [1.0, 2.0]) == [0.5, 0.0] and scaler.get_scale() == 8
     assert one_step(scaler, [1.0, float("inf")]) == [1.0, 1.0] and scaler.get_scale() == 4  # left out, and halved
     one_step(scaler, [1.0, 1.0])
     one_step(scaler, [1.0, 1.0])
     assert scaler.get_scale() == 8
-    again = GradScaler()
+    again = GradScaler("cpu")
     again.load_state_dict(scaler.state_dict())
     assert again.get_scale() == 8
     off = GradScaler(enabled=False)
     assert one_step(off, [1.0, 2.0]) == [0.5, 0.0] and off.get_scale() == 1 and off.state_dict() == {}
 
 
+@pytest.mark.skipif(md.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_default_scaler_is_off():
+    with pytest.warns(UserWarning, match="Disabling"):
+        assert not GradScaler().is_enabled()
+
+
 def test_gradients_are_divided_once():
     w = nn.Parameter(md.ones(1))
-    optimizer, scaler = md.optim.SGD([w], lr=1.0), GradScaler(init_scale=4.0)
+    optimizer, scaler = md.optim.SGD([w], lr=1.0), GradScaler("cpu", init_scale=4.0)
     scaler.scale(w * 2).sum().backward()
     scaler.unscale_(optimizer)
     assert w.grad.tolist() == [2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 from typing import Any
 
@@ -56,6 +57,11 @@ def get_device_name(device: Any = None) -> str:
     return str(_cupy().cuda.runtime.getDeviceProperties(number)["name"].decode())
 
 
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Always False: there are no tensors of bfloat16."""
+    return False
+
+
 def synchronize(device: Any = None) -> None:
     """Wait until the GPU has done everything it was given. Needed before reading a clock."""
     _cupy().cuda.Device(current_device() if device is None else Device(device).index or 0).synchronize()
@@ -77,7 +83,14 @@ def manual_seed_all(seed: int) -> None:
     manual_seed(seed)
 
 
+def __getattr__(name: str) -> Any:
+    """cuda.amp, which imports this module, when it is asked for."""
+    if name == "amp":
+        return importlib.import_module("minidl.cuda.amp")
+    raise AttributeError(f"module 'minidl.cuda' has no attribute {name!r}")
+
+
 __all__ = [
-    "current_device", "device_count", "empty_cache", "get_device_name", "is_available", "manual_seed", "manual_seed_all",
-    "memory_allocated", "set_device", "synchronize",
+    "current_device", "device_count", "empty_cache", "get_device_name", "is_available", "is_bf16_supported",
+    "manual_seed", "manual_seed_all", "memory_allocated", "set_device", "synchronize",
 ]  # fmt: skip

@@ -7,6 +7,15 @@ from typing import Any
 from .module import Module
 
 
+class DistributedDataParallel(Module):
+    """PyTorch's wrapper for training in several processes. There is none here: making one raises RuntimeError."""
+
+    def __init__(self, module: Module, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError(
+            "DistributedDataParallel: training in several processes is not there; train the module itself in one process"
+        )
+
+
 class DataParallel(Module):
     """A module that runs on the device it is on, under the names that PyTorch's wrapper gives: `module.` before each key.
 

@@ -69,6 +69,8 @@ def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: b
     if unknown:
         raise TypeError(f"to: unexpected argument {', '.join(sorted(unknown))}")
     for argument in args:
+        if callable(argument) and isinstance(getattr(argument, "dtype", None), dtypes.dtype):
+            argument = argument.dtype  # x.type(torch.FloatTensor)
         if isinstance(argument, Tensor):
             dtype, device = argument.dtype, argument.device
         elif isinstance(argument, (str, int, devices.device)) and not isinstance(argument, bool):

@@ -419,6 +419,7 @@ def _legacy(name: str, dtype: dtypes.dtype) -> Any:
         return _finish(np.zeros(_shape(name, data or (0,)), dtype.dtype), None, False)
 
     create.__name__ = create.__qualname__ = name
+    create.dtype = dtype  # type: ignore[attr-defined]  # what x.type(FloatTensor) asks for
     create.__doc__ = (
         f"PyTorch's old constructor: {name}([1, 2]) holds these data as {dtype!r}, {name}(2, 3) zeros of that size."
     )

@@ -30,8 +30,9 @@ class Optimizer:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if "step" in cls.__dict__:
-            cls.step = _with_hooks(cls.__dict__["step"])  # type: ignore[method-assign]
+        # every class has a step of its own, as in PyTorch: tools wrap Adam.step and mean Adam alone
+        own = cls.__dict__.get("step")
+        cls.step = cls.step if own is None else _with_hooks(own)  # type: ignore[method-assign]
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
