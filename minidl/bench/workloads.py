@@ -77,18 +77,12 @@ def chain_without_graph(m: Any) -> Step:
     return step
 
 
-def _mlp(m: Any, sizes: list[int], batch: int, optimizer: Callable[[Any, Any], Any]) -> Step:
-    layers: list[Any] = []
-    for n, k in zip(sizes, sizes[1:], strict=False):
-        layer = m.nn.Linear(n, k)
-        with m.no_grad():
-            layer.weight.copy_(m.tensor(_random(k, n)))
-            layer.bias.copy_(m.tensor(_random(k)))
-        layers += [layer, m.nn.ReLU()]
-    model = m.nn.Sequential(*layers[:-1])
-    x = m.tensor(_random(batch, sizes[0]))
-    y = m.tensor(np.random.default_rng(1).integers(0, sizes[-1], batch))
-    update = optimizer(m, model.parameters())
+def _training(m: Any, model: Any, x: Any, y: Any, optimizer: Callable[[Any], Any]) -> Step:
+    """A step of training a classifier, whose weights are the same numbers whatever module made it."""
+    with m.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(m.tensor(_random(*parameter.shape)))
+    update = optimizer(model.parameters())
 
     def step() -> float:
         update.zero_grad()
@@ -100,14 +94,105 @@ def _mlp(m: Any, sizes: list[int], batch: int, optimizer: Callable[[Any, Any], A
     return step
 
 
+def _classes(m: Any, n: int, *shape: int) -> Any:
+    return m.tensor(np.random.default_rng(1).integers(0, n, shape))
+
+
+def _mlp(m: Any, sizes: list[int], batch: int, optimizer: Callable[[Any], Any]) -> Step:
+    layers: list[Any] = []
+    for n, k in zip(sizes, sizes[1:], strict=False):
+        layers += [m.nn.Linear(n, k), m.nn.ReLU()]
+    x = m.tensor(_random(batch, sizes[0]))
+    return _training(m, m.nn.Sequential(*layers[:-1]), x, _classes(m, sizes[-1], batch), optimizer)
+
+
 def tiny_mlp(m: Any) -> Step:
     """A training step of a 32-32-10 MLP at batch 1, SGD."""
-    return _mlp(m, [32, 32, 10], 1, lambda m, p: m.optim.SGD(p, lr=0.01))
+    return _mlp(m, [32, 32, 10], 1, lambda p: m.optim.SGD(p, lr=0.01))
 
 
 def mlp(m: Any) -> Step:
     """A training step of a 784-512-256-10 MLP at batch 128, Adam."""
-    return _mlp(m, [784, 512, 256, 10], 128, lambda m, p: m.optim.Adam(p, lr=1e-3))
+    return _mlp(m, [784, 512, 256, 10], 128, lambda p: m.optim.Adam(p, lr=1e-3))
+
+
+def cnn(m: Any) -> Step:
+    """A training step of two 3 x 3 convolutions with pooling on 1 x 28 x 28 images at batch 64, SGD with momentum."""
+    nn = m.nn
+    model = nn.Sequential(
+        *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10)),
+    )
+    x = m.tensor(_random(64, 1, 28, 28))
+    return _training(m, model, x, _classes(m, 10, 64), lambda p: m.optim.SGD(p, lr=0.01, momentum=0.9))
+
+
+def char_lstm(m: Any) -> Step:
+    """A training step of a character model: embedding 128, LSTM 256, 64 steps of time at batch 32, Adam."""
+    nn = m.nn
+
+    class Model(nn.Module):  # type: ignore[misc,name-defined]  # of whichever module is measured
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(96, 128)
+            self.lstm = nn.LSTM(128, 256, batch_first=True)
+            self.out = nn.Linear(256, 96)
+
+        def forward(self, x: Any) -> Any:
+            return self.out(self.lstm(self.embedding(x))[0]).flatten(0, 1)
+
+    return _training(m, Model(), _classes(m, 96, 32, 64), _classes(m, 96, 32 * 64), lambda p: m.optim.Adam(p, lr=1e-3))
+
+
+def gpt(m: Any) -> Step:
+    """A training step of a GPT with 4 layers, width 128, 4 heads, 128 steps of time at batch 16, AdamW."""
+    nn, width, heads, time = m.nn, 128, 4, 128
+
+    class Block(nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+            self.qkv, self.mixed = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.wide, self.back = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+        def forward(self, x: Any) -> Any:
+            B, T, D = x.shape
+            q, k, v = self.qkv(self.norm1(x)).reshape(B, T, 3, heads, D // heads).permute(2, 0, 3, 1, 4)
+            y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.mixed(y.transpose(1, 2).reshape(B, T, D))
+            return x + self.back(nn.functional.gelu(self.wide(self.norm2(x)), approximate="tanh"))
+
+    class Model(nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens, self.places = nn.Embedding(96, width), nn.Embedding(time, width)
+            self.blocks = nn.ModuleList([Block() for _ in range(4)])
+            self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 96, bias=False)
+
+        def forward(self, x: Any) -> Any:
+            x = self.tokens(x) + self.places(m.arange(time))
+            for block in self.blocks:
+                x = block(x)
+            return self.head(self.norm(x)).flatten(0, 1)
+
+    x, y = _classes(m, 96, 16, time), _classes(m, 96, 16 * time)
+    return _training(m, Model(), x, y, lambda p: m.optim.AdamW(p, lr=1e-3))
+
+
+def attention(m: Any) -> Step:
+    """Causal attention of 8 x 8 heads, 256 steps of time, width 64, forward and backward."""
+    q, k, v = (m.tensor(_random(8, 8, 256, 64) + c, requires_grad=True) for c in (0.0, 0.1, 0.2))
+    weights = m.tensor(_random(8, 8, 256, 64))
+
+    def step() -> float:
+        for t in (q, k, v):
+            t.grad = None
+        loss = (m.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True) * weights).sum()
+        loss.backward()
+        return float(loss.item())
+
+    return step
 
 
 def softmax_cross_entropy(m: Any) -> Step:
@@ -144,6 +229,10 @@ WORKLOADS: dict[str, Callable[[Any], Step]] = {
     "1000-op chain, no graph": chain_without_graph,
     "MLP 32-32-10, batch 1, SGD": tiny_mlp,
     "MLP 784-512-256-10, batch 128, Adam": mlp,
+    "CNN 28 x 28, batch 64, SGD": cnn,
+    "LSTM 256, 64 steps, batch 32, Adam": char_lstm,
+    "GPT 4 x 128, 128 steps, batch 16, AdamW": gpt,
+    "attention 256 steps, causal": attention,
     "cross-entropy 512 x 1000": softmax_cross_entropy,
     "layer norm 2048 x 128": layer_norm,
 }
