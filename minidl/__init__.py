@@ -89,6 +89,11 @@ if TYPE_CHECKING:
     from . import distributed, onnx, optim, special, testing, utils, version
 
 _LAZY = {"load": "serialization", "save": "serialization", "autocast": "amp"}
+_LAZY |= dict.fromkeys(
+    ("adaptive_avg_pool1d", "adaptive_max_pool1d", "avg_pool1d", "channel_shuffle", "instance_norm", "max_pool1d",
+     "max_pool2d", "max_pool3d", "pixel_shuffle", "pixel_unshuffle"),
+    "nn.functional",
+)  # fmt: skip
 _SUBMODULES = (
     "accelerator", "amp", "backends", "bench", "cuda", "datasets", "distributed", "distributions", "fft", "jit", "kernels",
     "linalg", "nn", "onnx", "optim", "special", "testing", "utils", "version",

@@ -23,6 +23,9 @@ LAYERS = [
     (nn.LazyBatchNorm1d, (), nn.BatchNorm1d, (5,), (3, 5)),
     (nn.LazyBatchNorm2d, (), nn.BatchNorm2d, (5,), (3, 5, 2, 2)),
     (nn.LazyBatchNorm3d, (), nn.BatchNorm3d, (5,), (3, 5, 2, 2, 2)),
+    (nn.LazyInstanceNorm1d, (), nn.InstanceNorm1d, (5, 1e-5, 0.1, True, True), (3, 5, 4)),
+    (nn.LazyInstanceNorm2d, (), nn.InstanceNorm2d, (5, 1e-5, 0.1, True, True), (5, 3, 2)),
+    (nn.LazyInstanceNorm3d, (), nn.InstanceNorm3d, (5, 1e-5, 0.1, True, True), (3, 5, 2, 2, 2)),
 ]
 
 
