@@ -39,6 +39,7 @@ from ..ops.convolution import (
     fold,
     unfold,
 )  # fmt: skip
+from ..ops.ctc import ctc_loss
 from ..ops.dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from ..ops.embedding import embedding, one_hot
 from ..ops.grid import affine_grid, grid_sample
