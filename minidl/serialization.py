@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import devices, dtypes
+from . import devices, dtypes, torch_files
 from .autograd.op import same_memory, wrap
 from .nn.parameter import Parameter
 from .tensor import Size, Tensor
@@ -77,27 +77,29 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def load(f: str | os.PathLike[str] | BinaryIO, map_location: Any = None, weights_only: bool = True) -> Any:
-    """Read what `save` wrote, or a safetensors file from elsewhere, which is a dict of tensors.
+    """Read what `save` wrote, a safetensors file from elsewhere, which is a dict of tensors, or PyTorch's own .pt weights.
 
     Nothing in the file is executed, whatever `weights_only` says.
-    map_location: the device that the tensors go to (default: the CPU).
+    map_location: the device that the tensors go to (default: the CPU, which is also what a function or a dict stands for).
     Raises RuntimeError for a file that is damaged or of another kind; FileNotFoundError for none.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    if not isinstance(map_location, (str, int, devices.device, type(None))):
-        raise TypeError(
-            f"load: map_location is a device or None, got {type(map_location).__name__}; use .to() afterwards"
-        )
-    target = devices.CPU if map_location is None else devices.device(map_location)
+    anywhere = map_location is None or callable(map_location) or isinstance(map_location, dict)
+    target = devices.CPU if anywhere else devices.device(map_location)
     named = getattr(f, "name", "the file") if hasattr(f, "read") else str(f)
     data = f.read() if hasattr(f, "read") else Path(f).read_bytes()
-    if data[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05") and data[8:9] != b"{":
+    if data[:2] in (b"\x80\x02", b"\x80\x04", b"\x80\x05") and data[8:9] != b"{":
         raise RuntimeError(
-            f"load: {named} is a file of PyTorch's (or a pickle), and reading one can run code; export the weights with "
-            "safetensors.torch.save_file, or as NumPy arrays"
+            f"load: {named} is a pickle, and reading one can run code; save the weights with a newer PyTorch, or with "
+            "safetensors.torch.save_file"
         )
+    if torch_files.is_archive(data) and data[8:9] != b"{":
+        try:
+            return torch_files.read(data, target)
+        except Exception as error:  # a pickle can go wrong in any way
+            raise RuntimeError(f"load: {named} cannot be read: {error}") from None
     try:
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
