@@ -60,11 +60,12 @@ def rnn_backward(
 @Kernel
 def lstm(
     x: Array, w_hh: Array, h0: Array, c0: Array, w_hr: Array | None, sizes: Sizes, reverse: bool
-) -> tuple[Array, Array, Array, tuple[Array, ...]]:
+) -> tuple[Array, ...]:
     """i, f, g, o = x_t + W h_{t-1};  c_t = s(f) c_{t-1} + s(i) tanh(g);  h_t = s(o) tanh(c_t), projected by w_hr if given.
 
     x (T, B, 4H), w_hh (4H, P), h0 (B, P), c0 (B, H), w_hr (P, H); s is the logistic function.
-    Returns the outputs (T, B, P), the last h and c, and what lstm_backward needs.
+    Returns the outputs (T, B, P), the last h and c, and for lstm_backward: the h before each step, the gates, the c before
+    each step, and s(o) tanh(c_t), which is h_t before its projection.
     Source: Hochreiter & Schmidhuber 1997; the forget gate of Gers, Schmidhuber & Cummins 2000.
     """
     xp, H = array_module(x), c0.shape[1]
@@ -82,7 +83,7 @@ def lstm(
         c[:n] = f * c[:n] + i * g
         hidden[t, :n] = o * xp.tanh(c[:n])
         out[t, :n] = h[:n] = hidden[t, :n] if w_hr is None else gemm(hidden[t, :n], w_hr.T, None)
-    return out, h, c, (before, gates, cells, hidden)
+    return out, h, c, before, gates, cells, hidden
 
 
 @Kernel
@@ -92,12 +93,14 @@ def lstm_backward(
     g_c: Array,
     w_hh: Array,
     w_hr: Array | None,
-    saved: tuple[Array, ...],
+    before: Array,
+    gates: Array,
+    cells: Array,
+    hidden: Array,
     sizes: Sizes,
     reverse: bool,
 ) -> tuple[Array, Array, Array, Array, Array | None]:
     """Gradients of x, w_hh, h0, c0 and w_hr of `lstm`, from those of the outputs and of the last h and c."""
-    before, gates, cells, hidden = saved
     xp, H = array_module(g), cells.shape[2]
     dx, dh, dc = xp.zeros_like(gates), g_h.copy(), g_c.copy()
     d_out = xp.zeros_like(g)
@@ -118,13 +121,12 @@ def lstm_backward(
 
 
 @Kernel
-def gru(
-    x: Array, w_hh: Array, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool
-) -> tuple[Array, Array, tuple[Array, ...]]:
+def gru(x: Array, w_hh: Array, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool) -> tuple[Array, ...]:
     """r, z = s(x_t + W h_{t-1} + b);  n = tanh(x_t + r (W h_{t-1} + b));  h_t = (1 - z) n + z h_{t-1}.
 
-    x (T, B, 3H) in the order r, z, n; w_hh (3H, H), b_hh (3H,), h0 (B, H). Returns the outputs (T, B, H), the last states, and
-    what gru_backward needs. Source: Cho et al. 2014, with the reset gate behind the product, as in cuDNN and PyTorch.
+    x (T, B, 3H) in the order r, z, n; w_hh (3H, H), b_hh (3H,), h0 (B, H). Returns the outputs (T, B, H), the last states,
+    and for gru_backward: the states before each step, r, z and n, and W h_{t-1} + b of n.
+    Source: Cho et al. 2014, with the reset gate behind the product, as in cuDNN and PyTorch.
     """
     xp, H = array_module(x), h0.shape[1]
     out, before = xp.zeros((*x.shape[:2], H), x.dtype), xp.zeros((*x.shape[:2], H), x.dtype)
@@ -138,15 +140,14 @@ def gru(
         u = xp.tanh(x[t, :n, 2 * H :] + r * inner[t, :n])
         gates[t, :n, :H], gates[t, :n, H : 2 * H], gates[t, :n, 2 * H :] = r, z, u
         out[t, :n] = h[:n] = (1 - z) * u + z * h[:n]
-    return out, h, (before, gates, inner)
+    return out, h, before, gates, inner
 
 
 @Kernel
 def gru_backward(
-    g: Array, g_last: Array, w_hh: Array, saved: tuple[Array, ...], sizes: Sizes, reverse: bool
+    g: Array, g_last: Array, w_hh: Array, before: Array, gates: Array, inner: Array, sizes: Sizes, reverse: bool
 ) -> tuple[Array, Array, Array, Array]:
     """Gradients of x, w_hh, b_hh and h0 of `gru`, from those of the outputs and of the last states."""
-    before, gates, inner = saved
     xp, H = array_module(g), before.shape[2]
     dx, dw, dh = xp.zeros_like(gates), xp.zeros_like(gates), g_last.copy()
     for t, n in reversed(steps(sizes, reverse)):

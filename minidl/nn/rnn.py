@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -46,6 +47,12 @@ class RNNBase(Module):
         if not 0 <= dropout <= 1 or isinstance(dropout, bool):
             raise ValueError(
                 "dropout should be a number in range [0, 1] representing the probability of an element being zeroed"
+            )
+        if dropout and num_layers == 1:
+            warnings.warn(
+                "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects num_layers "
+                f"greater than 1, but got dropout={dropout} and num_layers={num_layers}",
+                stacklevel=2,
             )
         if hidden_size <= 0 or num_layers <= 0:
             raise ValueError(
@@ -142,6 +149,11 @@ class RNNBase(Module):
             raise RuntimeError(
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x.shape[-1]}"
             )
+        if x.array.dtype != self.weight_ih_l0.array.dtype:
+            raise ValueError(
+                f"{self.mode}: input dtype ({x.dtype}) does not match weight dtype ({self.weight_ih_l0.dtype}); convert the "
+                f"input with to({self.weight_ih_l0.dtype}) or the module with to({x.dtype})"
+            )
         if not x.shape[0]:
             raise RuntimeError(f"{self.mode}: Expected sequence length to be larger than 0")
         return x, sizes
@@ -150,12 +162,19 @@ class RNNBase(Module):
         widths, rows, B = self._state_sizes(), self.num_layers * (1 + self.bidirectional), x.shape[1]
         if hx is None:
             return tuple(zeros(rows, B, width, dtype=x.dtype, device=x.device) for width in widths)
-        given = tuple(hx) if len(widths) > 1 else (hx,)
+        given = (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        if len(given) != len(widths) or isinstance(hx, Tensor) is not (len(widths) == 1):
+            wanted = "one tensor" if len(widths) == 1 else "a pair of tensors (h, c)"
+            raise RuntimeError(f"{self.mode}: Expected the first states hx as {wanted}, got {type(hx).__name__}")
+        for h, width in zip(given, widths, strict=True):
+            shape = (rows, width) if unbatched else (rows, B, width)
+            if tuple(h.shape) != shape or h.array.dtype != x.array.dtype:
+                raise RuntimeError(
+                    f"{self.mode}: Expected hidden size {shape} and dtype {x.dtype} for this input, got {list(h.shape)} and "
+                    f"{h.dtype}"
+                )
         if unbatched:
             given = tuple(h.unsqueeze(1) for h in given)
-        for h, width in zip(given, widths, strict=True):
-            if tuple(h.shape) != (rows, B, width):
-                raise RuntimeError(f"{self.mode}: Expected hidden size {(rows, B, width)}, got {list(h.shape)}")
         return given if order is None else tuple(h.index_select(1, order) for h in given)
 
     def _as_given(self, x: Tensor, unbatched: bool) -> Tensor:
@@ -297,11 +316,9 @@ class RNNCellBase(Module):
             raise RuntimeError(
                 f"{type(self).__name__}: input has inconsistent input_size: got {input.shape[-1]}, expected {self.input_size}"
             )
-        if h.ndim != input.ndim or h.shape[-1] != self.hidden_size:
-            raise RuntimeError(
-                f"{type(self).__name__}: expected a state of {input.ndim} dimensions and size {self.hidden_size}, got "
-                f"{list(h.shape)}"
-            )
+        wanted = (*input.shape[:-1], self.hidden_size)
+        if tuple(h.shape) != wanted:
+            raise RuntimeError(f"{type(self).__name__}: Expected a state of size {list(wanted)}, got {list(h.shape)}")
         return F.linear(input, self.weight_ih, self.bias_ih), F.linear(h, self.weight_hh, self.bias_hh)
 
     def _zeros(self, input: Tensor) -> Tensor:
@@ -341,8 +358,12 @@ class LSTMCell(RNNCellBase):
     gates = 4
 
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        if isinstance(hx, Tensor):
+            raise TypeError("LSTMCell: Expected the state hx as a pair of tensors (h, c), got one tensor")
         h, c = (self._zeros(input), self._zeros(input)) if hx is None else hx
         a, b = self._products(input, h)
+        if c.shape != h.shape:
+            raise RuntimeError(f"LSTMCell: Expected a cell state of size {list(h.shape)}, got {list(c.shape)}")
         i, f, g, o = (a + b).chunk(4, -1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         return o.sigmoid() * c.tanh(), c

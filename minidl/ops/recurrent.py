@@ -51,11 +51,11 @@ class LSTMSequence(Op):
 
     def forward(self, x: Any, w_hh: Any, h0: Any, c0: Any, w_hr: Any, *, sizes: Sizes, reverse: bool) -> Any:
         self.options = (sizes, reverse)
-        out, h, c, self.saved = kernels.lstm(x, w_hh, h0, c0, w_hr, *self.options)
+        out, h, c, *self.saved = kernels.lstm(x, w_hh, h0, c0, w_hr, *self.options)
         return out, h, c
 
     def backward(self, g: Any, x: Any, w_hh: Any, h0: Any, c0: Any, w_hr: Any, out: Any) -> Any:
-        return kernels.lstm_backward(*_complete(g, out), w_hh, w_hr, self.saved, *self.options)
+        return kernels.lstm_backward(*_complete(g, out), w_hh, w_hr, *self.saved, *self.options)
 
     def composite(self, g: Any, x: Tensor, w_hh: Tensor, h0: Tensor, c0: Tensor, w_hr: Any, out: Any) -> Any:
         return _differentiated(
@@ -70,11 +70,11 @@ class GRUSequence(Op):
 
     def forward(self, x: Any, w_hh: Any, b_hh: Any, h0: Any, *, sizes: Sizes, reverse: bool) -> Any:
         self.options = (sizes, reverse)
-        out, last, self.saved = kernels.gru(x, w_hh, b_hh, h0, *self.options)
+        out, last, *self.saved = kernels.gru(x, w_hh, b_hh, h0, *self.options)
         return out, last
 
     def backward(self, g: Any, x: Any, w_hh: Any, b_hh: Any, h0: Any, out: Any) -> Any:
-        return kernels.gru_backward(*_complete(g, out), w_hh, self.saved, *self.options)
+        return kernels.gru_backward(*_complete(g, out), w_hh, *self.saved, *self.options)
 
     def composite(self, g: Any, x: Tensor, w_hh: Tensor, b_hh: Any, h0: Tensor, out: Any) -> Any:
         return _differentiated(self, lambda x, w, b, h: _gru_steps(x, w, b, h, *self.options), (x, w_hh, b_hh, h0), g)
@@ -87,6 +87,8 @@ def _complete(g: list[Any], out: tuple[Any, ...]) -> list[Any]:
 
 def _differentiated(op: Op, plain: Callable[..., Any], inputs: tuple[Any, ...], g: list[Any]) -> Any:
     """The gradients of the inputs, as Tensors in the graph, by differentiating the plain form of an operation."""
+    # one tensor may be two of the inputs; each place gets a node of its own, and so a gradient of its own
+    inputs = tuple(x if x is None else x.view_as(x) for x in inputs)
     results = plain(*inputs)
     wanted = [i for i, edge in enumerate(op.edges) if edge is not None]
     used = [(result, d) for result, d in zip(results, g, strict=True) if d is not None]

@@ -1,4 +1,4 @@
-"""Attention and Transformers: against PyTorch with its weights, causality, the cache, additive and multiplicative scores."""
+"""Attention: against PyTorch with its weights, masks, the cache, additive and multiplicative scores."""
 
 from __future__ import annotations
 
@@ -16,52 +16,96 @@ def loaded(ours, theirs):
     return ours
 
 
-@pytest.mark.parametrize("norm_first", [False, True])
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_a_whole_transformer_against_pytorch(norm_first, batch_first):
+OPTIONS = {
+    "plain": {},
+    "batch first": {"batch_first": True},
+    "other widths": {"kdim": 5, "vdim": 6},
+    "more keys": {"add_bias_kv": True, "add_zero_attn": True},
+    "no bias": {"bias": False, "batch_first": True},
+}
+
+
+def masks_of(m, rng, L, S, B, H):
+    """attn_mask and key_padding_mask of every kind; a causal one, and one for each head, leave every query a key."""
+    causal = np.triu(np.ones((L, S), bool), 1)
+    each = rng.random((B * H, L, S)) < 0.4
+    each[:, :, 0] = False
+    padding = np.zeros((B, S), bool)
+    padding[1, 3:] = True
+    added = rng.standard_normal((L, S)).astype(np.float32)
+    return {
+        "no mask": {},
+        "causal": {"attn_mask": m.tensor(causal)},
+        "for each head": {"attn_mask": m.tensor(each)},
+        "padding": {"key_padding_mask": m.tensor(padding)},
+        "both": {"attn_mask": m.tensor(causal), "key_padding_mask": m.tensor(padding)},
+        "added": {"attn_mask": m.tensor(added)},
+    }
+
+
+@pytest.mark.parametrize("mask", ["no mask", "causal", "for each head", "padding", "both", "added"])
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("weights", [{"need_weights": False}, {}, {"average_attn_weights": False}], ids=str)
+def test_several_heads_against_pytorch(options, mask, weights):
     torch = pytest.importorskip("torch")
-    options = {"norm_first": norm_first, "batch_first": batch_first, "dropout": 0.0, "activation": "gelu"}
     torch.manual_seed(0)
-    with pytest.warns(UserWarning) if not batch_first or norm_first else _nothing():
-        theirs = torch.nn.Transformer(8, 2, 2, 2, 16, **options)
-    ours = nn.Transformer(8, 2, 2, 2, 16, **options)
+    options = OPTIONS[options]
+    theirs, ours = (m.nn.MultiheadAttention(8, 2, **options) for m in (torch, md))
     assert repr(ours) == repr(theirs)
     loaded(ours, theirs)
+    shapes = [(4, 3, 8), (5, 3, options.get("kdim", 8)), (5, 3, options.get("vdim", 8))]
     rng = np.random.default_rng(0)
-    src, tgt = (rng.standard_normal((3, n, 8) if batch_first else (n, 3, 8)).astype(np.float32) for n in (5, 4))
-    hidden = np.zeros((3, 5), bool)
-    hidden[1, 3:] = True
-    causal = nn.Transformer.generate_square_subsequent_mask(4)
-    assert causal.tolist() == torch.nn.Transformer.generate_square_subsequent_mask(4).tolist()
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    if options.get("batch_first"):
+        arrays = [np.ascontiguousarray(a.swapaxes(0, 1)) for a in arrays]
     results = []
-    for m, model in ((torch, theirs), (md, ours)):
-        x, y = m.tensor(src, requires_grad=True), m.tensor(tgt, requires_grad=True)
-        # PyTorch wants masks of one kind
-        padding = m.zeros(3, 5).masked_fill(m.tensor(hidden), float("-inf"))
-        out = model(
-            x, y, tgt_mask=m.tensor(causal.numpy()), src_key_padding_mask=padding, memory_key_padding_mask=padding
-        )
-        (out * out).sum().backward()
-        results.append(
-            [out.detach().numpy(), x.grad.numpy(), y.grad.numpy(), *(p.grad.numpy() for p in model.parameters())]
-        )
+    for m, module in ((torch, theirs), (md, ours)):
+        random = np.random.default_rng(1)
+        inputs = [m.tensor(a, requires_grad=True) for a in arrays]
+        out, found = module(*inputs, **masks_of(m, random, 4, 5, 3, 2)[mask], **weights)
+        outputs = [t for t in (out, found) if t is not None]
+        sum((t * m.tensor(random.standard_normal(tuple(t.shape)).astype(np.float32))).sum() for t in outputs).backward()
+        gradients = [t.grad for t in (*inputs, *module.parameters())]
+        results.append([t.detach().numpy() for t in (*outputs, *gradients)])
+    assert len(results[0]) == len(results[1])
     for a, b in zip(*results, strict=True):
-        np.testing.assert_allclose(b, a, rtol=2e-3, atol=2e-4)  # float32 through eight normalizations
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
 
 
-def _nothing():
-    import contextlib
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"scale": 0.3}, {"enable_gqa": True}], ids=str)
+def test_scaled_dot_products_against_pytorch(options):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    shared = 2 if options.get("enable_gqa") else 4
+    arrays = [rng.standard_normal(shape) for shape in ((3, 4, 5, 8), (3, shared, 6, 8), (3, shared, 6, 7))]
+    g = rng.standard_normal((3, 4, 5, 7))
+    results = []
+    for m in (torch, md):
+        inputs = [m.tensor(a, requires_grad=True) for a in arrays]
+        out = m.nn.functional.scaled_dot_product_attention(*inputs, **options)
+        out.backward(m.tensor(g))
+        results.append([out.detach().numpy(), *(t.grad.numpy() for t in inputs)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-12)
 
-    return contextlib.nullcontext()
 
-
-def test_a_causal_model_does_not_see_the_future():
+@pytest.mark.parametrize("kind", ["bool", "float"])
+def test_a_query_that_sees_no_key_gets_zeros_and_gives_no_gradient(kind):
     md.manual_seed(0)
-    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
-    mask = nn.Transformer.generate_square_subsequent_mask(5)
-    x = md.randn(1, 5, 8, requires_grad=True)
-    layer(x, mask, is_causal=True)[0, 2].sum().backward()
-    assert (x.grad[0, 3:] == 0).all() and (x.grad[0, :3] != 0).any()
+    q, k, v = (md.randn(2, 3, 4, dtype=md.float64, requires_grad=True) for _ in range(3))
+    mask = md.tensor([[True, False, True], [False, False, False], [False, True, False]])
+    if kind == "float":
+        mask = md.zeros(3, 3, dtype=md.float64).masked_fill(~mask, -float("inf"))
+    out = F.scaled_dot_product_attention(q, k, v, mask)
+    assert (out[:, 1] == 0).all() and (out[:, 2] == v[:, 1]).all()
+    assert gradcheck(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, mask), (q, k, v))
+    out.sum().backward()
+    assert (q.grad[:, 1] == 0).all() and (q.grad[:, 0] != 0).any()
+
+
+def test_no_keys_at_all_give_zeros():
+    q, empty = md.randn(2, 3, 4), md.zeros(2, 0, 4)
+    assert (F.scaled_dot_product_attention(q, empty, empty) == md.zeros(2, 3, 4)).all()
 
 
 def test_masks_as_bool_and_float_and_the_causal_flag_are_the_same():
@@ -164,9 +208,47 @@ def test_dropout_of_weights_only_in_training():
             RuntimeError,
             "attn_mask",
         ),
-        (lambda: nn.TransformerEncoderLayer(8, 2, activation="tanh"), RuntimeError, "relu/gelu"),
-        (lambda: nn.Transformer(8, 2, 1, 1)(md.zeros(3, 1, 8), md.zeros(3, 2, 8)), RuntimeError, "batch number"),
-        (lambda: nn.Transformer(8, 2, 1, 1)(md.zeros(3, 1, 6), md.zeros(3, 1, 6)), RuntimeError, "d_model"),
+        (
+            lambda: nn.MultiheadAttention(8, 2, add_zero_attn=True)(*[md.zeros(3, 1, 8)] * 3, attn_mask=md.zeros(3, 4)),
+            RuntimeError,
+            r"should be \(3, 3\)",
+        ),
+        (
+            lambda: nn.MultiheadAttention(8, 2)(*[md.zeros(3, 1, 8)] * 3, attn_mask=md.zeros(3, 3, dtype=md.int64)),
+            RuntimeError,
+            "bool and floating",
+        ),
+        (
+            lambda: nn.MultiheadAttention(8, 2)(*[md.zeros(3, 2, 8)] * 3, md.zeros(3, 3)),
+            RuntimeError,
+            r"key_padding_mask is \(3, 3\), but should be \(2, 3\)",
+        ),
+        (
+            lambda: nn.MultiheadAttention(8, 2)(md.zeros(3, 8), *[md.zeros(3, 1, 8)] * 2),
+            RuntimeError,
+            "all unbatched",
+        ),
+        (
+            lambda: nn.MultiheadAttention(8, 2)(md.zeros(3, 2, 8), *[md.zeros(3, 1, 8)] * 2),
+            RuntimeError,
+            "the batch B",
+        ),
+        (
+            lambda: F.scaled_dot_product_attention(*[md.zeros(3, 8)] * 2, md.zeros(3, 8, dtype=md.float64)),
+            RuntimeError,
+            "same float dtype",
+        ),
+        (
+            lambda: F.scaled_dot_product_attention(md.zeros(3, 8), *[md.zeros(3, 6)] * 2),
+            RuntimeError,
+            r"key \(\.\.\., S, D\)",
+        ),
+        (lambda: F.scaled_dot_product_attention(*[md.zeros(8)] * 3), RuntimeError, "at least 2 dimensional"),
+        (
+            lambda: F.scaled_dot_product_attention(*[md.zeros(3, 8)] * 3, md.ones(3, 3, dtype=md.int64)),
+            RuntimeError,
+            "attn_mask dtype",
+        ),
     ],
 )
 def test_errors_say_what_is_wrong(call, error, message):

@@ -7,8 +7,9 @@ import pytest
 
 import minidl as md
 from minidl import nn
-from minidl.autograd import gradcheck, gradgradcheck
+from minidl.autograd import grad, gradcheck, gradgradcheck
 from minidl.nn.utils import rnn
+from minidl.ops.recurrent import LSTMSequence
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")  # PyTorch's, of its own speed
 LENGTHS = [4, 2, 5, 1]
@@ -106,6 +107,27 @@ def test_derivatives_of_both_orders(layer):
     assert gradgradcheck(lambda x: module(x)[0], (x,))
 
 
+def test_one_tensor_as_both_states_has_each_gradient_once():
+    md.manual_seed(0)
+    x, w, h = (md.randn(*shape, dtype=md.float64, requires_grad=True) for shape in ((2, 2, 8), (8, 2), (2, 2)))
+
+    def outputs(x, w, h):
+        return LSTMSequence.apply(x, w, h, h, None, sizes=(2, 1), reverse=False)[0]
+
+    loss = outputs(x, w, h).sum()
+    once, recorded = (grad(loss, h, retain_graph=True, create_graph=flag)[0].detach() for flag in (False, True))
+    np.testing.assert_allclose(recorded.numpy(), once.numpy(), rtol=1e-12)
+    assert gradgradcheck(outputs, (x, w, h))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_an_empty_batch(layer):
+    module = LAYERS[layer](md)
+    outputs, _ = module(md.zeros(5, 0, 3))
+    outputs.sum().backward()
+    assert outputs.shape[:2] == (5, 0) and (module.weight_ih_l0.grad == 0).all()
+
+
 @pytest.mark.parametrize("layer", ["RNN", "LSTM", "GRU"])
 def test_a_cell_step_by_step_is_the_layer(layer):
     md.manual_seed(0)
@@ -128,6 +150,17 @@ def test_dropout_between_layers_only_in_training():
     assert (module(x)[0] == module(x)[0]).all()
 
 
+def test_dropout_with_nothing_to_drop_between_warns():
+    with pytest.warns(UserWarning, match="num_layers=1"):
+        nn.LSTM(3, 4, dropout=0.5)
+
+
+def test_a_packed_sequence_in_another_dtype_is_packed_alike():
+    packed = rnn.pack_sequence([md.arange(1.0), md.arange(3.0)], enforce_sorted=False).to(md.float64)
+    assert packed.data.dtype == md.float64 and packed.sorted_indices.tolist() == [1, 0]
+    assert [s.tolist() for s in rnn.unpack_sequence(packed.cpu())] == [[0], [0, 1, 2]]
+
+
 def test_padding_packing_and_back():
     sequences = [md.arange(3.0), md.arange(1.0), md.arange(2.0)]
     padded = rnn.pad_sequence(sequences, batch_first=True, padding_value=-1)
@@ -146,6 +179,19 @@ def test_padding_packing_and_back():
         (lambda: nn.LSTM(3, 4)(md.zeros(2, 2, 5)), RuntimeError, "Expected 3, got 5"),
         (lambda: nn.LSTM(3, 4)(md.zeros(3)), ValueError, "2D or 3D"),
         (lambda: nn.GRU(3, 4)(md.zeros(2, 2, 3), md.zeros(1, 3, 4)), RuntimeError, "Expected hidden size"),
+        (lambda: nn.GRU(3, 4)(md.zeros(2, 3), md.zeros(1, 1, 4)), RuntimeError, r"Expected hidden size \(1, 4\)"),
+        (lambda: nn.GRU(3, 4)(md.zeros(2, 2, 3), md.zeros(1, 2, 4, dtype=md.float64)), RuntimeError, "dtype"),
+        (lambda: nn.GRU(3, 4)(md.zeros(2, 2, 3), [md.zeros(1, 2, 4)]), RuntimeError, "one tensor, got list"),
+        (lambda: nn.LSTM(3, 4)(md.zeros(2, 2, 3), md.zeros(2, 2, 4)), RuntimeError, "a pair of tensors"),
+        (lambda: nn.LSTM(3, 4)(md.zeros(2, 2, 3, dtype=md.float64)), ValueError, "does not match weight dtype"),
+        (lambda: nn.RNN(3, 4)(md.zeros(0, 2, 3)), RuntimeError, "larger than 0"),
+        (lambda: nn.GRUCell(3, 4)(md.zeros(2, 3), md.zeros(1, 4)), RuntimeError, r"size \[2, 4\], got \[1, 4\]"),
+        (lambda: nn.LSTMCell(3, 4)(md.zeros(2, 3), md.zeros(2, 4)), TypeError, "pair of tensors"),
+        (
+            lambda: nn.LSTMCell(3, 4)(md.zeros(2, 3), (md.zeros(2, 4), md.zeros(1, 4))),
+            RuntimeError,
+            r"cell state of size \[2, 4\]",
+        ),
         (lambda: nn.RNN(3, 4, nonlinearity="gelu"), ValueError, "tanh"),
         (lambda: nn.GRU(3, 4, dropout=2), ValueError, "dropout"),
         (lambda: nn.LSTM(3, 4, proj_size=4), ValueError, "proj_size"),
@@ -154,6 +200,7 @@ def test_padding_packing_and_back():
         (lambda: rnn.pack_padded_sequence(md.zeros(3, 2, 1), [1, 2]), RuntimeError, "sorted in decreasing"),
         (lambda: rnn.pack_padded_sequence(md.zeros(3, 2, 1), [3, 0]), RuntimeError, "empty sequences"),
         (lambda: rnn.pack_padded_sequence(md.zeros(3, 2, 1), [3]), RuntimeError, "batch_size=2"),
+        (lambda: rnn.pack_padded_sequence(md.zeros(3, 0, 1), []), RuntimeError, "empty tensors"),
         (lambda: rnn.pad_sequence([]), RuntimeError, "empty list"),
     ],
 )

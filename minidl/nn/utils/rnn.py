@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...autograd.op import wrap
+from ...devices import move, of_array
 from ...ops.creation import as_tensor, full
 from ...ops.indexing import Take
 from ...ops.joining import cat, stack
@@ -32,8 +33,16 @@ class PackedSequence(_Packed):
     __slots__ = ()
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
-        """With `data` in another dtype or on another device."""
-        return self._replace(data=self.data.to(*args, **kwargs))
+        """With `data` in another dtype, or data and indices on another device; batch_sizes stay on the CPU."""
+        data = self.data.to(*args, **kwargs)
+        order, back = (i if i is None else i.to(data.device) for i in (self.sorted_indices, self.unsorted_indices))
+        return PackedSequence(data, self.batch_sizes, order, back)
+
+    def cpu(self) -> PackedSequence:
+        return self.to("cpu")
+
+    def cuda(self) -> PackedSequence:
+        return self.to("cuda")
 
     @property
     def is_cuda(self) -> bool:
@@ -45,9 +54,10 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     return None if permutation is None else permutation.argsort()
 
 
-def _places(sizes: Any) -> tuple[Any, Any]:
-    """Time step and row of each entry of packed data."""
-    return np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(n) for n in sizes])
+def _places(sizes: Any, like: Any) -> tuple[Any, Any]:
+    """Time step and row of each entry of packed data, on the device of an array."""
+    times, rows = np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(n) for n in sizes])
+    return move(times, of_array(like)), move(rows, of_array(like))
 
 
 def pack_padded_sequence(
@@ -69,7 +79,9 @@ def pack_padded_sequence(
         raise RuntimeError(
             f"Expected `len(lengths)` to be equal to batch_size, but got {len(lengths)} (batch_size={B})"
         )
-    if lengths.size and (lengths.min() <= 0 or lengths.max() > T):
+    if not B:
+        raise RuntimeError("pack_padded_sequence: Cannot pack empty tensors, got a batch of no sequences")
+    if lengths.min() <= 0 or lengths.max() > T:
         raise RuntimeError(
             f"pack_padded_sequence: lengths must be from 1 to the {T} time steps of the input, got {lengths.tolist()}; "
             "leave out empty sequences"
@@ -83,12 +95,12 @@ def pack_padded_sequence(
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass "
             "`enforce_sorted=False` to pack_padded_sequence to sidestep this requirement."
         )
-    sizes = (np.arange(lengths.max(initial=0))[:, None] < lengths).sum(1)
-    times, rows = _places(sizes)
-    data = Take.apply(x, index=(times, rows if order is None else order[rows]))
+    sizes = (np.arange(lengths.max())[:, None] < lengths).sum(1)
+    times, rows = _places(sizes, x.array)
     if order is None:
-        return PackedSequence(data, wrap(sizes))
-    return PackedSequence(data, wrap(sizes), wrap(order), wrap(np.argsort(order)))
+        return PackedSequence(Take.apply(x, index=(times, rows)), wrap(sizes))
+    there, back = (move(i, of_array(x.array)) for i in (order, np.argsort(order)))
+    return PackedSequence(Take.apply(x, index=(times, there[rows])), wrap(sizes), wrap(there), wrap(back))
 
 
 def pad_packed_sequence(
@@ -106,11 +118,13 @@ def pad_packed_sequence(
             f"max sequence length being {T}"
         )
     lengths = wrap((sizes[:, None] > np.arange(B)).sum(0))
-    times, rows = _places(sizes)
-    padded = full((total_length or T, B, *sequence.data.shape[1:]), padding_value, dtype=sequence.data.dtype)
-    padded = padded.index_put((wrap(times), wrap(rows)), sequence.data)
+    data = sequence.data
+    times, rows = _places(sizes, data.array)
+    padded = full((total_length or T, B, *data.shape[1:]), padding_value, dtype=data.dtype, device=data.device)
+    padded = padded.index_put((wrap(times), wrap(rows)), data)
     if sequence.unsorted_indices is not None:
-        padded, lengths = padded.index_select(1, sequence.unsorted_indices), lengths[sequence.unsorted_indices]
+        back = sequence.unsorted_indices
+        padded, lengths = padded.index_select(1, back), lengths[back.cpu()]
     return padded.transpose(0, 1) if batch_first else padded, lengths
 
 
@@ -131,7 +145,7 @@ def pad_sequence(
     T = max(len(s) for s in sequences)
     rows = []
     for s in sequences:
-        padding = full((T - len(s), *s.shape[1:]), padding_value, dtype=s.dtype)
+        padding = full((T - len(s), *s.shape[1:]), padding_value, dtype=s.dtype, device=s.device)
         rows.append(s if len(s) == T else cat([s, padding] if padding_side == "right" else [padding, s]))
     return stack(rows, 0 if batch_first else 1)
 
