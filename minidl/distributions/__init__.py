@@ -1,8 +1,11 @@
 """Probability distributions: `torch.distributions`. Samples are drawn from minidl's generator, whose numbers are its own."""
 
 from . import constraints
+from .classes import *
 from .continuous import *
 from .discrete import *
 from .distribution import Distribution
+from .gamma import *
 from .independent import Independent
 from .kl import kl_divergence, register_kl
+from .multivariate_normal import MultivariateNormal

@@ -1,15 +1,13 @@
-"""Distributions over counts and classes."""
+"""Distributions over counts: of successes, of tries, of events."""
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
+from ..dtypes import finfo
 from ..ops import random
 from ..ops.activation import softplus
-from ..ops.creation import arange, as_tensor, zeros
-from ..ops.gather import gather, scatter_add
-from ..ops.softmax import log_softmax
+from ..ops.creation import arange
 from ..ops.special import lgamma
 from ..tensor import Tensor
 from . import constraints
@@ -18,19 +16,17 @@ from .distribution import Distribution, broadcast_all
 
 def _logits_of(probs: Tensor) -> Tensor:
     """log(p / (1 - p)), kept finite."""
-    p = _inside(probs)
+    p = inside(probs)
     return p.log() - (-p).log1p()
 
 
-def _inside(probs: Tensor) -> Tensor:
+def inside(probs: Tensor) -> Tensor:
     """Probabilities a rounding error away from 0 and 1."""
-    from .. import finfo
-
     eps = float(finfo(probs.dtype).eps)
     return probs.clamp(eps, 1 - eps)
 
 
-def _one_of(name: str, probs: Any, logits: Any) -> None:
+def one_of(name: str, probs: Any, logits: Any) -> None:
     if (probs is None) == (logits is None):
         raise ValueError(f"{name}: Either `probs` or `logits` must be specified, but not both.")
 
@@ -43,7 +39,7 @@ class _Chances(Distribution):
     _logits: Tensor | None
 
     def _set_chances(self, probs: Any, logits: Any, *others: Any) -> tuple[Tensor, ...]:
-        _one_of(type(self).__name__, probs, logits)
+        one_of(type(self).__name__, probs, logits)
         given, *rest = broadcast_all(logits if probs is None else probs, *others)
         self._probs, self._logits = (None, given) if probs is None else (given, None)
         return tuple(rest)
@@ -132,15 +128,15 @@ class Geometric(_Chances):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         probs = self.probs.detach()
         draws = random.rand(self._extended_shape(sample_shape), dtype=probs.dtype)
-        return ((-draws).log1p() / (-_inside(probs)).log1p()).floor()
+        return ((-draws).log1p() / (-inside(probs)).log1p()).floor()
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
-        probs = _inside(self.probs)
+        probs = inside(self.probs)
         return value * (-probs).log1p() + probs.log()
 
     def entropy(self) -> Tensor:
-        probs = _inside(self.probs)
+        probs = inside(self.probs)
         return (softplus(self.logits) - probs * self.logits) / probs
 
 
@@ -222,169 +218,4 @@ class Poisson(Distribution):
         return value.xlogy(rate) - rate - lgamma(value + 1)
 
 
-class _Classes(Distribution):
-    """A distribution over K classes, given as `probs` (..., K), which are made to sum to 1, or as `logits`."""
-
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
-    parameters = ("probs", "logits")
-    event_dims = {"probs": 1, "logits": 1}
-
-    def _set_classes(self, probs: Tensor | None, logits: Tensor | None) -> int:
-        _one_of(type(self).__name__, probs, logits)
-        given = probs if probs is not None else logits
-        assert given is not None
-        if given.dim() < 1:
-            raise ValueError(f"`{'logits' if probs is None else 'probs'}` parameter must be at least one-dimensional.")
-        if probs is not None:
-            if not bool((probs >= 0).all()) or not bool((probs.sum(-1) > 0).all()):
-                raise ValueError(
-                    f"Expected parameter probs (Tensor of shape {tuple(probs.shape)}) of distribution "
-                    f"{type(self).__name__} to be nonnegative and not all zero, but found invalid values:\n{probs}"
-                )
-            self.probs = probs / probs.sum(-1, keepdim=True)
-            self.logits = _inside(self.probs).log()
-        else:
-            self.logits = log_softmax(given, -1)
-            self.probs = self.logits.exp()
-        self._given = "logits" if probs is None else "probs"
-        return given.shape[-1]
-
-    def _draw(self, count: int) -> Tensor:
-        """`count` class numbers from each distribution: (count, number of distributions)."""
-        K = self.probs.shape[-1]
-        return random.multinomial(self.probs.detach().reshape(-1, K), count, True).T
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._given}: {tuple(getattr(self, self._given).shape)})"
-
-
-class Categorical(_Classes):
-    """The number of a class, drawn with probabilities `probs` (..., K) or with softmax(logits).
-
-    Example:
-        >>> Categorical(logits=minidl.zeros(4)).entropy()
-        tensor(1.3863)
-    """
-
-    def __init__(
-        self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: bool | None = None
-    ) -> None:
-        self._num_events = self._set_classes(probs, logits)
-        super().__init__(self.probs.shape[:-1], (), validate_args)
-
-    @property
-    def support(self) -> constraints.Constraint:
-        return constraints.integer_interval(0, self._num_events - 1)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.probs[..., 0] * math.nan  # class numbers have no mean
-
-    @property
-    def mode(self) -> Tensor:
-        return self.probs.argmax(-1)
-
-    @property
-    def variance(self) -> Tensor:
-        return self.probs[..., 0] * math.nan
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        return self._draw(math.prod(sample_shape)).reshape(self._extended_shape(sample_shape))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        self._validate_sample(value)
-        shape = (value + self.probs[..., 0].detach() * 0).shape
-        logits = self.logits.expand(*shape, self._num_events)
-        return gather(logits, -1, value.long().expand(shape).unsqueeze(-1)).squeeze(-1)
-
-    def entropy(self) -> Tensor:
-        return -(self.probs * self.logits.clamp_min(-1e30)).sum(-1)
-
-
-class OneHotCategorical(_Classes):
-    """A class drawn with probabilities `probs` (..., K) or softmax(logits), as a one-hot vector."""
-
-    support = constraints.one_hot
-
-    def __init__(
-        self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: bool | None = None
-    ) -> None:
-        K = self._set_classes(probs, logits)
-        super().__init__(self.probs.shape[:-1], (K,), validate_args)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.probs
-
-    @property
-    def mode(self) -> Tensor:
-        return self._one_hot(self.probs.argmax(-1))
-
-    @property
-    def variance(self) -> Tensor:
-        return self.probs * (1 - self.probs)
-
-    def _one_hot(self, classes: Tensor) -> Tensor:
-        return (classes.unsqueeze(-1) == arange(self._event_shape[0])).to(self.probs.dtype)
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        drawn = self._draw(math.prod(sample_shape)).reshape(*sample_shape, *self._batch_shape)
-        return self._one_hot(drawn)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        self._validate_sample(value)
-        return (self.logits * value).sum(-1)
-
-    def entropy(self) -> Tensor:
-        return -(self.probs * self.logits).sum(-1)
-
-
-class Multinomial(_Classes):
-    """How often each class is drawn in `total_count` draws."""
-
-    def __init__(
-        self,
-        total_count: int = 1,
-        probs: Tensor | None = None,
-        logits: Tensor | None = None,
-        validate_args: bool | None = None,
-    ) -> None:
-        if not isinstance(total_count, int):
-            raise NotImplementedError("inhomogeneous total_count is not supported")
-        self.total_count = total_count
-        K = self._set_classes(probs, logits)
-        super().__init__(self.probs.shape[:-1], (K,), validate_args)
-
-    @property
-    def support(self) -> constraints.Constraint:
-        n = self.total_count
-        return constraints.Constraint(
-            "Multinomial()", lambda x: ((x >= 0) & (x % 1 == 0)).all(-1) & (x.sum(-1) <= n), 1, discrete=True
-        )
-
-    @property
-    def mean(self) -> Tensor:
-        return self.probs * self.total_count
-
-    @property
-    def variance(self) -> Tensor:
-        return self.total_count * self.probs * (1 - self.probs)
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        n, K = math.prod(sample_shape), self._event_shape[0]
-        drawn = self._draw(n * self.total_count).reshape(self.total_count, n, -1).permute(1, 2, 0)
-        counts = scatter_add(
-            zeros(*drawn.shape[:2], K, dtype=self.probs.dtype), -1, drawn, (drawn * 0 + 1).to(self.probs.dtype)
-        )
-        return counts.reshape(self._extended_shape(sample_shape))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        self._validate_sample(value)
-        value = as_tensor(value, dtype=self.logits.dtype)
-        logits = self.logits.masked_fill((value == 0) & (self.probs == 0), 0)
-        return lgamma(value.sum(-1) + 1) - lgamma(value + 1).sum(-1) + (logits * value).sum(-1)
-
-
-__all__ = [
-    "Bernoulli", "Binomial", "Categorical", "Geometric", "Multinomial", "OneHotCategorical", "Poisson",
-]  # fmt: skip
+__all__ = ["Bernoulli", "Binomial", "Geometric", "Poisson"]

@@ -127,6 +127,13 @@ class Distribution:
             return
         if not isinstance(value, Tensor):
             raise ValueError(f"The value argument to log_prob must be a Tensor, got {type(value).__name__}")
+        batch, event = self._batch_shape, self._event_shape
+        aligned = zip(reversed(value.shape), reversed((*batch, *event)), strict=False)
+        if value.shape[value.dim() - len(event) :] != event or any(i != j and 1 not in (i, j) for i, j in aligned):
+            raise ValueError(
+                f"{type(self).__name__}: a value's shape must end in the event shape {tuple(event)} and before it broadcast "
+                f"with the batch shape {tuple(batch)}, got {tuple(value.shape)}"
+            )
         support = self.support
         with no_grad():
             valid = bool(support.check(value).all())

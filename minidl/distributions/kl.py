@@ -13,10 +13,13 @@ from ..ops.activation import softplus
 from ..ops.selection import where
 from ..ops.special import digamma, lgamma
 from ..tensor import Tensor
-from .continuous import Beta, Dirichlet, Exponential, Gamma, Laplace, MultivariateNormal, Normal, Uniform
-from .discrete import Bernoulli, Binomial, Categorical, Geometric, OneHotCategorical, Poisson
+from .classes import Categorical, OneHotCategorical
+from .continuous import Exponential, Laplace, LogNormal, Normal, Uniform
+from .discrete import Bernoulli, Binomial, Geometric, Poisson
 from .distribution import Distribution
+from .gamma import Beta, Dirichlet, Gamma
 from .independent import Independent
+from .multivariate_normal import MultivariateNormal
 
 _FORMULAS: dict[tuple[type[Distribution], type[Distribution]], Callable[[Any, Any], Tensor]] = {}
 
@@ -54,6 +57,11 @@ def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
 def _(p: Normal, q: Normal) -> Tensor:
     ratio = (p.scale / q.scale) ** 2
     return 0.5 * (ratio + ((p.loc - q.loc) / q.scale) ** 2 - 1 - ratio.log())
+
+
+@register_kl(LogNormal, LogNormal)
+def _(p: LogNormal, q: LogNormal) -> Tensor:
+    return kl_divergence(Normal(p.loc, p.scale), Normal(q.loc, q.scale))
 
 
 @register_kl(Laplace, Laplace)

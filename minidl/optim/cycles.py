@@ -138,15 +138,12 @@ class CyclicLR(LRScheduler):
         bases = _one_a_group("base_lr", base_lr, optimizer)
         if cycle_momentum:
             _need_momentum(optimizer)
-            lows = _one_a_group("base_momentum", base_momentum, optimizer)
-            highs = _one_a_group("max_momentum", max_momentum, optimizer)
-        for i, group in enumerate(optimizer.param_groups if last_epoch == -1 else ()):
-            group["lr"] = bases[i]
-            if cycle_momentum:
-                group["base_momentum"], group["max_momentum"] = lows[i], highs[i]
+            self.base_momentums = _one_a_group("base_momentum", base_momentum, optimizer)
+            self.max_momentums = _one_a_group("max_momentum", max_momentum, optimizer)
+        if last_epoch == -1:
+            for group, base in zip(optimizer.param_groups, bases, strict=True):
+                group["lr"] = group["initial_lr"] = base
         super().__init__(optimizer, last_epoch)
-        self.base_lrs = bases
-        self._set(self.get_lr())
 
     def _height(self) -> float:
         """How far from base_lr (0) to max_lr (1) the rate is."""
@@ -161,13 +158,11 @@ class CyclicLR(LRScheduler):
     def get_lr(self) -> list[float]:
         height = self._height()
         if self.cycle_momentum:
-            for group in self.optimizer.param_groups:
-                low, high = group["base_momentum"], group["max_momentum"]
+            for group, low, high in zip(
+                self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True
+            ):
                 _set_momentum(group, high - (high - low) * height)
         return [low + (high - low) * height for low, high in zip(self.base_lrs, self.max_lrs, strict=True)]
-
-    def rates_at(self, epoch: int) -> list[float]:
-        return self.get_lr()  # a formula in last_epoch alone
 
 
 def _need_momentum(optimizer: Optimizer) -> None:

@@ -68,7 +68,7 @@ class Adafactor(Optimizer):
 class Muon(Optimizer):
     """Momentum whose step for a matrix is made orthogonal, so that all directions move alike. Two-dimensional parameters only.
 
-    ns_steps, ns_coefficients: of the Newton-Schulz iteration, which runs in float32 (in bfloat16 elsewhere).
+    ns_steps, ns_coefficients: of the Newton-Schulz iteration, which runs in bfloat16, for a rough result will do.
     adjust_lr_fn: "original" scales the step by sqrt(max(1, rows / columns)), "match_rms_adamw" by 0.2 sqrt(max(rows, columns)).
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
     """
@@ -114,12 +114,22 @@ class Muon(Optimizer):
 
 
 def orthogonal(x: Any, coefficients: tuple[float, float, float], steps: int, eps: float) -> Any:
-    """A matrix with the singular vectors of x and singular values near 1: p(X) = a X + b (X Xᵀ) X + c (X Xᵀ)² X, repeated."""
-    xp, (a, b, c) = array_module(x), coefficients
-    wide = x.astype(np.float32, copy=False)
-    X = wide.T if wide.shape[0] > wide.shape[1] else wide
-    X = X / max(float(xp.sqrt((X * X).sum())), eps)
+    """A matrix with the singular vectors of x and singular values near 1: p(X) = a X + b (X Xᵀ) X + c (X Xᵀ)² X, repeated.
+
+    Every result is rounded to bfloat16, as PyTorch does it; sums are taken in x's dtype, float32 at least.
+    """
+    xp, (a, b, c), tall = array_module(x), coefficients, x.shape[0] > x.shape[1]
+    X = bfloat16((x.T if tall else x).astype(np.result_type(x, np.float32), copy=False))
+    norm = bfloat16(xp.sqrt((X * X).sum(keepdims=True)))
+    X = bfloat16(X / xp.maximum(norm, eps))
     for _ in range(steps):
-        gram = X @ X.T
-        X = a * X + (b * gram + c * gram @ gram) @ X
-    return (X.T if wide.shape[0] > wide.shape[1] else X).astype(x.dtype, copy=False)
+        gram = bfloat16(X @ X.T)
+        X = bfloat16(a * X + bfloat16(b * gram + c * (gram @ gram)) @ X)
+    return (X.T if tall else X).astype(x.dtype, copy=False)
+
+
+def bfloat16(x: Any) -> Any:
+    """The nearest numbers with 8 significant bits, ties to even, in x's dtype."""
+    xp = array_module(x)
+    mantissa, exponent = xp.frexp(x)
+    return xp.ldexp(xp.rint(mantissa * 256) / 256, exponent)

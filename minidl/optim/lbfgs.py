@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..autograd.grad_mode import enable_grad
+from ..autograd.op import wrap
 from ..autograd.storage import mark_written
+from ..kernels import array_module
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_not_negative
+from .optimizer import Optimizer, check_not_negative, zeros_like
 
 SUFFICIENT, CURVATURE = 1e-4, 0.9  # the constants of the Wolfe conditions
 
@@ -57,9 +57,8 @@ class LBFGS(Optimizer):
 
     def _gradient(self) -> Any:
         """The gradients of all parameters in one row."""
-        return np.concatenate(
-            [np.zeros(p.numel(), p.array.dtype) if p.grad is None else p.grad.array.reshape(-1) for p in self._params]
-        )
+        grads = [(zeros_like(p) if p.grad is None else p.grad).array.reshape(-1) for p in self._params]
+        return array_module(grads[0]).concatenate(grads)
 
     def _move(self, starts: list[Any], t: float, direction: Any) -> None:
         """Put the parameters at start + t * direction."""
@@ -84,45 +83,50 @@ class LBFGS(Optimizer):
         state["func_evals"] = state.get("func_evals", 0) + 1
         state.setdefault("n_iter", 0)
         loss, g, evaluations = float(first_loss), self._gradient(), 1
-        if np.abs(g).max() <= group["tolerance_grad"]:
+        if abs(g).max() <= group["tolerance_grad"]:
             return first_loss
         for iteration in range(1, group["max_iter"] + 1):
             state["n_iter"] += 1
             direction = self._direction(state, g, group["history_size"])
-            state["prev_flat_grad"], before = g.copy(), loss
+            state["prev_flat_grad"], before = wrap(g.copy()), loss
             lr = float(group["lr"])
-            t = min(1.0, 1.0 / float(np.abs(g).sum())) * lr if state["n_iter"] == 1 else lr
+            t = min(1.0, 1.0 / float(abs(g).sum())) * lr if state["n_iter"] == 1 else lr
+            state["d"], state["t"] = wrap(direction), t
             slope = float(g @ direction)
             if slope > -group["tolerance_change"]:
                 break
-            starts, used = [p.array.copy() for p in self._params], 0
             if group["line_search_fn"] == "strong_wolfe":
-
-                def at(t: float, starts: list[Any] = starts, direction: Any = direction) -> Point:
-                    self._move(starts, t, direction)
-                    loss = evaluate()
-                    g = self._gradient()
-                    return Point(t, loss, g, float(g @ direction))
-
-                best, used = strong_wolfe(at, Point(0.0, loss, g, slope), t, direction, group["tolerance_change"])
-                t, loss, g = best.t, best.loss, best.gradient
-                self._move(starts, t, direction)
+                best, used = self._line_search(evaluate, Point(0.0, loss, g, slope), t, direction)
+                state["t"], loss, g = best.t, best.loss, best.gradient
             else:
-                self._move(starts, t, direction)
-                if iteration != group["max_iter"]:
-                    loss, g, used = evaluate(), self._gradient(), 1
-            state["d"], state["t"] = direction, t
+                self._move([p.array.copy() for p in self._params], t, direction)
+                used = int(iteration != group["max_iter"])
+                if used:
+                    loss, g = evaluate(), self._gradient()
             evaluations += used
             state["func_evals"] += used
             if (
                 evaluations >= group["max_eval"]
-                or np.abs(g).max() <= group["tolerance_grad"]
-                or np.abs(direction * t).max() <= group["tolerance_change"]
+                or abs(g).max() <= group["tolerance_grad"]
+                or abs(direction * state["t"]).max() <= group["tolerance_change"]
                 or abs(loss - before) < group["tolerance_change"]
             ):
                 break
         state["prev_loss"] = loss
         return first_loss
+
+    def _line_search(self, evaluate: Callable[[], float], here: Point, t: float, direction: Any) -> tuple[Point, int]:
+        """Move along the direction to where the strong Wolfe conditions hold: that point, and how many losses it took."""
+        starts = [p.array.copy() for p in self._params]
+
+        def at(t: float) -> Point:
+            self._move(starts, t, direction)
+            loss, g = evaluate(), self._gradient()
+            return Point(t, loss, g, float(g @ direction))
+
+        best, used = strong_wolfe(at, here, t, direction, self.param_groups[0]["tolerance_change"])
+        self._move(starts, best.t, direction)
+        return best, used
 
     def _direction(self, state: dict[str, Any], g: Any, history_size: int) -> Any:
         """-H g, for H the estimated inverse of the second derivatives, by the two-loop recursion."""
@@ -130,22 +134,23 @@ class LBFGS(Optimizer):
             state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1.0)
             return -g
         changes, moves, ro = state["old_dirs"], state["old_stps"], state["ro"]
-        change, move = g - state["prev_flat_grad"], state["d"] * state["t"]
+        change, move = g - state["prev_flat_grad"].array, state["d"].array * float(state["t"])
         curvature = float(change @ move)
         if curvature > 1e-10:
             if len(changes) == history_size:
                 for history in (changes, moves, ro):
                     history.pop(0)
-            changes.append(change)
-            moves.append(move)
+            changes.append(wrap(change))
+            moves.append(wrap(move))
             ro.append(1.0 / curvature)
             state["H_diag"] = curvature / float(change @ change)
+        steps = [(y.array, s.array, float(r)) for y, s, r in zip(changes, moves, ro, strict=True)]
         q, shares = -g, []
-        for change, move, r in zip(reversed(changes), reversed(moves), reversed(ro), strict=True):
+        for change, move, r in reversed(steps):
             shares.append(float(move @ q) * r)
             q = q - shares[-1] * change
-        q = q * state["H_diag"]
-        for change, move, r, share in zip(changes, moves, ro, reversed(shares), strict=True):
+        q = q * float(state["H_diag"])
+        for (change, move, r), share in zip(steps, reversed(shares), strict=True):
             q = q + (share - float(change @ q) * r) * move
         return q
 
@@ -168,7 +173,8 @@ def strong_wolfe(
 ) -> tuple[Point, int]:
     """(point, evaluations): a step after which the loss has fallen enough and is flat enough.
 
-    First steps grow until two of them enclose such a point, then the bracket shrinks around it.
+    First steps grow until two of them enclose such a point, then the bracket shrinks around it. After `most` evaluations,
+    or with ends less than `tolerance` apart, the lower end has to do.
     """
 
     def too_high(p: Point) -> bool:
@@ -178,40 +184,39 @@ def strong_wolfe(
         return abs(p.slope) <= -CURVATURE * start.slope
 
     previous, new, tries = start, at(t), 1
-    bracket = [start, new]
     while tries <= most:
         if too_high(new) or (tries > 2 and new.loss >= previous.loss):
-            bracket = [previous, new]
             break
         if flat(new):
             return new, tries
         if new.slope >= 0:
-            bracket = [previous, new]
             break
         bounds = (new.t + 0.01 * (new.t - previous.t), new.t * 10)
         previous, new = new, at(cubic_minimum(previous, new, bounds))
-        bracket = [start, new]
         tries += 1
-    bracket.sort(key=lambda p: p.loss)  # the lower end first
-    stuck, largest = False, float(np.abs(direction).max())
-    while tries <= most and abs(bracket[1].t - bracket[0].t) * largest >= tolerance:
-        first, last = sorted(bracket, key=lambda p: p.t)
-        left, right = first.t, last.t
-        t, margin = cubic_minimum(first, last), 0.1 * (right - left)
-        if min(right - t, t - left) < margin:  # too close to an end: twice in a row is no progress
-            if stuck or t >= right or t <= left:
-                t, stuck = (right - margin if right - t < t - left else left + margin), False
-            else:
-                stuck = True
-        else:
-            stuck = False
+    else:
+        previous = start  # no bracket was found
+    low, high = sorted((previous, new), key=lambda p: p.loss)
+    stuck, largest = False, float(abs(direction).max())
+    while tries <= most and abs(high.t - low.t) * largest >= tolerance:
+        t, stuck = inside(low, high, stuck)
         new = at(t)
         tries += 1
-        low, high = bracket
         if too_high(new) or new.loss >= low.loss:
-            bracket = sorted([low, new], key=lambda p: p.loss)
-            continue
-        if flat(new):
+            low, high = sorted((low, new), key=lambda p: p.loss)
+        elif flat(new):
             return new, tries
-        bracket = [new, low if new.slope * (high.t - low.t) >= 0 else high]
-    return bracket[0], tries
+        else:
+            low, high = new, low if new.slope * (high.t - low.t) >= 0 else high
+    return low, tries
+
+
+def inside(a: Point, b: Point, stuck: bool) -> tuple[float, bool]:
+    """(t, stuck): the cubic minimum between two points; when that is near the same end twice in a row, away from the end."""
+    left, right = sorted((a, b), key=lambda p: p.t)
+    t, margin = cubic_minimum(left, right), 0.1 * (right.t - left.t)
+    if min(right.t - t, t - left.t) >= margin:
+        return t, False
+    if stuck or t >= right.t or t <= left.t:
+        return (right.t - margin if right.t - t < t - left.t else left.t + margin), False
+    return t, True

@@ -58,6 +58,8 @@ class LRScheduler:
 
     def rates_at(self, epoch: int) -> list[float]:
         """The rates in that epoch if no one else changes them."""
+        if type(self).factor is LRScheduler.factor:
+            return self.get_lr()  # a subclass without a factor: it looks at last_epoch, which is that epoch now
         return [base * self.factor(epoch) for base in self.base_lrs]
 
     def get_last_lr(self) -> list[float]:

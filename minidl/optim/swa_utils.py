@@ -14,9 +14,10 @@ from ..nn.module import Module
 from ..nn.normalization import _BatchNorm
 from ..ops.creation import tensor
 from ..tensor import Tensor
-from .lr_scheduler import LRScheduler
+from .schedule import LRScheduler
 
 Average = Callable[[Tensor, Tensor, Any], Tensor]
+MultiAverage = Callable[[list[Tensor], list[Tensor], Any], None]
 
 
 def get_swa_avg_fn() -> Average:
@@ -31,11 +32,30 @@ def get_ema_avg_fn(decay: float = 0.999) -> Average:
     return lambda averaged, current, count: decay * averaged + (1 - decay) * current
 
 
+def get_swa_multi_avg_fn() -> MultiAverage:
+    """get_swa_avg_fn for all parameters at once: writes into the averages."""
+    return _for_all(get_swa_avg_fn())
+
+
+def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverage:
+    """get_ema_avg_fn for all parameters at once: writes into the averages."""
+    return _for_all(get_ema_avg_fn(decay))
+
+
+def _for_all(average: Average) -> MultiAverage:
+    def write(averaged: list[Tensor], current: list[Tensor], count: Any) -> None:
+        for a, b in zip(averaged, current, strict=True):
+            a.copy_(average(a, b, count))
+
+    return write
+
+
 class AveragedModel(Module):
     """A copy of a model that holds the average of its parameters; `update_parameters(model)` takes in the present ones.
 
-    avg_fn(averaged, current, number averaged so far) gives the new average (default: get_swa_avg_fn()). use_buffers: average
-    the buffers too; else the last are copied, and update_bn computes those of batch normalizations anew.
+    avg_fn(averaged, current, number averaged so far) gives the new average (default: get_swa_avg_fn()); multi_avg_fn gets
+    the lists of all and writes into the first. use_buffers: average the buffers too; else the last are copied, and update_bn
+    computes those of batch normalizations anew.
 
     Example:
         >>> averaged = AveragedModel(model, avg_fn=get_ema_avg_fn(0.99))
@@ -43,8 +63,8 @@ class AveragedModel(Module):
     """
 
     def __init__(
-        self, model: Module, device: Any = None, avg_fn: Average | None = None, multi_avg_fn: Any = None,
-        use_buffers: bool = False,
+        self, model: Module, device: Any = None, avg_fn: Average | None = None,
+        multi_avg_fn: MultiAverage | None = None, use_buffers: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         if avg_fn is not None and multi_avg_fn is not None:

@@ -1,5 +1,7 @@
 """Schedulers against real PyTorch: the rates and momenta of 50 epochs, in two groups."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,17 @@ import minidl
 from minidl import optim
 
 torch = pytest.importorskip("torch")
+
+
+def halving(schedulers):
+    """A scheduler as users write them, with nothing but get_lr."""
+
+    class Halving(schedulers.LRScheduler):
+        def get_lr(self):
+            return [group["lr"] * (1.0 if self.last_epoch % 10 else 0.5) for group in self.optimizer.param_groups]
+
+    return Halving
+
 
 CASES = {
     "LambdaLR": lambda s, o: s.LambdaLR(o, lambda epoch: 0.9**epoch),
@@ -25,10 +38,21 @@ CASES = {
     "OneCycleLR in three phases": lambda s, o: s.OneCycleLR(
         o, [1.0, 2.0], epochs=5, steps_per_epoch=11, three_phase=True, anneal_strategy="linear"
     ),
+    "CyclicLR": lambda s, o: s.CyclicLR(o, 0.1, 0.7, 6),
+    "CyclicLR, halved": lambda s, o: s.CyclicLR(o, [0.1, 0.2], [0.7, 0.9], 3, 8, mode="triangular2"),
+    "CyclicLR, shrinking": lambda s, o: s.CyclicLR(o, 0.1, 0.7, 5, mode="exp_range", gamma=0.97, cycle_momentum=False),
+    "CyclicLR, own height": lambda s, o: s.CyclicLR(o, 0.1, 0.7, 5, 4, scale_fn=lambda x: 1 / (1 + x)),
+    "CyclicLR, own height by step": lambda s, o: s.CyclicLR(
+        o, 0.1, 0.7, 5, 4, scale_fn=lambda x: 0.99**x, scale_mode="iterations"
+    ),
     "ReduceLROnPlateau": lambda s, o: s.ReduceLROnPlateau(o, patience=3, cooldown=2, factor=0.5),
     "SequentialLR": lambda s, o: s.SequentialLR(
         o, [s.LinearLR(o, 0.1, 1.0, 5), s.CosineAnnealingLR(o, 20), s.ExponentialLR(o, 0.9)], [5, 25]
     ),
+    "SequentialLR with cycles": lambda s, o: s.SequentialLR(
+        o, [s.LinearLR(o, 0.1, 1.0, 5), s.CyclicLR(o, 0.1, 0.7, 6), s.OneCycleLR(o, 0.5, 30)], [5, 25]
+    ),
+    "SequentialLR with one's own": lambda s, o: s.SequentialLR(o, [s.ConstantLR(o, 0.1, 5), halving(s)(o)], [8]),
     "ChainedScheduler": lambda s, o: s.ChainedScheduler(
         [s.ConstantLR(o, 0.1, 4), s.ExponentialLR(o, 0.9), s.CosineAnnealingLR(o, 9)]
     ),
@@ -83,3 +107,43 @@ def test_resuming_needs_the_initial_rate():
     w = minidl.ones(2, requires_grad=True)
     with pytest.raises(KeyError, match="initial_lr"):
         optim.lr_scheduler.StepLR(optim.SGD([w], lr=0.1), 3, last_epoch=4)
+
+
+def test_the_list_and_the_signatures_are_pytorchs():
+    theirs = torch.optim.lr_scheduler
+    assert set(optim.lr_scheduler.__all__) == set(theirs.__all__)
+    for name in theirs.__all__:
+        ours, reference = (
+            [(p.name, p.default) for p in inspect.signature(getattr(m, name)).parameters.values()]
+            for m in (optim.lr_scheduler, theirs)
+        )
+        assert ours == reference, name
+
+
+@pytest.mark.parametrize(
+    ("make_it", "message"),
+    [
+        (lambda o: optim.lr_scheduler.CyclicLR(o, 0.1, 0.7, mode="square"), "mode must be .*'square'"),
+        (lambda o: optim.lr_scheduler.CyclicLR(o, 0.1, 0.7, step_size_up=0), "positive step_size_up"),
+        (
+            lambda o: optim.lr_scheduler.CyclicLR(o, 0.1, [0.7, 0.8]),
+            "one value for each of the 1 parameter groups, got 2",
+        ),
+        (lambda o: optim.lr_scheduler.CyclicLR(o, 0.1, 0.7, scale_mode="epoch"), "scale_mode"),
+        (lambda o: optim.lr_scheduler.OneCycleLR(o, 0.1), "total_steps OR"),
+        (lambda o: optim.lr_scheduler.ChainedScheduler([]), "at least one scheduler"),
+        (lambda o: optim.lr_scheduler.ReduceLROnPlateau(o, factor=1.5), "Factor should be < 1"),
+    ],
+)
+def test_refusals(make_it, message):
+    with pytest.raises(ValueError, match=message):
+        make_it(optim.SGD([minidl.ones(2, requires_grad=True)], lr=0.1, momentum=0.9))
+
+
+def test_cycles_of_beta1_and_without_momentum():
+    w = minidl.ones(2, requires_grad=True)
+    adam = optim.Adam([w], lr=0.1)
+    optim.lr_scheduler.CyclicLR(adam, 0.1, 0.7)
+    assert adam.param_groups[0]["betas"] == (0.9, 0.999)
+    with pytest.raises(ValueError, match="must support momentum"):
+        optim.lr_scheduler.CyclicLR(optim.Adagrad([w]), 0.1, 0.7)
