@@ -8,6 +8,7 @@ import numpy as np
 
 from .autograd.op import wrap
 from .kernels import array_module
+from .ops.rearrange import roll
 from .tensor import Tensor
 
 
@@ -64,12 +65,18 @@ def ifftn(input: Tensor, s: Any = None, dim: Any = None, norm: str | None = None
 
 def fftshift(input: Tensor, dim: Any = None) -> Tensor:
     """The frequencies in ascending order, zero in the middle."""
-    return wrap(array_module(input.array).fft.fftshift(input.array, dim))
+    dims = _dims(input, dim)
+    return roll(input, [input.shape[d] // 2 for d in dims], dims)
 
 
 def ifftshift(input: Tensor, dim: Any = None) -> Tensor:
     """The inverse of fftshift."""
-    return wrap(array_module(input.array).fft.ifftshift(input.array, dim))
+    dims = _dims(input, dim)
+    return roll(input, [-(input.shape[d] // 2) for d in dims], dims)
+
+
+def _dims(input: Tensor, dim: Any) -> list[int]:
+    return list(range(input.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
 
 
 def fftfreq(n: int, d: float = 1.0) -> Tensor:

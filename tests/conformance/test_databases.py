@@ -40,7 +40,7 @@ RANDOM = re.compile(
 # PyTorch's own functions do not survive this comparison (complex or bfloat16 to NumPy, memory layout, sparse layout), and
 # the signs of eigenvectors are the choice of the LAPACK library
 NOT_COMPARABLE = re.compile(
-    r"as_strided.partial_views|bfloat16|chalf|fft\..*|sparse\..*|sgn|zero_|linalg.lstsq.grad_oriented|linalg.pinv.singular|"
+    r"as_strided.partial_views|bfloat16|chalf|fft\.(ifft|ihfft.*)|sparse\..*|sgn|zero_|linalg.lstsq.grad_oriented|linalg.pinv.singular|"
     r"linalg.eigh?|normal.in_place|nn.FractionalMaxPool[23]d"
 )
 
