@@ -34,6 +34,8 @@ def sigmoid(x: Array) -> Array:
         array([0.5, 0. ])
     """
     xp = array_module(x)
+    if x.dtype.kind == "c":
+        return 1 / (1 + xp.exp(-x))
     e = xp.exp(-abs(x))  # at most 1: no overflow on either side
     return xp.where(x >= 0, 1, e) / (1 + e)
 

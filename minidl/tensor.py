@@ -183,9 +183,9 @@ class Tensor:
         elif not requires_grad:
             self.node = None
         elif self.node is None:
-            if self.array.dtype.kind != "f":
+            if self.array.dtype.kind not in "fc":
                 raise RuntimeError(
-                    f"only Tensors of floating point dtype can require gradients, this one is {self.dtype}; "
+                    f"only Tensors of floating point and complex dtype can require gradients, this one is {self.dtype}; "
                     "convert it first, with float()"
                 )
             self.node = AccumulateGrad(self)

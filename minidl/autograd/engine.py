@@ -3,6 +3,10 @@
 Every operation got a sequence number when it ran, so its number is larger than those of the operations that made its
 inputs. Going through the nodes by falling number therefore meets each node only after everything that uses its result,
 when its gradient is complete. This is the topological sort that reverse-mode differentiation needs, without recursion.
+
+Complex numbers: what passes from node to node is g with dL = Re(sum of g dz), so a rule of a holomorphic operation is
+g times its derivative, as for real ones. Users see PyTorch's gradient dL/dx + i dL/dy, which is the conjugate of that:
+`conjugated` stands at every border between the two.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..kernels import array_module
+from . import op as _op
 from .grad_mode import grad_mode
 from .op import FREED, AccumulateGrad, Op, OutputOf, wrap
 from .storage import mark_written
@@ -167,6 +172,8 @@ def _accumulate(node: AccumulateGrad, g: Any, create_graph: bool, may_keep: bool
     tensor = node.tensor()
     if tensor is None:
         return
+    if tensor.array.dtype.kind == "c":
+        g = conjugated(g)
     if tensor.grad is None:
         if not create_graph:
             g = np.asarray(g) if isinstance(g, np.generic) else g
@@ -184,6 +191,11 @@ def _accumulate(node: AccumulateGrad, g: Any, create_graph: bool, may_keep: bool
             hook(tensor)
 
 
+def conjugated(g: Any) -> Any:
+    """A gradient as users see it, from one as it passes between nodes, or the other way round; of arrays and Tensors."""
+    return g.conj() if (g.array if isinstance(g, _op._Tensor) else g).dtype.kind == "c" else g
+
+
 def _run_hooks(node: Op, g: Any, create_graph: bool) -> Any:
     """Let the tensor's hooks see and replace its gradient, then keep it if retain_grad() asked for that."""
     hooks = node.hooks
@@ -191,16 +203,16 @@ def _run_hooks(node: Op, g: Any, create_graph: bool) -> Any:
     if isinstance(g, list):
         return g  # one gradient per result: each has its own node, where its hooks ran
     for hook in tuple(hooks.pre.values()):
-        changed = hook(g if create_graph else wrap(np.asarray(g)))
+        changed = hook(conjugated(g if create_graph else wrap(np.asarray(g))))
         if changed is not None:
             if tuple(changed.shape) != g.shape:
                 raise RuntimeError(
                     f"a hook on {node.name()} changed the gradient's shape from {list(g.shape)} to {list(changed.shape)}"
                 )
-            g = changed if create_graph else changed.array
+            g = conjugated(changed if create_graph else changed.array)
     tensor = hooks.retain and hooks.retain()
     if tensor is not None:
-        new = g if create_graph else wrap(np.array(g))
+        new = conjugated(g if create_graph else wrap(np.array(g)))
         tensor.grad = new if tensor.grad is None else tensor.grad + new
     return g
 
@@ -209,14 +221,15 @@ def _run_post_hooks(node: Op, gs: tuple[Any, ...], g: Any, create_graph: bool) -
     """Let the node's hooks see and replace what its rule returned."""
 
     def shown(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        return values if create_graph else tuple(None if x is None else wrap(np.asarray(x)) for x in values)
+        tensors = values if create_graph else tuple(None if x is None else wrap(np.asarray(x)) for x in values)
+        return tuple(None if x is None else conjugated(x) for x in tensors)
 
     assert node.hooks is not None
     for hook in tuple(node.hooks.post.values()):
         changed = hook(shown(gs), shown(tuple(g) if isinstance(g, list) else (g,)))
         if changed is not None:
             changed = changed if isinstance(changed, tuple) else (changed,)
-            gs = changed if create_graph else tuple(None if x is None else x.array for x in changed)
+            gs = tuple(None if x is None else conjugated(x if create_graph else x.array) for x in changed)
     return gs
 
 
@@ -262,7 +275,7 @@ def backward(
     run(roots, gradients, create_graph if retain_graph is None else retain_graph, create_graph, captured)
     for t in () if inputs is None else _tuple(inputs):
         if not t.is_leaf and captured is not None and captured[t.node] is not None:
-            g = captured[t.node] if create_graph else wrap(np.array(captured[t.node]))
+            g = conjugated(captured[t.node] if create_graph else wrap(np.array(captured[t.node])))
             t.grad = g if t.grad is None else t.grad + g
 
 
@@ -309,7 +322,7 @@ def grad(
                 )
         elif not create_graph:
             g = wrap(np.array(g) if type(t.array) is np.ndarray else g.copy())  # never shared with another result
-        results.append(g)
+        results.append(None if g is None else conjugated(g))
     return tuple(results)
 
 
@@ -368,6 +381,11 @@ def _starting_points(tensors: tuple[Tensor, ...], grad_tensors: Any, create_grap
                     "grad can be implicitly created only for scalar outputs: this one has shape "
                     f"{list(t.shape)}; pass gradient=, or reduce it with sum() or mean()"
                 )
+            if t.array.dtype.kind == "c":
+                raise RuntimeError(
+                    f"grad can be implicitly created only for real scalar outputs but got {t.dtype}; pass gradient=, or "
+                    "take abs() or real"
+                )
             g = wrap(array_module(t.array).ones_like(t.array))
         elif g.shape != t.shape:
             raise RuntimeError(
@@ -377,5 +395,5 @@ def _starting_points(tensors: tuple[Tensor, ...], grad_tensors: Any, create_grap
         elif g.array.dtype != t.array.dtype:
             g = g.to(t.dtype)
         roots.append(t.node)
-        gradients.append(g if create_graph else g.array)
+        gradients.append(conjugated(g if create_graph else g.array))
     return roots, gradients

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import op as _op
+from .engine import conjugated
 from .grad_mode import grad_mode, no_grad
 from .op import Op, new, record, same_memory, wrap
 from .storage import mark_written
@@ -86,12 +87,12 @@ class FunctionNode(Op):
     def backward(self, g: Any, *kept: Any) -> Any:
         gs = g if isinstance(g, list) else (g,)
         on_tensors = grad_mode.get()
-        tensors = []
+        tensors: list[Any] = []
         for x, (shape, dtype) in zip(gs, self._shapes_of_results, strict=True):
             if x is None and self._materialize:
                 tensors.append(wrap(np.zeros(shape, dtype)))
             else:
-                tensors.append(x if on_tensors or x is None else wrap(np.asarray(x)))
+                tensors.append(None if x is None else conjugated(x if on_tensors else wrap(np.asarray(x))))
         result = self.function.backward(self, *tensors)
         results = result if isinstance(result, tuple) else (result,)
         if len(results) > len(self.edges) and all(r is None for r in results[len(self.edges) :]):
@@ -104,7 +105,7 @@ class FunctionNode(Op):
         for i, (r, edge) in enumerate(zip(results, self.edges, strict=True)):
             if r is not None and edge is not None and not isinstance(r, _op._Tensor):
                 raise TypeError(f"{self.name()}: gradient {i} must be a Tensor or None, got {type(r).__name__}")
-        return tuple(r if on_tensors or r is None else r.array for r in results)
+        return tuple(None if r is None else conjugated(r if on_tensors else r.array) for r in results)
 
 
 class Function:

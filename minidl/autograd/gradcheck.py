@@ -24,7 +24,18 @@ def _results(function: Callable[..., Any], inputs: Sequence[Any]) -> list[Any]:
     """The differentiable results of a call, as a list."""
     out = function(*inputs)
     outs = out if isinstance(out, (tuple, list)) else (out,)
-    return [t for t in outs if hasattr(t, "array") and t.array.dtype.kind == "f"]
+    return [t for t in outs if hasattr(t, "array") and t.array.dtype.kind in "fc"]
+
+
+def _random_like(t: Any, random: np.random.Generator) -> Any:
+    """Random numbers of a tensor's shape, complex ones for a complex tensor."""
+    real = random.standard_normal(t.array.shape)
+    return real + 1j * random.standard_normal(t.array.shape) if t.array.dtype.kind == "c" else real
+
+
+def _inner(g: Any, v: Any) -> float:
+    """<g, v>: what changes along v, for the gradient g; complex numbers count as pairs of real ones."""
+    return float((g.conj() * v).sum().real)
 
 
 def directional_check(
@@ -43,7 +54,7 @@ def directional_check(
     """
     random = np.random.default_rng(seed)
     at = [i for i, x in enumerate(inputs) if hasattr(x, "node") and x.node is not None]
-    directions = {i: random.standard_normal(inputs[i].array.shape) for i in at}
+    directions = {i: _random_like(inputs[i], random) for i in at}
 
     def moved(step: float) -> list[np.ndarray[Any, Any]]:
         shifted = [
@@ -55,9 +66,9 @@ def directional_check(
     outputs = _results(function, inputs)
     if not outputs:
         return  # a gradient that is nowhere defined has nothing to check
-    pairs = [(t, random.standard_normal(t.array.shape)) for t in outputs]
+    pairs = [(t, _random_like(t, random)) for t in outputs]
     ahead, behind = moved(eps), moved(-eps)
-    wanted = sum(float(((a - b) / (2 * eps) * g).sum()) for a, b, (_, g) in zip(ahead, behind, pairs, strict=True))
+    wanted = sum(_inner(g, (a - b) / (2 * eps)) for a, b, (_, g) in zip(ahead, behind, pairs, strict=True))
     connected = [(t, g) for t, g in pairs if t.node is not None]
     if not connected:
         raise GradcheckError("no result of the function requires grad, though an input does: is it detached inside?")
@@ -69,7 +80,7 @@ def directional_check(
         create_graph=with_graph,
         allow_unused=True,
     )
-    got = sum(float((g.array * directions[i]).sum()) for i, g in zip(at, gradients, strict=True) if g is not None)
+    got = sum(_inner(g.array, directions[i]) for i, g in zip(at, gradients, strict=True) if g is not None)
     scale = sum(float(np.abs(a * g).sum()) for a, (_, g) in zip(ahead, pairs, strict=True) if np.isfinite(a).all())
     rounding = 4e-16 * scale / eps  # what float64 loses in the difference
     if not abs(got - wanted) <= atol + rtol * abs(wanted) + rounding:
@@ -153,8 +164,10 @@ def _check(
     checked = [x for x in inputs if hasattr(x, "node") and x.node is not None]
     if not checked:
         raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of them have one")
-    if any(x.array.dtype != np.float64 for x in checked):
-        raise ValueError("gradcheck: finite differences need float64 inputs; call double() on them first")
+    if any(x.array.dtype not in (np.float64, np.complex128) for x in checked):
+        raise ValueError(
+            "gradcheck: finite differences need float64 or complex128 inputs; call double() or cdouble() on them first"
+        )
     try:
         for seed in range(3):
             directional_check(func, inputs, order=order, eps=eps, rtol=rtol, atol=atol, seed=seed)

@@ -61,6 +61,9 @@ class Op:
 
     promotion: ClassVar[str | None] = None  # "common": inputs are cast to their common dtype; "float": to a float one
     view: ClassVar[bool] = False  # the result may share memory with the first input
+    complex_rule: ClassVar[bool] = (
+        False  # the rule holds for complex numbers too; engine.py says what it gets and gives
+    )
     kept_for: ClassVar[dict[str, str]] = {}  # {"x": "y"}: x is kept only if y wants a gradient
     differentiable: ClassVar[bool] = False
     several: ClassVar[bool] = False  # forward returns a tuple
@@ -332,6 +335,7 @@ def _positional(function: Any) -> list[str]:
 
 def _general_call(cls: type[Op]) -> Callable[..., Any]:
     promotes, differentiable, view = cls.promotion is not None, cls.differentiable, cls.view
+    complex_rule = cls.complex_rule
 
     def apply(*inputs: Any, **params: Any) -> Any:
         some, settled = False, not promotes
@@ -361,23 +365,31 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
         if view:
             mark_views(cls, inputs[0], outputs, params)
         if tracked and differentiable and grad_mode.get():
-            _refuse_complex(cls, outputs)
+            if not complex_rule:
+                _refuse_complex(cls, arrays, outputs)
             record(op, inputs, outputs)
         return outputs
 
     return apply
 
 
+def _plain_kinds(cls: type[Op]) -> str:
+    """The kinds of dtype that need neither promotion nor a refusal; "" for all of them."""
+    refuses = cls.differentiable and not cls.complex_rule
+    return "f" if refuses else "fc" if cls.promotion == "float" else ""
+
+
 def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
     forward, general = cls.forward, _general_call(cls)
-    to_float, differentiable = cls.promotion == "float", cls.differentiable
+    differentiable = cls.differentiable
     keeps_x, keeps_out = bool(cls._keeps), cls._keeps_out
+    plain = _plain_kinds(cls)
 
     def apply(x: Any) -> Any:
         if not isinstance(x, _Tensor):
             return forward(x)
         a = x.array
-        if to_float and a.dtype.kind not in "fc":
+        if plain and a.dtype.kind not in plain:
             return general(x)
         r = forward(a)
         if r.__class__ is not ndarray:
@@ -408,7 +420,8 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
 
 def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
     forward, general = cls.forward, _general_call(cls)
-    to_float, differentiable = cls.promotion == "float", cls.differentiable
+    differentiable = cls.differentiable
+    plain = _plain_kinds(cls)
     product = cls._keeps == ((0, 1), (1, 0)) and not cls._keeps_out  # keeps x for y and y for x
     nothing = not cls._keeps and not cls._keeps_out
 
@@ -418,7 +431,7 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
             a, nx = x.array, x.node
             if isinstance(y, _Tensor):
                 b, ny = y.array, y.node
-                if a.dtype is not b.dtype or (to_float and a.dtype.kind not in "fc"):
+                if a.dtype is not b.dtype or (plain and a.dtype.kind not in plain):
                     return general(x, y)
             elif y.__class__ in NUMBERS and a.dtype.kind == "f":
                 b, ny = y, None
@@ -505,10 +518,11 @@ def _array(r: Any) -> Any:
     return np.asarray(r) if isinstance(r, (np.generic, int, float, complex)) else r
 
 
-def _refuse_complex(cls: type[Op], outputs: Any) -> None:
-    for t in outputs if isinstance(outputs, tuple) else (outputs,):
-        if t.array.dtype.kind == "c":
-            raise RuntimeError(
-                f"{cls.__name__}: the gradient of a complex result is not defined in this engine; "
-                "work on real and imaginary parts, or call it under no_grad()"
-            )
+def _refuse_complex(cls: type[Op], arrays: list[Any], outputs: Any) -> None:
+    """Raise where complex numbers would enter the graph through an operation whose rule is for real ones."""
+    results = [t.array for t in (outputs if isinstance(outputs, tuple) else (outputs,))]
+    if any(getattr(a, "dtype", None) is not None and a.dtype.kind == "c" for a in (*arrays, *results)):
+        raise RuntimeError(
+            f"{cls.__name__}: its gradient is not defined for complex numbers in this engine; work on the real and imaginary "
+            "parts, or call it under no_grad()"
+        )

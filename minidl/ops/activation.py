@@ -33,6 +33,7 @@ class ReLU(Op):
 class Sigmoid(Op):
     """1 / (1 + e^-x)."""
 
+    complex_rule = True
     promotion = "float"
 
     @staticmethod
@@ -64,6 +65,7 @@ class GELU(Op):
 class SiLU(Op):
     """x sigmoid(x), also called swish."""
 
+    complex_rule = True
     promotion = "float"
 
     @staticmethod

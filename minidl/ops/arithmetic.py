@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import Any
 
@@ -22,6 +23,7 @@ from .selection import where
 class Add(Op):
     """x + y."""
 
+    complex_rule = True
     promotion = "common"
     forward = np.add
 
@@ -32,6 +34,7 @@ class Add(Op):
 class Sub(Op):
     """x - y."""
 
+    complex_rule = True
     promotion = "common"
     forward = np.subtract
 
@@ -43,6 +46,7 @@ class Sub(Op):
 class Mul(Op):
     """x y."""
 
+    complex_rule = True
     promotion = "common"
     kept_for = {"x": "y", "y": "x"}
     forward = np.multiply
@@ -55,6 +59,7 @@ class Mul(Op):
 class Div(Op):
     """x / y."""
 
+    complex_rule = True
     promotion = "float"
     kept_for = {"x": "y"}
     forward = np.true_divide
@@ -67,6 +72,7 @@ class Div(Op):
 class Pow(Op):
     """x to the power y."""
 
+    complex_rule = True
     promotion = "common"
 
     @staticmethod
@@ -87,7 +93,9 @@ class Pow(Op):
         return dx, dy
 
 
-def _log_of(x: float) -> float:
+def _log_of(x: Any) -> Any:
+    if isinstance(x, complex):
+        return cmath.log(x) if x else 0.0
     return math.log(x) if x > 0 else 0.0 if x == 0 else math.nan
 
 

@@ -16,6 +16,8 @@ from ..testing.samples import Sample, samples
 class Cast(Op):
     """The same values in another dtype."""
 
+    complex_rule = True
+
     def forward(self, x: Any, *, dtype: Any) -> Any:
         self.dtype = x.dtype
         if x.dtype.kind == "c" and dtype.kind != "c":
@@ -42,6 +44,8 @@ _op._cast = cast
 
 class Move(Op):
     """The same values on another device."""
+
+    complex_rule = True
 
     def forward(self, x: Any, *, device: Any) -> Any:
         from ..devices import move, of_array

@@ -38,6 +38,7 @@ class Geometry(NamedTuple):
 class Convolution(Op):
     """x (B, C, *S) convolved with weight (O, C / G, *K), plus bias (O,): (B, O, *P)."""
 
+    complex_rule = True
     kept_for = {"x": "weight", "weight": "x"}
 
     def forward(self, x: Any, weight: Any, bias: Any, *, geometry: Geometry) -> Any:
@@ -56,6 +57,7 @@ class Convolution(Op):
 class TransposedConvolution(Op):
     """y (B, O, *P) taken back through weight (O, C / G, *K), plus bias (C,): (B, C, *size)."""
 
+    complex_rule = True
     kept_for = {"y": "weight", "weight": "y"}
 
     def forward(self, y: Any, weight: Any, bias: Any, *, size: Sizes, geometry: Geometry) -> Any:
@@ -75,6 +77,7 @@ class TransposedConvolution(Op):
 class WeightGradient(Op):
     """What x (B, C, *S) and y (B, O, *P) have in common, tap by tap: (O, C / G, *kernel)."""
 
+    complex_rule = True
     kept_for = {"x": "y", "y": "x"}
 
     def forward(self, x: Any, y: Any, *, kernel: Sizes, geometry: Geometry) -> Any:
@@ -133,6 +136,8 @@ def _(make: Any) -> Any:
 class Unfold(Op):
     """The windows of x (B, C, *S) as columns (B, C K, L)."""
 
+    complex_rule = True
+
     def forward(self, x: Any, *, windows: Any) -> Any:
         self.size, self.windows = x.shape[2:], windows
         return kernels.unfold(x, *windows)
@@ -143,6 +148,8 @@ class Unfold(Op):
 
 class Fold(Op):
     """Columns (B, C K, L) added up where the windows overlap: (B, C, *size)."""
+
+    complex_rule = True
 
     def forward(self, x: Any, *, size: Sizes, windows: Any) -> Any:
         self.windows = windows

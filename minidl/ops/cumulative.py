@@ -25,6 +25,8 @@ from .shape import normalize_dim
 class CumSum(Op):
     """Running sums along a dimension, from its end if `reverse`."""
 
+    complex_rule = True
+
     def forward(self, x: Any, *, axis: int, reverse: bool) -> Any:
         self.axis, self.reverse = axis, reverse
         if not x.ndim:
@@ -38,6 +40,8 @@ class CumSum(Op):
 
 class CumProd(Op):
     """Running products along a dimension."""
+
+    complex_rule = True
 
     def forward(self, x: Any, *, axis: int) -> Any:
         self.axis = axis
@@ -229,7 +233,7 @@ def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order:
     """
     if edge_order not in (1, 2):
         raise RuntimeError(f"torch.gradient only supports edge_order=1 and edge_order=2, got {edge_order}")
-    if input.array.dtype.kind != "f":
+    if input.array.dtype.kind not in "fc":
         input = cast(input, dtypes.get_default_dtype().dtype)
     dims = axes_of(input, dim, "gradient")
     spacing = 1.0 if spacing is None else spacing

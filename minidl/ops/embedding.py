@@ -17,6 +17,8 @@ from ..testing.samples import Sample, samples
 class Embedding(Op):
     """The rows of `weight` (V, D) that `index` names; `scale` (N, 1), if any, weighs their gradients."""
 
+    complex_rule = True
+
     def forward(self, weight: Any, *, index: Any, scale: Any = None) -> Any:
         self.index, self.rows, self.scale = index, weight.shape[0], scale
         return weight[index]
@@ -27,6 +29,8 @@ class Embedding(Op):
 
 class EmbeddingGrad(Op):
     """The gradients of looked-up rows, scaled and added up by row."""
+
+    complex_rule = True
 
     def forward(self, g: Any, *, index: Any, rows: int, scale: Any = None) -> Any:
         self.index, self.scale = index, scale

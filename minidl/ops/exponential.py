@@ -16,6 +16,7 @@ from .selection import where
 
 
 class Exp(FloatOp):
+    complex_rule = True
     forward = np.exp
 
     def backward(self, g: Any, out: Any) -> Any:
@@ -23,6 +24,7 @@ class Exp(FloatOp):
 
 
 class Exp2(FloatOp):
+    complex_rule = True
     forward = np.exp2
 
     def backward(self, g: Any, out: Any) -> Any:
@@ -30,6 +32,7 @@ class Exp2(FloatOp):
 
 
 class Expm1(FloatOp):
+    complex_rule = True
     forward = np.expm1
 
     def backward(self, g: Any, out: Any) -> Any:
@@ -37,6 +40,7 @@ class Expm1(FloatOp):
 
 
 class Log(FloatOp):
+    complex_rule = True
     forward = np.log
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -44,6 +48,7 @@ class Log(FloatOp):
 
 
 class Log2(FloatOp):
+    complex_rule = True
     forward = np.log2
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -51,6 +56,7 @@ class Log2(FloatOp):
 
 
 class Log10(FloatOp):
+    complex_rule = True
     forward = np.log10
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -58,6 +64,7 @@ class Log10(FloatOp):
 
 
 class Log1p(FloatOp):
+    complex_rule = True
     forward = np.log1p
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -65,6 +72,7 @@ class Log1p(FloatOp):
 
 
 class Sqrt(FloatOp):
+    complex_rule = True
     forward = np.sqrt
 
     def backward(self, g: Any, out: Any) -> Any:
@@ -72,6 +80,8 @@ class Sqrt(FloatOp):
 
 
 class Rsqrt(FloatOp):
+    complex_rule = True
+
     @staticmethod
     def forward(x: Any) -> Any:
         return 1 / array_module(x).sqrt(x)
@@ -81,6 +91,8 @@ class Rsqrt(FloatOp):
 
 
 class Reciprocal(FloatOp):
+    complex_rule = True
+
     @staticmethod
     def forward(x: Any) -> Any:
         return 1 / x
@@ -90,6 +102,8 @@ class Reciprocal(FloatOp):
 
 
 class Square(Op):
+    complex_rule = True
+
     @staticmethod
     def forward(x: Any) -> Any:
         return x * x if x.dtype.kind != "b" else x.astype(np.int64)

@@ -31,6 +31,7 @@ ALL = slice(None)
 class Slice(Op):
     """The basic part of an index: a view."""
 
+    complex_rule = True
     view = True
 
     def forward(self, x: Any, *, index: tuple[Any, ...]) -> Any:
@@ -44,6 +45,8 @@ class Slice(Op):
 class Take(Op):
     """The elements that masks and integer arrays pick: a copy."""
 
+    complex_rule = True
+
     def forward(self, x: Any, *, index: tuple[Any, ...]) -> Any:
         self.shape, self.index = x.shape, index
         return x[index]
@@ -55,6 +58,8 @@ class Take(Op):
 class PutInto(Op):
     """Zeros of a shape with the elements of g added at an index: the gradient of indexing."""
 
+    complex_rule = True
+
     def forward(self, g: Any, *, shape: tuple[int, ...], index: tuple[Any, ...]) -> Any:
         self.index = index
         return added_up(g, shape, index)
@@ -65,6 +70,8 @@ class PutInto(Op):
 
 class IndexPut(Op):
     """x with values written, or added, at an index."""
+
+    complex_rule = True
 
     def forward(self, x: Any, value: Any, *, index: tuple[Any, ...], accumulate: bool = False) -> Any:
         self.index, self.accumulate = index, accumulate
@@ -90,6 +97,8 @@ class IndexPut(Op):
 class Fill(Op):
     """A tensor of one value; nothing of the input remains, so its gradient is zero."""
 
+    complex_rule = True
+
     def forward(self, x: Any, *, value: Any) -> Any:
         return array_module(x).full_like(x, value)
 
@@ -99,6 +108,8 @@ class Fill(Op):
 
 class CopyFrom(Op):
     """The second input in the shape of the first."""
+
+    complex_rule = True
 
     def forward(self, x: Any, y: Any) -> Any:
         try:

@@ -22,6 +22,8 @@ from .shape import Transpose, expand, normalize_dim, reshape
 class Place(Op):
     """Zeros of the given shape, with g in the region `index` (slices and integers): what undoes taking that region."""
 
+    complex_rule = True
+
     def forward(self, g: Any, *, index: Any, shape: Any) -> Any:
         self.index = index
         out = array_module(g).zeros(shape, g.dtype)
@@ -40,6 +42,7 @@ def _(make: Any) -> Any:
 class Select(Op):
     """Entry `index` of dimension `dim`."""
 
+    complex_rule = True
     view = True
 
     def forward(self, x: Any, *, dim: int, index: int) -> Any:
@@ -59,6 +62,7 @@ def _(make: Any) -> Any:
 class Narrow(Op):
     """The entries start .. start + length of dimension `dim`."""
 
+    complex_rule = True
     view = True
 
     def forward(self, x: Any, *, dim: int, start: int, length: int) -> Any:
@@ -111,6 +115,7 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
 class Unbind(Op):
     """The entries of dimension `dim`, one view each."""
 
+    complex_rule = True
     view = True
     several = True
 
@@ -133,6 +138,7 @@ def _(make: Any) -> Any:
 class Split(Op):
     """Dimension `dim` cut into consecutive views of the given sizes."""
 
+    complex_rule = True
     view = True
     several = True
 
@@ -260,6 +266,7 @@ def dsplit(input: Any, indices_or_sections: Any) -> Any:
 class Cat(Op):
     """Tensors one after the other along dimension `dim`; vectors of size 0 among other tensors are skipped."""
 
+    complex_rule = True
     promotion = "common"
 
     def forward(self, *xs: Any, dim: int) -> Any:
@@ -301,6 +308,7 @@ def _(make: Any) -> Any:
 class Stack(Op):
     """Tensors of one shape, side by side along a new dimension `dim`."""
 
+    complex_rule = True
     promotion = "common"
 
     def forward(self, *xs: Any, dim: int) -> Any:

@@ -33,6 +33,7 @@ def _product(a: Any, b: Any) -> Any:
 class MatMul(Op):
     """x @ y: of matrices, of batches of them with broadcasting, of vectors."""
 
+    complex_rule = True
     kept_for = {"x": "y", "y": "x"}
 
     def forward(self, x: Any, y: Any) -> Any:
@@ -89,6 +90,7 @@ def _(make: Any) -> Any:
 class Linear(Op):
     """x @ weight.T + bias, for x (..., I), weight (O, I), bias (O,)."""
 
+    complex_rule = True
     kept_for = {"x": "weight", "weight": "x"}
 
     def forward(self, x: Any, weight: Any, bias: Any) -> Any:
@@ -206,6 +208,8 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, a
 
 
 class _Triangle(Op):
+    complex_rule = True
+
     def forward(self, x: Any, *, diagonal: int) -> Any:
         if x.ndim < 2:
             raise RuntimeError(f"{type(self).__name__.lower()}: input tensor must have at least 2 dimensions")
@@ -247,6 +251,7 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
 class Diagonal(Op):
     """A diagonal of each matrix, as a view with the diagonal last."""
 
+    complex_rule = True
     view = True
 
     def forward(self, x: Any, *, offset: int, dim1: int, dim2: int) -> Any:
@@ -261,6 +266,8 @@ class Diagonal(Op):
 
 class FromDiagonal(Op):
     """Zeros of a shape with a diagonal filled in."""
+
+    complex_rule = True
 
     def forward(self, g: Any, *, shape: tuple[int, ...], offset: int, dim1: int, dim2: int) -> Any:
         self.params = {"offset": offset, "dim1": dim1, "dim2": dim2}
@@ -335,6 +342,8 @@ def trace(input: Tensor) -> Tensor:
 
 class Einsum(Op):
     """Products of tensors summed over shared letters; the subscripts are explicit, `ab,bc->ac`."""
+
+    complex_rule = True
 
     def forward(self, *operands: Any, subscripts: str) -> Any:
         self.inputs, _, self.output = subscripts.replace(" ", "").partition("->")

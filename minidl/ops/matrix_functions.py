@@ -137,6 +137,8 @@ class MatrixExp(Op):
     Gradient: Najfeld and Havel 1995: the exponential of [[xᵀ, g], [0, xᵀ]] has it in its upper right block.
     """
 
+    complex_rule = True
+
     def forward(self, x: Any) -> Any:
         from scipy.linalg import expm
 

@@ -15,6 +15,8 @@ from ..testing.samples import Sample, samples
 class ConstantPad(Op):
     """`value` around x: widths[d] = (before, after) in dimension d; a negative width cuts entries off."""
 
+    complex_rule = True
+
     def forward(self, x: Any, *, widths: Any, value: float) -> Any:
         self.widths = widths
         out = array_module(x).full([n + sum(width) for n, width in zip(x.shape, widths, strict=True)], value, x.dtype)

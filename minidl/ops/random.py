@@ -19,8 +19,15 @@ from .indexing import CopyFrom
 
 
 def _draw(kind: str, shape: tuple[int, ...], dtype: Any, generator: Generator | None) -> Any:
-    """An array of "uniform" or "normal" numbers; those of float16 are rounded from float32."""
+    """An array of "uniform" or "normal" numbers; those of float16 are rounded from float32.
+
+    The parts of complex numbers are such numbers; of normal ones over the root of 2, so that their variance is 1.
+    """
     wanted = dtypes.get_default_dtype().dtype if dtype is None else dtypes.as_array_dtype(dtype)
+    if wanted.kind == "c":
+        part = dtypes.float64 if wanted == np.complex128 else dtypes.float32
+        pairs = _draw(kind, (*shape, 2), part, generator)
+        return (pairs / pairs.dtype.type(math.sqrt(2)) if kind == "normal" else pairs).view(wanted)[..., 0]
     if wanted.kind != "f":
         raise RuntimeError(f'"{kind}" not implemented for {wanted}: random floats need a float dtype')
     out = np.empty(math.prod(shape), np.float64 if wanted == np.float64 else np.float32)

@@ -19,6 +19,8 @@ from .shape import Transpose, normalize_dim, normalize_dims, reshape, sizes_of
 class Clone(Op):
     """The same values in new memory, in row-major order ("C") or in the order of the input ("K")."""
 
+    complex_rule = True
+
     def forward(self, x: Any, *, order: str) -> Any:
         return x.copy(order)
 
@@ -50,6 +52,8 @@ def contiguous(input: Tensor, memory_format: Any = None) -> Tensor:
 class Flip(Op):
     """The order of the entries reversed in the dimensions `dims`."""
 
+    complex_rule = True
+
     def forward(self, x: Any, *, dims: Any) -> Any:
         self.dims = dims
         return x[tuple(slice(None, None, -1) if d in dims else slice(None) for d in range(x.ndim))].copy()
@@ -66,6 +70,8 @@ def _(make: Any) -> Any:
 
 class Roll(Op):
     """Entries shifted along dimensions; what leaves at one end comes in at the other."""
+
+    complex_rule = True
 
     def forward(self, x: Any, *, shifts: Any, dims: Any) -> Any:
         self.shifts, self.dims = shifts, dims
@@ -139,6 +145,8 @@ def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Any:
 class Repeat(Op):
     """x, laid side by side repeats[i] times along dimension i."""
 
+    complex_rule = True
+
     def forward(self, x: Any, *, repeats: Any) -> Any:
         self.shape, self.repeats = x.shape, repeats
         return array_module(x).tile(x, repeats)
@@ -159,6 +167,8 @@ def _(make: Any) -> Any:
 
 class RepeatInterleave(Op):
     """Every entry of dimension `dim` n times in succession."""
+
+    complex_rule = True
 
     def forward(self, x: Any, *, n: int, dim: int) -> Any:
         self.shape, self.n, self.dim = x.shape, n, dim
@@ -246,6 +256,7 @@ def strided(x: Any, shape: Any, strides: Any) -> Any:
 class Unfold(Op):
     """The windows of `size` entries, `step` apart, along dimension `dim`: (..., windows, ..., size), a view."""
 
+    complex_rule = True
     view = True
 
     def forward(self, x: Any, *, dim: int, size: int, step: int) -> Any:
@@ -270,6 +281,8 @@ def _(make: Any) -> Any:
 
 class Fold(Op):
     """Windows added up where they came from: the adjoint of Unfold."""
+
+    complex_rule = True
 
     def forward(self, g: Any, *, shape: Any, dim: int, size: int, step: int) -> Any:
         self.dim, self.size, self.step = dim, size, step

@@ -26,6 +26,8 @@ from .shape import sizes_of
 class Sum(Op):
     """The sum along dimensions."""
 
+    complex_rule = True
+
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.shape, self.axes, self.keepdim = x.shape, axes, keepdim
         # not x.sum, whose warnings (of inf - inf) come from NumPy's own Python code and are not filtered
@@ -38,6 +40,8 @@ class Sum(Op):
 class Spread(Op):
     """The reverse of Sum: each value repeated over the dimensions that were summed."""
 
+    complex_rule = True
+
     def forward(self, g: Any, *, shape: tuple[int, ...], axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes, self.keepdim = axes, keepdim
         return array_module(g).broadcast_to(restored(g, axes, keepdim), shape)
@@ -48,6 +52,8 @@ class Spread(Op):
 
 class Prod(Op):
     """The product along one dimension."""
+
+    complex_rule = True
 
     def forward(self, x: Any, *, axis: int, keepdim: bool) -> Any:
         self.axis, self.keepdim = axis, keepdim
@@ -149,8 +155,8 @@ def var(
     centre = mean(input, axes, True) if axes else input
     away = input - centre
     freedom = builtins.max(n - (1 if correction is None else correction), 0)
-    total = Sum.apply(away * away, axes=axes, keepdim=keepdim)
-    return total / float(freedom)
+    square = (away * away.conj()).real if away.is_complex() else away * away
+    return Sum.apply(square, axes=axes, keepdim=keepdim) / float(freedom)
 
 
 @method()
@@ -227,7 +233,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     axes = axes_of(input, dim, "logsumexp")
     if builtins.any(input.array.shape[a] == 0 for a in axes):
         return log(sum(exp(input), axes, keepdim))
-    top = AMax.apply(input.detach(), axes=axes, keepdim=True)
+    top = AMax.apply(input.detach().real, axes=axes, keepdim=True)
     top = where(top.array * 0 == 0, top, 0.0)  # an infinite maximum must not be subtracted from itself
     total = log(Sum.apply(exp(input - top), axes=axes, keepdim=True)) + top
     return total if keepdim else Sum.apply(total, axes=axes, keepdim=False)
@@ -249,8 +255,8 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     if p == math.inf or p == -math.inf:
         return (amax if p > 0 else amin)(input.abs(), axes, keepdim)
     if p == 0:
-        count = cast(sum(input != 0, axes, keepdim), input.array.dtype)
-        return count + Sum.apply(input * 0.0, axes=axes, keepdim=keepdim)  # in the graph, with a gradient of zero
+        count = cast(sum(input != 0, axes, keepdim), input.array.real.dtype)
+        return count + Sum.apply(input.abs() * 0.0, axes=axes, keepdim=keepdim)  # in the graph, with a gradient of zero
     if p == 1:
         return Sum.apply(input.abs(), axes=axes, keepdim=keepdim)
     if p == 2:
@@ -261,17 +267,21 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 class Norm2(Op):
     """The Euclidean length along dimensions; its gradient at zero is taken to be zero."""
 
+    complex_rule = True
+
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes, self.keepdim = axes, keepdim
         return array_module(x).sqrt((abs(x) ** 2).sum(axis=axes, keepdims=keepdim))
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         length = restored(out, self.axes, self.keepdim)
-        return x * where(length == 0, 0.0, restored(g, self.axes, self.keepdim) / length)
+        return x.conj() * where(length == 0, 0.0, restored(g, self.axes, self.keepdim) / length)
 
 
 class NormP(Op):
     """(sum |x|^p)^(1/p) along dimensions; the gradient of an element that is zero is taken to be zero."""
+
+    complex_rule = True
 
     def forward(self, x: Any, *, p: float, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.p, self.axes, self.keepdim = p, axes, keepdim
@@ -280,7 +290,7 @@ class NormP(Op):
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         length = restored(out, self.axes, self.keepdim)
         scale = where(length == 0, 0.0, restored(g, self.axes, self.keepdim) / length ** (self.p - 1))
-        return where(x == 0, 0.0, x * where(x == 0, 1.0, abs(x)) ** (self.p - 2)) * scale
+        return where(x == 0, 0.0, x.conj() * where(x == 0, 1.0, abs(x)) ** (self.p - 2)) * scale
 
 
 @method()

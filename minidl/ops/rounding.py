@@ -17,6 +17,8 @@ from .selection import where
 
 
 class Neg(Op):
+    complex_rule = True
+
     @staticmethod
     def forward(x: Any) -> Any:
         if x.dtype.kind == "b":
@@ -28,10 +30,16 @@ class Neg(Op):
 
 
 class Abs(Op):
+    """|x|; of complex numbers too. The derivative at 0 is taken to be 0."""
+
+    complex_rule = True
     forward = np.abs
 
     def backward(self, g: Any, x: Any) -> Any:
-        return g * sign(x)
+        if (x.array if isinstance(x, Tensor) else x).dtype.kind != "c":
+            return g * sign(x)
+        length = Abs.apply(x)
+        return x.conj() * where(length == 0, 0.0, g / length)
 
 
 class _Step(Op):

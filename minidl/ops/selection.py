@@ -200,6 +200,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
 class Where(Op):
     """x where the condition holds, else y."""
 
+    complex_rule = True
     promotion = None
 
     def forward(self, condition: Any, x: Any, y: Any) -> Any:

@@ -57,6 +57,7 @@ def shares_memory(part: Any, x: Any) -> bool:
 class Reshape(Op):
     """The same elements in row-major order under another shape: a view if the strides allow it, else a copy."""
 
+    complex_rule = True
     view = True
 
     def forward(self, x: Any, *, shape: Any) -> Any:
@@ -189,6 +190,7 @@ def ravel(input: Any) -> Any:
 class Permute(Op):
     """Dimension i of the result is dimension dims[i] of x."""
 
+    complex_rule = True
     view = True
 
     def forward(self, x: Any, *, dims: Any) -> Any:
@@ -209,6 +211,7 @@ def _(make: Any) -> Any:
 class Transpose(Op):
     """Two dimensions exchanged."""
 
+    complex_rule = True
     view = True
 
     def forward(self, x: Any, *, dim0: int, dim1: int) -> Any:
@@ -305,6 +308,7 @@ moveaxis = movedim
 class Squeeze(Op):
     """x without the dimensions `dims`, all of size 1."""
 
+    complex_rule = True
     view = True
 
     def forward(self, x: Any, *, dims: Any) -> Any:
@@ -324,6 +328,7 @@ def _(make: Any) -> Any:
 class Unsqueeze(Op):
     """x with a dimension of size 1 put in at `dim`."""
 
+    complex_rule = True
     view = True
 
     def forward(self, x: Any, *, dim: int) -> Any:
@@ -393,6 +398,7 @@ for _name, _function in {
 class Expand(Op):
     """x repeated along dimensions of size 1 and new leading ones, without copying. The engine sums gradients."""
 
+    complex_rule = True
     view = True
 
     def forward(self, x: Any, *, shape: Any) -> Any:

@@ -100,6 +100,8 @@ def lu_factors(x: Any) -> tuple[Any, Any, Any]:
 class Inverse(Op):
     """The inverse of each square matrix. Gradient: Giles 2008, 'Collected matrix derivative results', 2.2.3."""
 
+    complex_rule = True
+
     def forward(self, x: Any) -> Any:
         inv = array_module(x).linalg.inv
         try:
@@ -118,6 +120,8 @@ class Inverse(Op):
 class Solve(Op):
     """x with a x = b, for square matrices a and matrices b of columns. Gradient: Giles 2008, 2.3.1."""
 
+    complex_rule = True
+
     def forward(self, a: Any, b: Any) -> Any:
         xp = array_module(a)
         try:
@@ -134,6 +138,8 @@ class Solve(Op):
 
 class SolveTriangular(Op):
     """x with a x = b for triangular a, by substitution: row after row, each from the rows already known."""
+
+    complex_rule = True
 
     def forward(self, a: Any, b: Any, *, upper: bool, unit: bool) -> Any:
         self.upper, self.unit = upper, unit

@@ -15,9 +15,10 @@ from ..autograd.op import Op, wrap
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
+from .conversion import cast
 from .define import result_type
 from .selection import where
-from .solving import adjoint_of, check_matrices, is_vector, or_zeros, transposed
+from .solving import Inverse, adjoint_of, check_matrices, is_vector, or_zeros, transposed
 
 EIG = result_type("linalg_eig", "eigenvalues", "eigenvectors")
 EIGH = result_type("linalg_eigh", "eigenvalues", "eigenvectors")
@@ -61,19 +62,38 @@ def _(make: Any) -> Any:
 
 
 class Eig(Op):
-    """Eigenvalues and eigenvectors of general matrices: complex."""
+    """Eigenvalues and eigenvectors (of length 1) of general matrices: complex.
+
+    With P = V⁻¹ dx V the values move by diag(P), and the vectors by V (F P) with F_ij = 1 / (λ_j - λ_i), less what would change
+    their length. Gradient: Boeddeker et al. 2017, 'On the computation of complex-valued gradients ...', 4.
+    """
 
     several = True
+    complex_rule = True
 
     def forward(self, x: Any) -> Any:
+        self.dtype = x.dtype
         values, vectors = array_module(x).linalg.eig(x)
         dtype = np.result_type(x.dtype, np.complex64)
         return values.astype(dtype), vectors.astype(dtype)
 
+    def backward(self, g: Any, out: Any) -> Any:
+        (values, V), (d_values, dV) = out, g
+        eye = array_module(getattr(V, "array", V)).eye(V.shape[-1], dtype=getattr(V, "array", V).real.dtype)
+        dP = 0.0 if d_values is None else d_values[..., None, :] * eye
+        if dV is not None:
+            gaps = values[..., None, :] - values[..., :, None] + eye
+            overlap = transposed(V) @ dV
+            longer = (overlap * eye).sum(-2).real[..., None, :]
+            dP = dP + (overlap - transposed(V) @ V.conj() * longer) * (1 - eye) / gaps
+        return cast(transposed(Inverse.apply(V)) @ dP @ transposed(V), self.dtype)
+
 
 @samples(Eig)
 def _(make: Any) -> Any:
-    yield Sample(np.array([[0.0, -1.0], [1.0, 0.0]]), note="a rotation")
+    # finite differences see the free phases of the vectors; functions without them are checked in tests/test_linalg.py
+    yield Sample(np.array([[0.0, -1.0], [1.0, 0.0]]), note="a rotation", smooth=False)
+    yield Sample(make(2, 3, 3), note="a batch", smooth=False)
 
 
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
@@ -98,13 +118,16 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 
 
 def eig(A: Tensor) -> Any:
-    """(eigenvalues, eigenvectors) of each square matrix, both complex. They are not part of the graph: no gradient."""
+    """(eigenvalues, eigenvectors) of each square matrix, both complex, each vector of length 1.
+
+    The gradient needs distinct eigenvalues and a function that the phases of the vectors do not change.
+    """
     check_matrices("linalg.eig", A, square=True)
     return EIG(*Eig.apply(A))
 
 
 def eigvals(A: Tensor) -> Tensor:
-    """The eigenvalues of each square matrix, complex. They are not part of the graph: no gradient."""
+    """The eigenvalues of each square matrix, complex."""
     return eig(A).eigenvalues
 
 

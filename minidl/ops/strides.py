@@ -20,6 +20,7 @@ from .shape import sizes_of
 class AsStrided(Op):
     """Element (i, j, ...) is the one at offset + i stride[0] + j stride[1] + ... of the flattened x."""
 
+    complex_rule = True
     view = True
 
     def forward(self, x: Any, *, size: Any, stride: Any, offset: int) -> Any:

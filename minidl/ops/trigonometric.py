@@ -17,6 +17,7 @@ from .selection import where
 
 
 class Sin(FloatOp):
+    complex_rule = True
     forward = np.sin
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -24,6 +25,7 @@ class Sin(FloatOp):
 
 
 class Cos(FloatOp):
+    complex_rule = True
     forward = np.cos
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -31,6 +33,7 @@ class Cos(FloatOp):
 
 
 class Tan(FloatOp):
+    complex_rule = True
     forward = np.tan
 
     def backward(self, g: Any, out: Any) -> Any:
@@ -38,6 +41,7 @@ class Tan(FloatOp):
 
 
 class Asin(FloatOp):
+    complex_rule = True
     forward = np.arcsin
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -45,6 +49,7 @@ class Asin(FloatOp):
 
 
 class Acos(FloatOp):
+    complex_rule = True
     forward = np.arccos
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -52,6 +57,7 @@ class Acos(FloatOp):
 
 
 class Atan(FloatOp):
+    complex_rule = True
     forward = np.arctan
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -59,6 +65,7 @@ class Atan(FloatOp):
 
 
 class Sinh(FloatOp):
+    complex_rule = True
     forward = np.sinh
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -66,6 +73,7 @@ class Sinh(FloatOp):
 
 
 class Cosh(FloatOp):
+    complex_rule = True
     forward = np.cosh
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -73,6 +81,7 @@ class Cosh(FloatOp):
 
 
 class Tanh(FloatOp):
+    complex_rule = True
     forward = np.tanh
 
     def backward(self, g: Any, out: Any) -> Any:
@@ -80,6 +89,7 @@ class Tanh(FloatOp):
 
 
 class Asinh(FloatOp):
+    complex_rule = True
     forward = np.arcsinh
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -87,6 +97,7 @@ class Asinh(FloatOp):
 
 
 class Acosh(FloatOp):
+    complex_rule = True
     forward = np.arccosh
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -94,6 +105,7 @@ class Acosh(FloatOp):
 
 
 class Atanh(FloatOp):
+    complex_rule = True
     forward = np.arctanh
 
     def backward(self, g: Any, x: Any) -> Any:
@@ -102,6 +114,8 @@ class Atanh(FloatOp):
 
 class Sinc(FloatOp):
     """sin(pi x) / (pi x), and 1 at 0."""
+
+    complex_rule = True
 
     @staticmethod
     def forward(x: Any) -> Any:

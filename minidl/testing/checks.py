@@ -25,13 +25,13 @@ def check_op(op: type[Op]) -> int:
 
 
 def _tensors(sample: Sample, dtype: Any = np.float64, requires_grad: bool = False) -> list[Any]:
-    """The sample's inputs as tensors; float arrays in `dtype`, other arrays as they are."""
+    """The sample's inputs as tensors; float and complex arrays in the precision of `dtype`, other arrays as they are."""
     result = []
     for x in sample.inputs:
         if not isinstance(x, np.ndarray):
             result.append(x)
-        elif x.dtype.kind == "f":
-            t = wrap(x.astype(dtype))
+        elif x.dtype.kind in "fc":
+            t = wrap(x.astype(np.result_type(dtype, np.complex64) if x.dtype.kind == "c" else dtype))
             result.append(t.requires_grad_() if requires_grad else t)
         else:
             result.append(wrap(x.copy()))
@@ -92,5 +92,5 @@ def check_gradient_dtype(op: type[Op], sample: Sample) -> None:
         wanted, grad(outs, wanted, [wrap(np.ones_like(t.array)) for t in outs], allow_unused=True), strict=True
     ):
         if g is not None:
-            assert g.array.dtype == np.float32, f"{op.__name__} {sample}: gradient in {g.dtype} of a float32 input"
+            assert g.array.dtype == x.array.dtype, f"{op.__name__} {sample}: gradient in {g.dtype} of a {x.dtype} input"
             assert g.array.shape == x.array.shape, f"{op.__name__} {sample}: gradient of shape {list(g.shape)}"

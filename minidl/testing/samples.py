@@ -49,6 +49,10 @@ class Make:
     def __call__(self, *shape: int, low: float = -2.0, high: float = 2.0) -> Any:
         return self.random.uniform(low, high, shape)
 
+    def complex(self, *shape: int) -> Any:
+        """complex128 array of that shape, both parts drawn evenly from [-2, 2)."""
+        return np.asarray(self(*shape) + 1j * self(*shape))
+
     def ints(self, high: int, *shape: int) -> Any:
         """int64 array of that shape with values in [0, high)."""
         return self.random.integers(0, high, shape)

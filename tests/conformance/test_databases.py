@@ -24,6 +24,7 @@ torch = pytest.importorskip("torch")
 
 SAMPLES = 6  # of each entry and dtype; the databases have up to some hundreds of one
 TOLERANCE = {torch.float64: 1e-7, torch.float32: 2e-4}
+NOT_FOR_COMPLEX = "not defined for complex numbers"  # said by operations whose gradient rule is for real ones
 
 # PyTorch calls the sample's input first, whatever the argument's place in the public signature
 PUBLIC_ORDER = {
@@ -76,7 +77,7 @@ def translate(x, leaves, tensor):
 
 
 def to_minidl(x):
-    return minidl.tensor(x.detach().numpy().copy(), dtype=getattr(minidl, str(x.dtype).removeprefix("torch.")))
+    return minidl.tensor(array(x).copy(), dtype=getattr(minidl, str(x.dtype).removeprefix("torch.")))
 
 
 def copied(x):
@@ -90,6 +91,8 @@ def tensors_in(out):
 
 
 def array(x):
+    if isinstance(x, torch.Tensor):
+        x = x.resolve_conj().resolve_neg()
     return x.detach().numpy() if hasattr(x, "detach") else np.asarray(x)
 
 
@@ -116,10 +119,13 @@ def compare_call(theirs, ours, args, kwargs, tolerance, random=False):
     rng = np.random.default_rng(0)
     their_loss = our_loss = 0.0
     for t, m in zip(expected, results, strict=True):
-        if isinstance(t, torch.Tensor) and t.requires_grad and t.is_floating_point():
-            cotangent = rng.standard_normal(t.shape).astype(array(t).dtype)
-            their_loss = their_loss + (t * torch.from_numpy(np.asarray(cotangent))).sum()
-            our_loss = our_loss + (m * minidl.tensor(cotangent)).sum()
+        if isinstance(t, torch.Tensor) and t.requires_grad:
+            cotangent = rng.standard_normal(t.shape)
+            if t.is_complex():
+                cotangent = cotangent + 1j * rng.standard_normal(t.shape)
+            cotangent = np.asarray(cotangent).astype(array(t).dtype)
+            their_loss = their_loss + real_part((t * torch.from_numpy(cotangent)).sum())
+            our_loss = our_loss + real_part((m * minidl.tensor(cotangent)).sum())
     if random or not isinstance(their_loss, torch.Tensor):
         return
     their_loss.backward()
@@ -128,6 +134,10 @@ def compare_call(theirs, ours, args, kwargs, tolerance, random=False):
         if t.grad is not None:
             assert m.grad is not None, f"input {i} has no gradient"
             agree(t.grad, m.grad, 5 * tolerance, f"gradient of input {i}")  # sums of many rounded terms
+
+
+def real_part(t):
+    return t.real if t.is_complex() else t
 
 
 class Report:
@@ -174,6 +184,34 @@ def test_operators():
                 args = (s.input, *s.args), s.kwargs
                 report.check(label, compare_call, op.op, ours, *args, TOLERANCE[dtype], random)
     report.conclude(at_least=2500)
+
+
+def test_operators_on_complex_numbers():
+    """Where a gradient for complex numbers is not refused, it is PyTorch's."""
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    report = Report("complex")
+
+    def compare_unless_refused(theirs, ours, args, kwargs):
+        try:
+            compare_call(theirs, ours, args, kwargs, TOLERANCE[torch.float64])
+        except RuntimeError as error:
+            if NOT_FOR_COMPLEX not in str(error):
+                raise
+            report.compared -= 1
+
+    for op in op_db:
+        label = op.name + (f".{op.variant_test_name}" if op.variant_test_name else "")
+        ours = find(op.name)
+        if not callable(ours) or NOT_COMPARABLE.fullmatch(label) or RANDOM.search(op.name):
+            continue
+        if torch.complex128 in op.dtypes:
+            ours = PUBLIC_ORDER.get(op.name, lambda f: f)(ours)
+            torch.manual_seed(0)
+            inputs = op.sample_inputs_func(op, "cpu", torch.complex128, op.supports_autograd)
+            for s in itertools.islice(inputs, SAMPLES):
+                report.check(label, compare_unless_refused, op.op, ours, (s.input, *s.args), s.kwargs)
+    report.conclude(at_least=1200)
 
 
 def compare_module(info, ours, sample, training):
