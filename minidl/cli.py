@@ -1,4 +1,4 @@
-"""The command line: minidl train, doctor, bench."""
+"""The command line: minidl train, doctor, bench, profile."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def start(context: typer.Context) -> None:
             "minidl: a deep-learning engine made to be read.\n\n"
             "  minidl train     train on handwritten digits, with curves and a report\n"
             "  minidl doctor    what this machine has, and what that means\n"
-            "  minidl bench     measure against PyTorch, where it is installed\n\n"
+            "  minidl bench     measure against PyTorch, where it is installed\n"
+            "  minidl profile   where the time and the memory of a program go\n\n"
             "In Python: `import minidl as torch`, then as you know it. `minidl COMMAND --help` says more."
         )
 
@@ -173,6 +174,58 @@ def doctor() -> None:
     for what, found, meaning in findings():
         table.add_row(what, found, meaning)
     Console(markup=False).print(table)
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def profile(
+    script: Annotated[Path, typer.Argument(help="a Python program that uses minidl")],
+    arguments: Annotated[list[str] | None, typer.Argument(help="its own arguments")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="lines per table")] = 20,
+    sort: Annotated[str, typer.Option(help="self_time, total_time, count or bytes")] = "self_time",
+    shapes: Annotated[bool, typer.Option(help="a line for each combination of input shapes")] = False,
+    memory: Annotated[
+        bool, typer.Option(help="also the peak of allocated memory, which slows the program down")
+    ] = False,
+    trace: Annotated[Path | None, typer.Option(help="write a timeline for chrome://tracing to this file")] = None,
+) -> None:
+    """Run a program and say where its time and memory go: by operation, by module, by optimizer.
+
+    Example: minidl profile --trace trace.json train.py --epochs 1
+    """
+    import runpy
+    import sys
+
+    from . import profiler
+
+    if not script.is_file():
+        _fail(f"profile: there is no file {script}")
+    if sort not in profiler.SORTS:
+        _fail(f"--sort {sort}: it is one of self_time, total_time, count, bytes")
+    if trace is not None and not trace.absolute().parent.is_dir():
+        _fail(f"--trace {trace}: there is no folder {trace.absolute().parent}")
+    sys.argv = [str(script), *(arguments or [])]
+    sys.path.insert(0, str(script.absolute().parent))
+    found = profiler.profile(record_shapes=shapes, profile_memory=memory)
+    code = 0
+    try:
+        with found:
+            runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt:
+        typer.echo("\nminidl: stopped; what was measured until then:", err=True)
+        code = 130
+    averages = found.key_averages(group_by_input_shape=shapes)
+    typer.echo(averages.of("op", "backward", "optimizer", "user").table(sort, rows))
+    typer.echo(averages.of("module").table("total_time", rows))
+    timed = averages.total_average().self_time
+    typer.echo(f"wall time {found.wall_time:.3f} s, of which {timed:.3f} s in the calls above")
+    if memory:
+        typer.echo(f"peak of allocated memory {found.peak_bytes / 1e6:.1f} MB")
+    if trace is not None:
+        found.export_chrome_trace(trace)
+        typer.echo(f"timeline: {trace}")
+    raise typer.Exit(code)
 
 
 @app.command()
