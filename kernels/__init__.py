@@ -210,11 +210,12 @@ class use:
 
 
 def load_all() -> None:
-    """Import every kernel family, so that REGISTRY is complete."""
+    """Import every kernel family, so that REGISTRY is complete; not the modules that need Numba, whose names begin with _."""
     import pkgutil
 
     for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{__name__}.{module.name}")
 
 
 def _choose_from_environment() -> None:
