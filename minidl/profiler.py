@@ -44,6 +44,8 @@ class Event(NamedTuple):
     nbytes: int  # of the arrays that it made
     shapes: tuple[Any, ...]  # of its arrays, if asked for
     depth: int
+    flops: int  # floating-point operations, if asked for
+    moved: int  # bytes of the arrays that it read and made, of operations
 
     @property
     def self_time(self) -> float:
@@ -87,7 +89,8 @@ def schedule(*, wait: int, warmup: int, active: int, repeat: int = 0, skip_first
 class profile:
     """Time what happens inside the block.
 
-    record_shapes: keep the shapes of the arrays of each operation. profile_memory: also the peak of allocated memory, by
+    record_shapes: keep the shapes of the arrays of each operation. with_flops: count floating-point operations (see
+    utils.flop_counter). profile_memory: also the peak of allocated memory, by
     tracemalloc, which slows the program down. schedule, on_trace_ready and step() as in PyTorch: record some steps only.
     Other arguments of PyTorch's are accepted and change nothing. Raises RuntimeError inside another profiler.
     """
@@ -100,11 +103,12 @@ class profile:
         on_trace_ready: Callable[[profile], Any] | None = None,
         record_shapes: bool = False,
         profile_memory: bool = False,
+        with_flops: bool = False,
         enabled: bool = True,
         **ignored: Any,
     ) -> None:
         self.schedule, self.on_trace_ready, self.enabled = schedule, on_trace_ready, enabled
-        self.record_shapes, self.profile_memory = record_shapes, profile_memory
+        self.record_shapes, self.profile_memory, self.with_flops = record_shapes, profile_memory, with_flops
         self.recorded: list[Event] = []
         self.peak_bytes = 0  # the most memory that was allocated at one time, with profile_memory
         self.wall_time = 0.0  # seconds from beginning to end
@@ -112,6 +116,7 @@ class profile:
         self._open: list[list[float]] = []  # of each call under way, the time of the timed calls inside
         self._undo: list[Callable[[], None]] = []
         self._paths: dict[int, str] = {}  # a module's place in the outermost one
+        self._counted: dict[int, tuple[Any, int]] = {}  # by id, the nodes of operations and the flops of their forward
 
     # -- beginning and end
 
@@ -162,29 +167,51 @@ class profile:
         return inside, time.perf_counter()
 
     def _leave(
-        self, entered: tuple[list[float], float], name: str, kind: str, nbytes: int = 0, shapes: tuple[Any, ...] = ()
-    ) -> None:
+        self, entered: tuple[list[float], float], name: str, kind: str, nbytes: int = 0, shapes: Any = (), flops: int = 0,
+        moved: int = 0,
+    ) -> None:  # fmt: skip
         end = time.perf_counter()
         inside, begin = entered
         self._open.pop()
         if self._open:
             self._open[-1][0] += end - begin
         times = begin - self._begin, end - self._begin
-        self.recorded.append(Event(name, kind, *times, inside[0], nbytes, shapes, len(self._open)))
+        self.recorded.append(Event(name, kind, *times, inside[0], nbytes, shapes, len(self._open), flops, moved))
 
-    def _timed(self, call: Callable[[], Any], name: str, kind: str, arrays: tuple[Any, ...] = ()) -> Any:
-        """The result of a call, of which an event is kept."""
+    def _timed(self, call: Callable[[], Any], name: str, kind: str) -> Any:
+        """The result of the call of a module or an optimizer, of which an event is kept."""
         entered = self._enter()
-        nbytes = 0
+        try:
+            return call()
+        finally:
+            self._leave(entered, name, kind)
+
+    def _timed_op(self, call: Callable[[], Any], name: str, kind: str, op: Any, inputs: tuple[Any, ...]) -> Any:
+        """The result of an operation's forward or backward, of which an event is kept. `op` is its node, if it has one."""
+        entered = self._enter()
+        result: Any = None
         try:
             result = call()
-            if kind in ("op", "backward"):
-                _wait_for_device(result)
-                nbytes = _owned_bytes(result)
+            _wait_for_device(result)
             return result
         finally:
-            shapes = tuple(a.shape for a in arrays if hasattr(a, "shape")) if self.record_shapes else ()
-            self._leave(entered, name, kind, nbytes, shapes)
+            made, read = _arrays_of(result), _arrays_of(inputs)
+            nbytes = sum(int(a.nbytes) for a in made if not isinstance(a, np.ndarray) or a.base is None)
+            moved = sum(int(a.nbytes) for a in (*read, *made))
+            shapes = tuple(a.shape for a in read) if self.record_shapes else ()
+            flops = self._flops(name, kind, op, read, made) if self.with_flops else 0
+            self._leave(entered, name, kind, nbytes, shapes, flops, moved)
+
+    def _flops(self, name: str, kind: str, op: Any, read: list[Any], made: list[Any]) -> int:
+        from .utils.flop_counter import flops_of_backward, flops_of_forward
+
+        inputs, out = tuple(a.shape for a in read), tuple(a.shape for a in made)
+        if kind == "op":
+            flops = flops_of_forward(op, name, inputs, out)
+            if op is not None:
+                self._counted[id(op)] = op, flops
+            return flops
+        return flops_of_backward(op, name.removesuffix("Backward"), self._counted.get(id(op), (None, 0))[1], out)
 
     def _watch(self) -> None:
         from .nn.module import Module
@@ -193,7 +220,7 @@ class profile:
         for op in _subclasses(Op):
             for method, suffix, kind in (("forward", "", "op"), ("backward", "Backward", "backward")):
                 if method in vars(op):
-                    self._replace(op, method, f"{op.__name__}{suffix}", kind)
+                    self._watch_op(op, method, f"{op.__name__}{suffix}", kind)
             for cell in _cells(vars(op).get("apply"), "forward"):
                 # the calls of small element-wise operations hold `forward` themselves
                 self._undo.append(functools.partial(setattr, cell, "cell_contents", cell.cell_contents))
@@ -202,25 +229,35 @@ class profile:
 
         @functools.wraps(call)
         def call_timed(module: Any, *args: Any, **kwargs: Any) -> Any:
-            return profiler._timed(lambda: call(module, *args, **kwargs), profiler._path(module), "module", args)
+            return profiler._timed(lambda: call(module, *args, **kwargs), profiler._path(module), "module")
 
         self._put(Module, "__call__", call_timed, call)
         for optimizer in _subclasses(Optimizer):
             if "step" in vars(optimizer):
-                self._replace(optimizer, "step", f"Optimizer.step#{optimizer.__name__}", "optimizer")
+                self._watch_step(optimizer, vars(optimizer)["step"])
 
-    def _replace(self, cls: Any, method: str, name: str, kind: str) -> None:
-        """Put a stopwatch around a method, whichever kind of function it is."""
-        original = vars(cls)[method]
+    def _watch_op(self, op: Any, method: str, name: str, kind: str) -> None:
+        """Put a stopwatch around forward or backward: a method, a static method or a ufunc."""
+        original = vars(op)[method]
         function = original.__func__ if isinstance(original, staticmethod) else original
         bound = inspect.isfunction(original)
 
         def with_stopwatch(*args: Any, **kwargs: Any) -> Any:
-            return self._timed(lambda: function(*args, **kwargs), name, kind, args[bound:])
+            node, inputs = (args[0], args[1:]) if bound else (None, args)
+            return self._timed_op(lambda: function(*args, **kwargs), name, kind, node, inputs)
 
         with contextlib.suppress(AttributeError, TypeError):  # a ufunc has not all that a function has
             functools.update_wrapper(with_stopwatch, function)
-        self._put(cls, method, with_stopwatch if bound else staticmethod(with_stopwatch), original)
+        self._put(op, method, with_stopwatch if bound else staticmethod(with_stopwatch), original)
+
+    def _watch_step(self, optimizer: Any, step: Any) -> None:
+        name = f"Optimizer.step#{optimizer.__name__}"
+
+        @functools.wraps(step)
+        def step_timed(*args: Any, **kwargs: Any) -> Any:
+            return self._timed(lambda: step(*args, **kwargs), name, "optimizer")
+
+        self._put(optimizer, "step", step_timed, step)
 
     def _put(self, cls: Any, method: str, new: Any, original: Any) -> None:
         setattr(cls, method, new)
@@ -249,6 +286,8 @@ class profile:
             row.self_time += e.self_time
             row.total_time += e.end - e.start
             row.nbytes += e.nbytes
+            row.flops += e.flops
+            row.moved += e.moved
         return Averages(rows.values())
 
     def export_chrome_trace(self, path: Any) -> None:
@@ -273,7 +312,7 @@ class Row:
     def __init__(self, name: str, kind: str, shapes: Any = ()) -> None:
         self.key = self.name = name
         self.kind, self.shapes = kind, shapes
-        self.count = self.nbytes = 0
+        self.count = self.nbytes = self.flops = self.moved = 0
         self.self_time = self.total_time = 0.0
 
     cpu_time_total = property(lambda self: self.total_time * 1e6)  # PyTorch's names, in microseconds
@@ -284,7 +323,7 @@ class Row:
 SORTS = {
     "self_time": lambda row: row.self_time, "self_cpu_time_total": lambda row: row.self_time,
     "total_time": lambda row: row.total_time, "cpu_time_total": lambda row: row.total_time,
-    "count": lambda row: row.count, "bytes": lambda row: row.nbytes, "self_cpu_memory_usage": lambda row: row.nbytes,
+    "count": lambda row: row.count, "flops": lambda row: row.flops, "bytes": lambda row: row.nbytes, "self_cpu_memory_usage": lambda row: row.nbytes,
     "cpu_memory_usage": lambda row: row.nbytes,
 }  # fmt: skip
 
@@ -365,11 +404,6 @@ def _cells(function: Any, name: str) -> list[Any]:
 def _arrays_of(result: Any) -> list[Any]:
     values = result if isinstance(result, (tuple, list)) else (result,)
     return [getattr(v, "array", v) for v in values if hasattr(getattr(v, "array", v), "nbytes")]
-
-
-def _owned_bytes(result: Any) -> int:
-    """The bytes of the arrays in a result that are not views of others."""
-    return sum(int(a.nbytes) for a in _arrays_of(result) if not isinstance(a, np.ndarray) or a.base is None)
 
 
 def _wait_for_device(result: Any) -> None:
