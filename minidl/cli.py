@@ -230,12 +230,41 @@ def profile(
 
 @app.command()
 def bench(
-    rounds: Annotated[int, typer.Option(min=1, help="alternating rounds")] = 9,
+    rounds: Annotated[int, typer.Option(min=1, help="alternating rounds")] = 5,
+    only: Annotated[str, typer.Option(help="measure what matches this regular expression")] = "",
+    threads: Annotated[int, typer.Option(min=1, help="threads of both sides")] = 1,
     json: Annotated[Path | None, typer.Option(help="write the figures to this file")] = None,
+    plot: Annotated[Path | None, typer.Option(help="draw the ratios to this file, .png, .svg or .pdf")] = None,
+    roofline: Annotated[
+        Path | None, typer.Option(help="draw the operations of the first match of --only instead")
+    ] = None,
+    list: Annotated[bool, typer.Option("--list", help="name the workloads and stop")] = False,
 ) -> None:
-    """Measure the engine against PyTorch, in one process, in turn; against plain NumPy where PyTorch is missing."""
-    from .bench import run
+    """Measure the engine against PyTorch, in one process, in turn; against plain NumPy where PyTorch is missing.
 
-    if json is not None and not json.absolute().parent.is_dir():
-        _fail(f"--json {json}: there is no folder {json.absolute().parent}")
-    run(rounds, json)
+    Example: minidl bench --only "train" --plot training.png
+    """
+    from . import bench as benches
+
+    for option, path in (("--json", json), ("--plot", plot), ("--roofline", roofline)):
+        if path is not None and not path.absolute().parent.is_dir():
+            _fail(f"{option} {path}: there is no folder {path.absolute().parent}")
+    try:
+        steps, alone = benches.chosen(only)
+        if list:
+            typer.echo("\n".join([*steps, *alone]))
+        elif roofline is not None:
+            from .bench.roofline import roofline as draw
+
+            if not steps:
+                _fail(f"--roofline draws a workload, and --only {only} matches none; name a workload of --list")
+            name = steps[0] if only else "train MLP 784-512-256-10, batch 128, Adam"
+            draw(name, roofline)
+            typer.echo(f"{name}: {roofline}")
+        else:
+            benches.run(rounds, json, only, threads, plot)
+    except ValueError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        typer.echo("\nminidl: stopped", err=True)
+        raise typer.Exit(130) from None

@@ -8,13 +8,14 @@ Where PyTorch is not installed, the peer is minidl itself on the NumPy reference
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import workloads
+from . import processes, workloads
 
 Step = Callable[[], float]
 
@@ -46,20 +47,38 @@ def compare(ours: Step, theirs: Step, rounds: int, seconds: float = 0.15) -> dic
     }
 
 
-def run(rounds: int = 9, path: Path | None = None) -> dict[str, dict[str, float]]:
-    """Run every workload, print the table, and write the figures to `path` as JSON if given."""
+def chosen(only: str) -> tuple[list[str], list[str]]:
+    """The workloads, and the measurements that need a process of their own, whose names match a regular expression.
+
+    Raises ValueError where none does, or the expression is none.
+    """
+    try:
+        wanted = re.compile(only, re.IGNORECASE)
+    except re.error as error:
+        raise ValueError(f"bench: {only!r} is not a regular expression: {error}") from None
+    steps = [name for name in workloads.WORKLOADS if wanted.search(name)]
+    alone = [name for name in processes.MEASUREMENTS if wanted.search(name)]
+    if not steps and not alone:
+        raise ValueError(f"bench: no workload matches {only!r}; see minidl bench --list")
+    return steps, alone
+
+
+def run(rounds: int = 5, path: Path | None = None, only: str = "", threads: int = 1, plot: Path | None = None) -> Any:
+    """Measure what matches `only`, print the tables, and write the figures as JSON to `path` and a picture to `plot`."""
     from rich.console import Console
     from rich.progress import track
-    from rich.table import Table
     from threadpoolctl import threadpool_limits
 
     import minidl
 
-    peer, peer_name = workloads.peer()
+    steps, alone = chosen(only)
+    peer, peer_name = workloads.peer(threads)
     console = Console()
     results: dict[str, dict[str, float]] = {}
-    with threadpool_limits(1):  # the BLAS of both sides
-        for name, make in track(workloads.WORKLOADS.items(), "measuring", console=console, transient=True):
+    with threadpool_limits(threads):  # the BLAS of both sides
+        workloads.limit_numba(threads)
+        for name in track(steps, "measuring", console=console, transient=True):
+            make = workloads.WORKLOADS[name]
             ours, theirs = make(minidl), make(peer)
             first, second = ours(), theirs()
             if abs(first - second) > 1e-3 * max(1.0, abs(second)):
@@ -68,16 +87,35 @@ def run(rounds: int = 9, path: Path | None = None) -> dict[str, dict[str, float]
                 )
             with workloads.reference_kernels(peer is minidl) as wrapped:
                 results[name] = compare(ours, wrapped(theirs), rounds)
-    table = Table(
-        "workload", "minidl", peer_name, "ratio", "spread", title=f"one thread of work, {rounds} alternating rounds"
-    )
-    for name, r in results.items():
-        spread = f"{r['low']:.2f} to {r['high']:.2f}"
-        table.add_row(name, _duration(r["ours"]), _duration(r["theirs"]), f"{r['ratio']:.2f}", spread)
-    console.print(table)
+    others = {name: processes.MEASUREMENTS[name](peer.__name__) for name in track(alone, "measuring", transient=True)}
+    _print_tables(console, results, others, peer_name, rounds, threads)
     if path is not None:
-        path.write_text(json.dumps({"peer": peer_name, "rounds": rounds, "results": results}, indent=2) + "\n")
+        found = {"peer": peer_name, "rounds": rounds, "threads": threads, "results": results, "processes": others}
+        path.write_text(json.dumps(found, indent=2) + "\n")
+    if plot is not None:
+        from .plots import plot_ratios
+
+        plot_ratios(results, peer_name, threads, plot)
     return results
+
+
+def _print_tables(console: Any, results: Any, others: Any, peer_name: str, rounds: int, threads: int) -> None:
+    from rich.table import Table
+
+    if results:
+        work = "one thread" if threads == 1 else f"{threads} threads"
+        title = f"minidl beside {peer_name}: {work}, {rounds} alternating rounds"
+        table = Table("workload", "minidl", "other", "ratio", "spread", title=title)
+        for name, r in results.items():
+            spread = f"{r['low']:.2f}-{r['high']:.2f}"
+            table.add_row(name, _duration(r["ours"]), _duration(r["theirs"]), f"{r['ratio']:.2f}", spread)
+        console.print(table)
+    if others:
+        table = Table("in processes of their own", "minidl", "other", "ratio")
+        for name, found in others.items():
+            ratio = found["ours"] / found["theirs"] if found["theirs"] else float("nan")
+            table.add_row(name, *(f"{found[side]:.4g} {found['unit']}" for side in ("ours", "theirs")), f"{ratio:.2f}")
+        console.print(table)
 
 
 def _duration(seconds: float) -> str:

@@ -17,15 +17,22 @@ import numpy as np
 Step = Callable[[], float]
 
 
-def peer() -> tuple[Any, str]:
-    """The module to compare with, and its name."""
+def peer(threads: int = 1) -> tuple[Any, str]:
+    """The module to compare with, held to that many threads, and its name."""
     if importlib.util.find_spec("torch") is not None:
         torch = importlib.import_module("torch")
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads)
         return torch, f"PyTorch {torch.__version__} eager"
     import minidl
 
     return minidl, "minidl on NumPy kernels"
+
+
+def limit_numba(threads: int) -> None:
+    """Hold Numba's parallel loops to that many threads, if it is installed and has so many."""
+    if importlib.util.find_spec("numba") is not None:
+        numba = importlib.import_module("numba")
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
 
 
 @contextmanager
@@ -116,38 +123,61 @@ def mlp(m: Any) -> Step:
     return _mlp(m, [784, 512, 256, 10], 128, lambda p: m.optim.Adam(p, lr=1e-3))
 
 
-def cnn(m: Any) -> Step:
-    """A training step of two 3 x 3 convolutions with pooling on 1 x 28 x 28 images at batch 64, SGD with momentum."""
-    nn = m.nn
-    model = nn.Sequential(
-        *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10)),
+def cnn(m: Any, batch: int = 64, channels: tuple[int, int] = (32, 64), kernel: int = 3, stride: int = 1) -> Step:
+    """A training step of two convolutions with pooling on 1 x 28 x 28 images, SGD with momentum."""
+    nn, (c1, c2) = m.nn, channels
+    body = nn.Sequential(
+        *(nn.Conv2d(1, c1, kernel, stride, kernel // 2), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(c1, c2, kernel, 1, kernel // 2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
     )
-    x = m.tensor(_random(64, 1, 28, 28))
-    return _training(m, model, x, _classes(m, 10, 64), lambda p: m.optim.SGD(p, lr=0.01, momentum=0.9))
+    x = m.tensor(_random(batch, 1, 28, 28))
+    model = nn.Sequential(body, nn.Linear(body(x).shape[1], 128), nn.ReLU(), nn.Linear(128, 10))
+    return _training(m, model, x, _classes(m, 10, batch), lambda p: m.optim.SGD(p, lr=0.01, momentum=0.9))
 
 
-def char_lstm(m: Any) -> Step:
-    """A training step of a character model: embedding 128, LSTM 256, 64 steps of time at batch 32, Adam."""
+def resnet(m: Any, width: int = 32, batch: int = 32) -> Step:
+    """A training step of a stem and three residual blocks of convolution and batch norm on 3 x 32 x 32 images, SGD."""
     nn = m.nn
 
-    class Model(nn.Module):  # type: ignore[misc,name-defined]  # of whichever module is measured
+    class Residual(nn.Module):  # type: ignore[misc,name-defined]  # of whichever module is measured
         def __init__(self) -> None:
             super().__init__()
-            self.embedding = nn.Embedding(96, 128)
-            self.lstm = nn.LSTM(128, 256, batch_first=True)
-            self.out = nn.Linear(256, 96)
+            self.conv, self.norm = nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+
+        def forward(self, x: Any) -> Any:
+            return x + nn.functional.relu(self.norm(self.conv(x)))
+
+    model = nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1), *(Residual() for _ in range(3)), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(width, 10),
+    )  # fmt: skip
+    x = m.tensor(_random(batch, 3, 32, 32))
+    return _training(m, model, x, _classes(m, 10, batch), lambda p: m.optim.SGD(p, lr=0.01, momentum=0.9))
+
+
+def char_lstm(m: Any, hidden: int = 256, time: int = 64, batch: int = 32, vocabulary: int = 96) -> Step:
+    """A training step of a character model: embedding 128, an LSTM, a linear layer, Adam."""
+    nn = m.nn
+
+    class Model(nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(vocabulary, 128)
+            self.lstm = nn.LSTM(128, hidden, batch_first=True)
+            self.out = nn.Linear(hidden, vocabulary)
 
         def forward(self, x: Any) -> Any:
             return self.out(self.lstm(self.embedding(x))[0]).flatten(0, 1)
 
-    return _training(m, Model(), _classes(m, 96, 32, 64), _classes(m, 96, 32 * 64), lambda p: m.optim.Adam(p, lr=1e-3))
+    x, y = _classes(m, vocabulary, batch, time), _classes(m, vocabulary, batch * time)
+    return _training(m, Model(), x, y, lambda p: m.optim.Adam(p, lr=1e-3))
 
 
-def gpt(m: Any) -> Step:
-    """A training step of a GPT with 4 layers, width 128, 4 heads, 128 steps of time at batch 16, AdamW."""
-    nn, width, heads, time = m.nn, 128, 4, 128
+def gpt(
+    m: Any, width: int = 128, heads: int = 4, layers: int = 4, time: int = 128, batch: int = 16, vocabulary: int = 96
+) -> Step:
+    """A training step of a GPT, AdamW."""
+    nn = m.nn
 
     class Block(nn.Module):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
@@ -166,9 +196,9 @@ def gpt(m: Any) -> Step:
     class Model(nn.Module):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
             super().__init__()
-            self.tokens, self.places = nn.Embedding(96, width), nn.Embedding(time, width)
-            self.blocks = nn.ModuleList([Block() for _ in range(4)])
-            self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 96, bias=False)
+            self.tokens, self.places = nn.Embedding(vocabulary, width), nn.Embedding(time, width)
+            self.blocks = nn.ModuleList([Block() for _ in range(layers)])
+            self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False)
 
         def forward(self, x: Any) -> Any:
             x = self.tokens(x) + self.places(m.arange(time))
@@ -176,63 +206,92 @@ def gpt(m: Any) -> Step:
                 x = block(x)
             return self.head(self.norm(x)).flatten(0, 1)
 
-    x, y = _classes(m, 96, 16, time), _classes(m, 96, 16 * time)
+    x, y = _classes(m, vocabulary, batch, time), _classes(m, vocabulary, batch * time)
     return _training(m, Model(), x, y, lambda p: m.optim.AdamW(p, lr=1e-3))
 
 
-def attention(m: Any) -> Step:
-    """Causal attention of 8 x 8 heads, 256 steps of time, width 64, forward and backward."""
-    q, k, v = (m.tensor(_random(8, 8, 256, 64) + c, requires_grad=True) for c in (0.0, 0.1, 0.2))
-    weights = m.tensor(_random(8, 8, 256, 64))
+# ---------------------------------------------------------------------------------------------------------------------
+# Pieces: one layer or function, forward and backward
+
+
+def _piece(m: Any, function: Callable[..., Any], *inputs: Any) -> Step:
+    """Forward and backward of a function, for a gradient that is not all ones."""
+    leaves = [m.tensor(x, requires_grad=True) for x in inputs]
+    weights = m.tensor(_random(*function(*leaves).shape))
 
     def step() -> float:
-        for t in (q, k, v):
+        for t in leaves:
             t.grad = None
-        loss = (m.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True) * weights).sum()
-        loss.backward()
-        return float(loss.item())
+        out = function(*leaves)
+        out.backward(weights)
+        return float(leaves[0].grad.reshape(-1)[0]) + float(out.detach().reshape(-1)[-1])
 
     return step
 
 
-def softmax_cross_entropy(m: Any) -> Step:
-    """Cross-entropy of (512, 1000) logits, forward and backward."""
-    logits = m.tensor(_random(512, 1000), requires_grad=True)
-    target = m.tensor(np.random.default_rng(1).integers(0, 1000, 512))
+def _layer(m: Any, layer: Any, *shape: int) -> Step:
+    with m.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(m.tensor(_random(*parameter.shape) + 0.1))
+    return _piece(m, layer, _random(*shape))
+
+
+def attention(m: Any, batch: int = 8, heads: int = 8, time: int = 512, width: int = 64) -> Step:
+    """Causal attention."""
+    qkv = [_random(batch, heads, time, width) + c for c in (0.0, 0.1, 0.2)]
+    return _piece(m, lambda q, k, v: m.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True), *qkv)
+
+
+def cross_entropy(m: Any, batch: int = 512, classes: int = 1000) -> Step:
+    """Softmax and cross-entropy in one."""
+    target = m.tensor(np.random.default_rng(1).integers(0, classes, batch))
+    return _piece(m, lambda x: m.nn.functional.cross_entropy(x, target), _random(batch, classes))
+
+
+def convolution(m: Any, *arguments: int, size: tuple[int, ...], **options: int) -> Step:
+    """One convolution."""
+    return _layer(m, m.nn.Conv2d(*arguments, **options), *size)
+
+
+def optimizer_step(m: Any, make: Callable[[Any], Any], *shapes: tuple[int, ...]) -> Step:
+    """The step of an optimizer alone."""
+    parameters = [m.nn.Parameter(m.tensor(_random(*shape))) for shape in shapes]
+    for p in parameters:
+        p.grad = m.tensor(_random(*p.shape))
+    update = make(parameters)
 
     def step() -> float:
-        logits.grad = None
-        loss = m.nn.functional.cross_entropy(logits, target)
-        loss.backward()
-        return float(loss.item())
+        update.step()
+        return float(parameters[0].detach().reshape(-1)[0])
 
     return step
 
 
-def layer_norm(m: Any) -> Step:
-    """LayerNorm of (2048, 128), forward and backward."""
-    x = m.tensor(_random(2048, 128), requires_grad=True)
-    norm = m.nn.LayerNorm(128)
-    weights = m.tensor(_random(2048, 128))
-
-    def step() -> float:
-        x.grad = None
-        loss = (norm(x) * weights).sum()
-        loss.backward()
-        return float(loss.item())
-
-    return step
-
+MLP_SHAPES = ((512, 784), (512,), (256, 512), (256,), (10, 256), (10,))
 
 WORKLOADS: dict[str, Callable[[Any], Step]] = {
-    "1000-op chain, forward and backward": chain,
-    "1000-op chain, no graph": chain_without_graph,
-    "MLP 32-32-10, batch 1, SGD": tiny_mlp,
-    "MLP 784-512-256-10, batch 128, Adam": mlp,
-    "CNN 28 x 28, batch 64, SGD": cnn,
-    "LSTM 256, 64 steps, batch 32, Adam": char_lstm,
-    "GPT 4 x 128, 128 steps, batch 16, AdamW": gpt,
-    "attention 256 steps, causal": attention,
-    "cross-entropy 512 x 1000": softmax_cross_entropy,
-    "layer norm 2048 x 128": layer_norm,
+    "chain of 1000 operations": chain,
+    "chain of 1000 operations, no graph": chain_without_graph,
+    "train MLP 32-32-10, batch 1, SGD": tiny_mlp,
+    "train MLP 784-512-256-10, batch 128, Adam": mlp,
+    "train CNN 32 and 64 channels, batch 64, SGD": cnn,
+    "train CNN 13 and 37 channels, 5 x 5, stride 2, batch 16": lambda m: cnn(m, 16, (13, 37), 5, 2),
+    "train ResNet 32 channels, batch 32, SGD": resnet,
+    "train LSTM 256, 64 steps, batch 32, Adam": char_lstm,
+    "train LSTM 200, 100 steps, batch 8, vocabulary 1000": lambda m: char_lstm(m, 200, 100, 8, 1000),
+    "train GPT 4 x 128, 128 steps, batch 16, AdamW": gpt,
+    "train GPT 2 x 96, 77 steps, batch 4, vocabulary 1000": lambda m: gpt(m, 96, 3, 2, 77, 4, 1000),
+    "attention 512 steps, causal": attention,
+    "attention 128 steps, causal": lambda m: attention(m, 16, 4, 128, 32),
+    "cross-entropy 512 x 1000": cross_entropy,
+    "convolution 32 to 64, 3 x 3": lambda m: convolution(m, 32, 64, 3, size=(16, 32, 28, 28), padding=1),
+    "convolution 64 to 64, 1 x 1": lambda m: convolution(m, 64, 64, 1, size=(16, 64, 28, 28)),
+    "convolution 64, depthwise": lambda m: convolution(m, 64, 64, 3, size=(16, 64, 28, 28), padding=1, groups=64),
+    "layer norm 2048 x 128": lambda m: _layer(m, m.nn.LayerNorm(128), 2048, 128),
+    "batch norm 32 x 32 x 28 x 28": lambda m: _layer(m, m.nn.BatchNorm2d(32), 32, 32, 28, 28),
+    "GELU 2048 x 512": lambda m: _piece(m, m.nn.functional.gelu, _random(2048, 512)),
+    "softmax 2048 x 128": lambda m: _piece(m, lambda x: m.softmax(x, -1), _random(2048, 128)),
+    "max pool 2 x 2": lambda m: _piece(m, lambda x: m.nn.functional.max_pool2d(x, 2), _random(32, 32, 28, 28)),
+    "matrix product 512 x 512": lambda m: _piece(m, lambda x, y: x @ y, _random(512, 512), _random(512, 512)),
+    "Adam on an MLP": lambda m: optimizer_step(m, lambda p: m.optim.Adam(p, lr=1e-3), *MLP_SHAPES),
 }
