@@ -1,4 +1,4 @@
-"""The command line: minidl train, doctor, bench, profile."""
+"""The command line: minidl train, doctor, bench, profile, warmup."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def start(context: typer.Context) -> None:
             "  minidl train     train on handwritten digits, with curves and a report\n"
             "  minidl doctor    what this machine has, and what that means\n"
             "  minidl bench     measure against PyTorch, where it is installed\n"
-            "  minidl profile   where the time and the memory of a program go\n\n"
+            "  minidl profile   where the time and the memory of a program go\n"
+            "  minidl warmup    compile the CPU kernels now instead of at their first calls\n\n"
             "In Python: `import minidl as torch`, then as you know it. `minidl COMMAND --help` says more."
         )
 
@@ -226,6 +227,30 @@ def profile(
         found.export_chrome_trace(trace)
         typer.echo(f"timeline: {trace}")
     raise typer.Exit(code)
+
+
+@app.command()
+def warmup() -> None:
+    """Compile the CPU kernels now, so that no first call has to wait. They are kept on disk; `minidl doctor` says where."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from . import warmup as warming
+
+    console = Console()
+    columns = (TextColumn("compiling"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("")
+            found = warming.warmup(
+                lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
+            )
+    except ImportError as error:
+        _fail(f"warmup: {error}; kernels need Numba, without it everything runs on NumPy", code=1)
+    except KeyboardInterrupt:
+        typer.echo("\nminidl: stopped; what was compiled is kept", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"{found['kernels']} kernels compiled in {found['seconds']:.1f} s, kept in {found['folder']}")
 
 
 @app.command()

@@ -53,6 +53,34 @@ def compile(model: Any = None, **options: Any) -> Any:
     return model if model is not None else lambda function: function
 
 
+def get_num_threads() -> int:
+    """How many threads one operation may use: in the BLAS, and in the parallel loops of kernels."""
+    from .kernels import threads
+
+    return threads.get_num_threads()
+
+
+def set_num_threads(threads: int) -> None:
+    """Let one operation use that many threads, from now on. Raises RuntimeError for a number below 1.
+
+    Without it: OMP_NUM_THREADS, else as many as the process has cores.
+    """
+    from .kernels import threads as settings
+
+    settings.set_num_threads(threads)
+
+
+def get_num_interop_threads() -> int:
+    """Always 1: operations run one after the other."""
+    return 1
+
+
+def set_num_interop_threads(threads: int) -> None:
+    """Does nothing: operations run one after the other. Raises RuntimeError for a number below 1."""
+    if threads < 1:
+        raise RuntimeError(f"set_num_interop_threads expects a positive integer, got {threads!r}")
+
+
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
     """Does nothing: the same program gives the same numbers anyway."""
 
@@ -100,7 +128,22 @@ def set_default_tensor_type(t: Any) -> None:
 
 
 __all__ = [
-    "are_deterministic_algorithms_enabled", "channels_last", "channels_last_3d", "compile", "contiguous_format",
-    "get_default_device", "get_float32_matmul_precision", "memory_format", "preserve_format", "set_default_device",
-    "set_default_tensor_type", "set_float32_matmul_precision", "strided", "use_deterministic_algorithms",
+    "are_deterministic_algorithms_enabled",
+    "channels_last",
+    "channels_last_3d",
+    "compile",
+    "contiguous_format",
+    "get_default_device",
+    "get_float32_matmul_precision",
+    "get_num_interop_threads",
+    "get_num_threads",
+    "memory_format",
+    "preserve_format",
+    "set_default_device",
+    "set_default_tensor_type",
+    "set_float32_matmul_precision",
+    "set_num_interop_threads",
+    "set_num_threads",
+    "strided",
+    "use_deterministic_algorithms",
 ]  # fmt: skip
