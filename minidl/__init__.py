@@ -60,6 +60,7 @@ from .dtypes import (  # noqa: E402
     uint64,
 )
 from .ops import *  # noqa: E402
+from .paths import submodule  # noqa: E402
 from .printing import set_printoptions  # noqa: E402
 from .random import (  # noqa: E402
     Generator,
@@ -94,16 +95,10 @@ _LAZY |= dict.fromkeys(
      "max_pool2d", "max_pool3d", "pixel_shuffle", "pixel_unshuffle"),
     "nn.functional",
 )  # fmt: skip
-_SUBMODULES = (
-    "accelerator", "amp", "backends", "bench", "cuda", "datasets", "distributed", "distributions", "fft", "jit", "kernels",
-    "linalg", "nn", "onnx", "optim", "profiler", "special", "testing", "utils", "version",
-)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """Submodules are imported when they are first used, so that `import minidl` stays cheap."""
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    if name in _SUBMODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module 'minidl' has no attribute {name!r}")
+    return submodule(__name__, name)

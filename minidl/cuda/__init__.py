@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.util
 from typing import Any
 
 from ..devices import device as Device
+from ..paths import submodule
 from ..random import manual_seed
 
 
@@ -85,9 +85,7 @@ def manual_seed_all(seed: int) -> None:
 
 def __getattr__(name: str) -> Any:
     """cuda.amp, which imports this module, when it is asked for."""
-    if name == "amp":
-        return importlib.import_module("minidl.cuda.amp")
-    raise AttributeError(f"module 'minidl.cuda' has no attribute {name!r}")
+    return submodule(__name__, name)
 
 
 __all__ = [

@@ -12,6 +12,7 @@ from ..kernels import loss as kernels
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 from .exponential import exp
+from .linalg import linear
 from .loss import legacy_reduction, reduced
 from .selection import where
 from .softmax import log_softmax
@@ -152,6 +153,41 @@ def _soft_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None, reduct
     if reduction == "mean":
         return losses.sum() / float(max(x.numel() // V, 1))
     return reduced(losses, reduction)
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Tensor:
+    """cross_entropy of input (N, D) or (D,) times linear_weight (V, D), plus linear_bias (V,).
+
+    linear_weight (V, *S, D) and linear_bias (V, *S) score V classes at each of several places: targets are (N, *S), or
+    probabilities (N, V, *S). `options` says how PyTorch divides the work, and is ignored.
+    """
+    D, (V, *S) = input.shape[-1], linear_weight.shape[:-1]
+    if input.ndim not in (1, 2) or linear_weight.ndim < 2 or linear_weight.shape[-1] != D or (S and input.ndim == 1):
+        raise RuntimeError(
+            f"linear_cross_entropy: expected input (N, D) and linear_weight (V, ..., D), or (D,) and (V, D), got shapes "
+            f"{list(input.shape)} and {list(linear_weight.shape)}"
+        )
+    if linear_bias is not None and list(linear_bias.shape) != [V, *S]:
+        raise RuntimeError(f"linear_cross_entropy: expected linear_bias shape {[V, *S]}, got {list(linear_bias.shape)}")
+    bias = linear_bias if linear_bias is None else linear_bias.reshape(-1)
+    logits = linear(input, linear_weight.reshape(-1, D), bias).reshape(*input.shape[:-1], V, *S)
+    if ignore_index is not None and target.shape == logits.shape:
+        raise RuntimeError("linear_cross_entropy: ignore_index cannot be specified when target contains probabilities")
+    return cross_entropy(
+        logits, target, weight, ignore_index=-100 if ignore_index is None else ignore_index, reduction=reduction,
+        label_smoothing=label_smoothing,
+    )  # fmt: skip
 
 
 def nll_loss(
