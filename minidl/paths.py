@@ -85,7 +85,7 @@ class _Finder:
         """Nothing to run: names are looked up when they are used."""
 
 
-sys.meta_path.append(_Finder)  # type: ignore[arg-type]  # the class itself is the finder
+sys.meta_path.append(_Finder)
 
 
 def submodule(package: str, name: str) -> Any:

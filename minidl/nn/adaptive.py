@@ -47,7 +47,11 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     ) -> None:
         super().__init__()
         ends = [0, *cutoffs, n_classes]
-        if not cutoffs or any(int(c) != c for c in cutoffs) or any(a >= b for a, b in zip(ends, ends[1:], strict=False)):
+        if (
+            not cutoffs
+            or any(int(c) != c for c in cutoffs)
+            or any(a >= b for a, b in zip(ends, ends[1:], strict=False))
+        ):
             raise ValueError(
                 "AdaptiveLogSoftmaxWithLoss: cutoffs should be a sequence of one or more unique, positive integers sorted in "
                 f"an increasing order, each between 1 and n_classes-1, {n_classes - 1}; got {list(cutoffs)}"

@@ -11,7 +11,7 @@ from . import init
 from .lazy import LazyModuleMixin
 from .module import Module
 from .normalization import _Affine
-from .parameter import Parameter, blank
+from .parameter import blank
 
 
 class _NormBase(_Affine):
@@ -147,9 +147,7 @@ class SyncBatchNorm(_BatchNorm):
         if isinstance(module, _BatchNorm):
             state = module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats
             result = cls(*state, process_group, bias=module.bias is not None)
-            result.__dict__.update(
-                training=module.training, _parameters=module._parameters, _buffers=module._buffers
-            )
+            result.__dict__.update(training=module.training, _parameters=module._parameters, _buffers=module._buffers)
         for name, child in module.named_children():
             result.add_module(name, cls.convert_sync_batchnorm(child, process_group))
         return result

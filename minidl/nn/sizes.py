@@ -46,7 +46,7 @@ def _reverse_repeat_tuple(t: tuple[Any, ...], n: int) -> tuple[Any, ...]:
 def _list_with_default(out_size: list[int], defaults: list[int]) -> list[int]:
     """Sizes with None replaced by the last of `defaults`."""
     if isinstance(out_size, (int, Tensor)):
-        return out_size  # type: ignore[return-value]
+        return out_size
     if len(defaults) < len(out_size):
         raise ValueError(f"Input dimension should be at least {len(out_size)}, got {len(defaults)}")
     last = defaults[len(defaults) - len(out_size) :]

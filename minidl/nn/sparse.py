@@ -33,6 +33,13 @@ def _table(
     return Parameter(given, requires_grad)
 
 
+def _draw(weight: Tensor, padding_idx: int | None) -> None:
+    init.normal_(weight)
+    if padding_idx is not None:
+        with no_grad():
+            weight[padding_idx].zero_()
+
+
 class Embedding(Module):
     """Rows of weight (num_embeddings, embedding_dim) by integer index: input (*), result (*, embedding_dim).
 
@@ -69,10 +76,7 @@ class Embedding(Module):
 
     def reset_parameters(self) -> None:
         """Draw all rows again from the standard normal distribution; the padding row becomes 0."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            with no_grad():
-                self.weight[self.padding_idx].zero_()
+        _draw(self.weight, self.padding_idx)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.embedding(
@@ -140,7 +144,9 @@ class EmbeddingBag(Module):
         if _weight is None:
             self.reset_parameters()
 
-    reset_parameters = Embedding.reset_parameters
+    def reset_parameters(self) -> None:
+        """Draw all rows again from the standard normal distribution; the padding row becomes 0."""
+        _draw(self.weight, self.padding_idx)
 
     def forward(self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None) -> Tensor:
         return F.embedding_bag(
@@ -155,7 +161,8 @@ class EmbeddingBag(Module):
             raise ValueError(
                 f"Embeddings parameter is expected to be 2-dimensional, got shape {list(embeddings.shape)}"
             )
-        bag = cls(*embeddings.shape, _weight=embeddings, **options)
+        rows, columns = embeddings.shape
+        bag = cls(rows, columns, _weight=embeddings, **options)
         bag.weight.requires_grad = not freeze
         return bag
 

@@ -35,6 +35,7 @@ LU_FACTOR = result_type("linalg_lu_factor", "LU", "pivots")
 LU_FACTOR_EX = result_type("linalg_lu_factor_ex", "LU", "pivots", "info")
 PLU = result_type("linalg_lu", "P", "L", "U")
 QR_ = result_type("linalg_qr", "Q", "R")
+GEQRF = result_type("geqrf", "a", "tau")
 OLD_QR = result_type("qr", "Q", "R")
 
 
@@ -336,4 +337,31 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
 orgqr = householder_product
 
 
-__all__ = ["cholesky", "lu", "lu_solve", "lu_unpack", "orgqr", "qr"]
+@method()
+def geqrf(input: Tensor) -> Any:
+    """(a, tau): R on and above the diagonal of a (..., M, N), and below it the vectors whose householder_product is Q.
+
+    LAPACK's form of the QR decomposition; it has no gradient, use linalg.qr for one.
+    """
+    check_matrices("geqrf", input)
+    a, tau = np.linalg.qr(input.array, mode="raw")
+    return GEQRF(wrap(np.ascontiguousarray(transposed(a))), wrap(tau))
+
+
+@method()
+def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
+    """Q other, or other Q without `left`, for the square Q that geqrf describes by `input` (..., M, K) and `tau`."""
+    check_matrices("ormqr", input)
+    m, k = input.shape[-2], tau.shape[-1]
+    if k > min(input.shape[-2:]) or other.shape[-2 if left else -1] != m:
+        raise RuntimeError(
+            f"ormqr: expected input (..., M, N), tau (..., K) with K at most M and N, and other with M "
+            f"{'rows' if left else 'columns'}; got {list(input.shape)}, {list(tau.shape)} and {list(other.shape)}"
+        )
+    vectors = input[..., :k]
+    Q = householder_product(cat([vectors, vectors.new_zeros(*input.shape[:-1], m - k)], -1), tau)
+    Q = adjoint_of(Q) if transpose else Q
+    return Q @ other if left else other @ Q
+
+
+__all__ = ["cholesky", "geqrf", "lu", "lu_solve", "lu_unpack", "orgqr", "ormqr", "qr"]

@@ -32,7 +32,9 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> t
         )
     starts = offsets.array
     if starts.dtype not in (np.int64, np.int32):
-        raise RuntimeError(f"embedding_bag: expected offsets of dtype int32 or int64, got {offsets.dtype}; use x.long()")
+        raise RuntimeError(
+            f"embedding_bag: expected offsets of dtype int32 or int64, got {offsets.dtype}; use x.long()"
+        )
     if include_last_offset and not starts.size:
         raise RuntimeError("embedding_bag: include_last_offset: number of offsets should be at least 1")
     ends = xp.append(starts[1:], index.size)
@@ -87,10 +89,14 @@ def embedding_bag(
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"embedding_bag: mode has to be one of sum, mean or max, got {mode!r}")
     if mode == "max" and (scale_grad_by_freq or sparse):
-        raise ValueError("embedding_bag: max mode does not support scaling the gradient by the frequency, nor sparse weights")
+        raise ValueError(
+            "embedding_bag: max mode does not support scaling the gradient by the frequency, nor sparse weights"
+        )
     if per_sample_weights is not None:
         if mode != "sum":
-            raise NotImplementedError(f"embedding_bag: per_sample_weights was given, which only mode='sum' takes, got {mode!r}")
+            raise NotImplementedError(
+                f"embedding_bag: per_sample_weights was given, which only mode='sum' takes, got {mode!r}"
+            )
         if per_sample_weights.shape != input.shape:
             raise ValueError(
                 f"embedding_bag: per_sample_weights {list(per_sample_weights.shape)} must have input's shape, "
@@ -100,7 +106,9 @@ def embedding_bag(
     index, xp = input.array.reshape(-1), array_module(input.array)
     V = weight.shape[0]
     if padding_idx is not None and not -V <= padding_idx < V:
-        raise RuntimeError(f"embedding_bag: padding_idx must be within the number of embeddings, {V}, got {padding_idx}")
+        raise RuntimeError(
+            f"embedding_bag: padding_idx must be within the number of embeddings, {V}, got {padding_idx}"
+        )
     counted = bags < B  # entries after the last offset belong to no bag
     if padding_idx is not None:
         counted &= index != padding_idx % V

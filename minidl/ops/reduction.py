@@ -299,6 +299,15 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return norm(input - other, p)
 
 
+def norm_except_dim(v: Tensor, pow: float = 2, dim: int = 0) -> Tensor:
+    """The norm of each slice of v along `dim`, with the other dimensions of size 1; for dim=-1 that of all of v."""
+    if dim == -1:
+        return norm(v, pow)
+    (along,) = axes_of(v, dim, "norm_except_dim")
+    others = tuple(d for d in range(v.array.ndim) if d != along)
+    return norm(v, pow, others, True) if others else abs(v)
+
+
 @method(inplace=True)
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """input with those of its slices along `dim` scaled down whose p-norm is above maxnorm, to that norm."""
@@ -356,6 +365,6 @@ def _(make: Any) -> Any:
 
 
 __all__ = [
-    "all", "any", "count_nonzero", "dist", "logsumexp", "mean", "nanmean", "nansum", "norm", "prod", "renorm", "std",
-    "std_mean", "sum", "var", "var_mean",
+    "all", "any", "count_nonzero", "dist", "logsumexp", "mean", "nanmean", "nansum", "norm", "norm_except_dim", "prod", "renorm",
+    "std", "std_mean", "sum", "var", "var_mean",
 ]  # fmt: skip
