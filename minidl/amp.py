@@ -11,7 +11,10 @@ import numpy as np
 
 from . import cuda
 from .autograd.storage import mark_written
+from .paths import submodule
 from .tensor import Tensor
+
+__path__: list[str] = []  # amp.grad_scaler is a path of PyTorch's, see paths.py
 
 
 class autocast:
@@ -38,6 +41,26 @@ class autocast:
             return function(*args, **kwargs)
 
         return wrapped
+
+
+def is_autocast_available(device_type: str) -> bool:
+    """Whether autocast can be used on a device; it changes nothing."""
+    return device_type in ("cpu", "cuda")
+
+
+def is_autocast_enabled(device_type: str = "cuda") -> bool:
+    """Always False: operations compute in the dtype of their inputs."""
+    return False
+
+
+def custom_fwd(fwd: Any = None, *, device_type: str = "cuda", cast_inputs: Any = None) -> Any:
+    """Decorates a Function's forward; it changes nothing, as autocast does."""
+    return fwd if fwd is not None else lambda function: function
+
+
+def custom_bwd(bwd: Any = None, *, device_type: str = "cuda") -> Any:
+    """Decorates a Function's backward; it changes nothing, as autocast does."""
+    return bwd if bwd is not None else lambda function: function
 
 
 class GradScaler:
@@ -134,3 +157,7 @@ class GradScaler:
             self._scale, self._growth = state_dict["scale"], state_dict["growth_factor"]
             self._backoff, self._interval = state_dict["backoff_factor"], state_dict["growth_interval"]
             self._good_steps = state_dict["_growth_tracker"]
+
+
+def __getattr__(name: str) -> Any:
+    return submodule(__name__, name)

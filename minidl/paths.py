@@ -43,11 +43,13 @@ _PLACES = {
     "cuda.amp.autocast_mode": "cuda.amp",
     "cuda.amp.grad_scaler": "cuda.amp",
     "autograd.anomaly_mode": "autograd.anomaly",
+    "autograd.profiler": "profiler",
     "autograd.variable": "autograd",
     "utils.data._utils": "utils.data",
     "utils.data._utils.collate": "utils.data.collate",
     "utils.data._utils.worker": "utils.data.worker",
     "utils.data.distributed": "utils.data.sampler",
+    "utils.dlpack": "ops.legacy",
     "utils.hooks": "autograd.hooks",
 }
 PLACES = {f"minidl.{path}": f"minidl.{place}" for path, place in _PLACES.items()}

@@ -103,6 +103,15 @@ def get_float32_matmul_precision() -> str:
     return "highest"
 
 
+def set_flush_denormal(mode: bool) -> bool:
+    """False: numbers near zero keep their precision."""
+    return False
+
+
+def set_warn_always(b: bool) -> None:
+    """Does nothing: Python's own filters say how often a warning is shown."""
+
+
 def get_default_device() -> devices.device:
     """Where new tensors are made: the CPU."""
     return devices.CPU
@@ -128,22 +137,9 @@ def set_default_tensor_type(t: Any) -> None:
 
 
 __all__ = [
-    "are_deterministic_algorithms_enabled",
-    "channels_last",
-    "channels_last_3d",
-    "compile",
-    "contiguous_format",
-    "get_default_device",
-    "get_float32_matmul_precision",
-    "get_num_interop_threads",
-    "get_num_threads",
-    "memory_format",
-    "preserve_format",
-    "set_default_device",
-    "set_default_tensor_type",
-    "set_float32_matmul_precision",
-    "set_num_interop_threads",
-    "set_num_threads",
-    "strided",
+    "are_deterministic_algorithms_enabled", "channels_last", "channels_last_3d", "compile", "contiguous_format",
+    "get_default_device", "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads", "memory_format",
+    "preserve_format", "set_default_device", "set_default_tensor_type", "set_float32_matmul_precision",
+    "set_flush_denormal", "set_num_interop_threads", "set_num_threads", "set_warn_always", "strided",
     "use_deterministic_algorithms",
 ]  # fmt: skip

@@ -108,7 +108,14 @@ class Tensor:
     def is_sparse(self) -> bool:
         return False
 
-    is_quantized = is_meta = is_mps = is_xpu = is_sparse  # what else PyTorch knows and is not here
+    # what else PyTorch knows and is not here
+    is_quantized = is_meta = is_mps = is_xpu = is_mkldnn = is_nested = is_vulkan = is_xla = is_ipu = is_maia = (
+        is_mtia
+    ) = is_sparse
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.device.type == "cpu"
 
     @property
     def nbytes(self) -> int:

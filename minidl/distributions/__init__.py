@@ -1,5 +1,8 @@
 """Probability distributions: `torch.distributions`. Samples are drawn from minidl's generator, whose numbers are its own."""
 
+from typing import Any as _Any
+
+from ..paths import submodule as _submodule
 from . import constraints
 from .classes import *
 from .continuous import *
@@ -9,3 +12,7 @@ from .gamma import *
 from .independent import Independent
 from .kl import kl_divergence, register_kl
 from .multivariate_normal import MultivariateNormal
+
+
+def __getattr__(name: str) -> _Any:
+    return _submodule(__name__, name)

@@ -15,7 +15,9 @@ from .exponential import *
 from .extremum import *
 from .gather import *
 from .indexing import *
+from .inspection import *
 from .joining import *
+from .legacy import *
 from .linalg import *
 from .loss import *
 from .matrix_functions import *
@@ -33,6 +35,7 @@ from .sorting import *
 from .special import *
 from .spectral import *
 from .statistics import *
+from .stft import *
 from .strides import *
 from .trigonometric import *
 

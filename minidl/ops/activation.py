@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd.op import Op
 from ..kernels import activation as kernels
 from ..kernels import array_module
-from ..tensor import Tensor
+from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .define import public
 from .exponential import exp
@@ -242,6 +242,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return _maybe(input, where(input <= -3, input * 0.0, where(input < 3, middle, input)), inplace, "hardswish")
 
 
+@method()
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where positive, weight times it elsewhere; one weight, or one per channel (He et al., 2015)."""
     if weight.numel() == 1:
@@ -263,6 +264,7 @@ def rrelu(
     return _maybe(input, where(input > 0, input, input * slope), inplace, "rrelu")
 
 
+@method()
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """input where its size passes lambd, else 0."""
     return where((input >= -lambd) & (input <= lambd), 0.0, input)

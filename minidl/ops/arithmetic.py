@@ -163,7 +163,7 @@ def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return sub(other, input, alpha=alpha)
 
 
-@method("__rtruediv__")
+@method("__rtruediv__", "__rdiv__")
 def _rdiv(input: Any, other: Any) -> Any:
     return Div.apply(other, input)
 

@@ -389,7 +389,7 @@ def triu_indices(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Questions about tensors, and the old constructors
+# Questions about tensors
 
 
 def is_tensor(obj: Any) -> bool:
@@ -412,33 +412,8 @@ def is_complex(input: Tensor) -> bool:
     return input.is_complex()
 
 
-def _legacy(name: str, dtype: dtypes.dtype) -> Any:
-    def create(*data: Any) -> Tensor:
-        if len(data) == 1 and not isinstance(data[0], (int, np.integer)):
-            return tensor(data[0], dtype=dtype)
-        return _finish(np.zeros(_shape(name, data or (0,)), dtype.dtype), None, False)
-
-    create.__name__ = create.__qualname__ = name
-    create.dtype = dtype  # type: ignore[attr-defined]  # what x.type(FloatTensor) asks for
-    create.__doc__ = (
-        f"PyTorch's old constructor: {name}([1, 2]) holds these data as {dtype!r}, {name}(2, 3) zeros of that size."
-    )
-    return create
-
-
-FloatTensor = _legacy("FloatTensor", dtypes.float32)
-DoubleTensor = _legacy("DoubleTensor", dtypes.float64)
-HalfTensor = _legacy("HalfTensor", dtypes.float16)
-LongTensor = _legacy("LongTensor", dtypes.int64)
-IntTensor = _legacy("IntTensor", dtypes.int32)
-ShortTensor = _legacy("ShortTensor", dtypes.int16)
-CharTensor = _legacy("CharTensor", dtypes.int8)
-ByteTensor = _legacy("ByteTensor", dtypes.uint8)
-BoolTensor = _legacy("BoolTensor", dtypes.bool_)
-
 __all__ = [
-    "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor", "LongTensor",
-    "ShortTensor", "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy",
-    "frombuffer", "full", "full_like", "is_complex", "is_floating_point", "is_tensor", "linspace", "logspace", "numel",
-    "ones", "ones_like", "scalar_tensor", "tensor", "tril_indices", "triu_indices", "zeros", "zeros_like",
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "frombuffer", "full",
+    "full_like", "is_complex", "is_floating_point", "is_tensor", "linspace", "logspace", "numel", "ones", "ones_like",
+    "scalar_tensor", "tensor", "tril_indices", "triu_indices", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -478,6 +478,36 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 
 
 @method()
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """The first `size` rows of nonzero(input), with rows of fill_value behind them where there are fewer."""
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: 'size' must be a non-negative number, got {size}")
+    found = nonzero(input).array[:size]
+    rest = array_module(found).full((size - len(found), found.shape[1]), fill_value)
+    return wrap(array_module(found).concatenate([found, rest]))
+
+
+@method()
+def fill_diagonal_(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Write a number on the diagonal, in place; with more than two dimensions, which must be of one size, at (i, i, ...).
+
+    wrap: for a matrix with more rows than columns, begin again below the square.
+    """
+    shape = input.array.shape
+    if len(shape) < 2 or (len(shape) > 2 and len(set(shape)) > 1):
+        raise RuntimeError(
+            f"fill_diagonal_: expected a matrix, or more dimensions of one size; got shape {list(shape)}"
+        )
+    n, columns = min(shape), shape[1]
+    index: tuple[Any, ...] = (np.arange(n),) * len(shape)
+    if wrap and len(shape) == 2 and shape[0] > columns:
+        flat = np.arange(0, prod(shape), columns + 1)
+        index = (flat // columns, flat % columns)
+    input[index] = fill_value
+    return input
+
+
+@method()
 def argwhere(input: Tensor) -> Tensor:
     """The indices of the elements that are not zero: (N, ndim)."""
     return nonzero(input)
@@ -496,6 +526,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
 
 __all__ = [
     "argwhere", "diagonal_scatter", "gather", "index_add", "index_copy", "index_fill", "index_put", "index_reduce",
-    "index_select", "masked_fill", "masked_scatter", "masked_select", "nonzero", "put", "scatter", "scatter_add",
+    "index_select", "masked_fill", "masked_scatter", "masked_select", "nonzero",
+    "nonzero_static", "put", "scatter", "scatter_add",
     "scatter_reduce", "select_scatter", "slice_scatter", "take", "take_along_dim", "unravel_index",
 ]  # fmt: skip

@@ -175,7 +175,7 @@ def unbind(input: Any, dim: int = 0) -> Any:
     return Unbind.apply(input, dim=_dim_of(input, dim, "unbind"))
 
 
-@method()
+@method("split", "unsafe_split")
 def split(tensor: Any, split_size: Any, dim: int = 0) -> Any:
     """Dimension `dim` in pieces of split_size entries, the last one smaller if need be; or in pieces of given sizes.
 
@@ -193,7 +193,7 @@ def split(tensor: Any, split_size: Any, dim: int = 0) -> Any:
     return Split.apply(tensor, sizes=sizes, dim=dim)
 
 
-@method()
+@method("split_with_sizes", "unsafe_split_with_sizes")
 def split_with_sizes(input: Any, split_sizes: Any, dim: int = 0) -> Any:
     """Dimension `dim` in consecutive views of the given sizes, which must add up to it."""
     dim, sizes = _dim_of(input, dim, "split_with_sizes"), tuple(int(n) for n in split_sizes)
@@ -205,7 +205,7 @@ def split_with_sizes(input: Any, split_sizes: Any, dim: int = 0) -> Any:
     return Split.apply(input, sizes=sizes, dim=dim)
 
 
-@method()
+@method("chunk", "unsafe_chunk")
 def chunk(input: Any, chunks: int, dim: int = 0) -> Any:
     """Dimension `dim` in at most `chunks` pieces of equal size, the last one smaller if need be."""
     dim = _dim_of(input, dim, "chunk")

@@ -181,7 +181,7 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return matmul(input, tensor)
 
 
-@method()
+@method("outer", "ger")
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """The outer product of two vectors: (N,) and (M,) give (N, M)."""
     _of_dims("outer", input, 1, vec2, 1)

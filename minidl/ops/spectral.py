@@ -16,7 +16,9 @@ from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .conversion import cast
+from .decompositions import linalg_qr
 from .define import result_type
+from .random import randn
 from .selection import where
 from .solving import Inverse, adjoint_of, check_matrices, is_vector, or_zeros, transposed
 
@@ -297,4 +299,41 @@ def matrix_rank(
     return wrap(np.asarray((s > cutoff(s, A.shape, atol, rtol)).sum(-1)))
 
 
-__all__ = ["pinverse", "svd"]
+def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None) -> Any:
+    """(U, S, V) with U diag(S) Vᵀ near A - M of rank q, for A (..., M, N) and a broadcastable M; faster than svd for small q.
+
+    niter: how often the products with A are repeated, which makes the larger singular values stand out.
+    Source: Halko, Martinsson and Tropp, "Finding structure with randomness", 2011, algorithms 4.4 and 5.1.
+    """
+    check_matrices("svd_lowrank", A)
+    rank, rows, columns = 6 if q is None else q, A.shape[-2], A.shape[-1]
+    if not 0 <= rank <= min(rows, columns):
+        raise ValueError(
+            f"svd_lowrank: q(={q}) must be a non-negative integer and not greater than min{(rows, columns)}"
+        )
+    x = A if M is None else A - M
+    x = x if rows >= columns else adjoint_of(x)
+    draws = randn(x.shape[-1], rank, dtype=x.real.dtype, device=x.device).to(x.dtype)
+    Q = linalg_qr(x @ draws).Q
+    for _ in range(niter or 0):
+        Q = linalg_qr(x @ linalg_qr(adjoint_of(x) @ Q).Q).Q
+    U, S, Vh = linalg_svd(adjoint_of(Q) @ x, full_matrices=False)
+    U, V = Q @ U, adjoint_of(Vh)
+    return (U, S, V) if rows >= columns else (V, S, U)
+
+
+def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> Any:
+    """(U, S, V) of svd_lowrank for rows of data A (..., M, N) less their mean; the columns of V are the principal directions.
+
+    q: how many, by default min(6, M, N). The data in these directions are A @ V.
+    """
+    check_matrices("pca_lowrank", A)
+    rank = min(6, *A.shape[-2:]) if q is None else q
+    if not 0 <= rank <= min(A.shape[-2:]) or niter < 0:
+        raise ValueError(
+            f"pca_lowrank: q(={rank}) and niter(={niter}) must not be negative, nor q greater than min{tuple(A.shape[-2:])}"
+        )
+    return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, rank, niter)
+
+
+__all__ = ["pca_lowrank", "pinverse", "svd", "svd_lowrank"]

@@ -196,4 +196,36 @@ def histogram(
     return HISTOGRAM(wrap(hist.astype(x.dtype)), wrap(edges))
 
 
-__all__ = ["histc", "histogram", "mode", "nanmedian", "nanquantile", "quantile"]
+HISTOGRAMDD = result_type("histogramdd", "hist", "bin_edges")
+
+
+def histogramdd(
+    input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False
+) -> Any:
+    """(hist, bin_edges): how many of the points input (..., D), or what weight of them, fall into each cell of a grid.
+
+    bins: the number of equal bins in each dimension, one for all or D of them, between the ends that `range` gives as D
+    pairs in a row (default: the data's); or D tensors of edges. density: divide by the total and by the cells' volumes.
+    """
+    x = input.array.reshape(-1, input.shape[-1])
+    counts = bins if isinstance(bins, (list, tuple)) else [bins] * x.shape[1]
+    if len(counts) != x.shape[1] or (range is not None and len(range) != 2 * x.shape[1]):
+        raise RuntimeError(
+            f"histogramdd: expected bins for {x.shape[1]} dimensions and two ends of range for each, got {len(counts)} and "
+            f"{range}"
+        )
+    ends = None if range is None else list(zip(range[::2], range[1::2], strict=True))
+    edges = []
+    for d, n in enumerate(counts):
+        if isinstance(n, Tensor):
+            edges.append(n.array)
+        else:
+            low, high = ends[d] if ends else (x[:, d].min(), x[:, d].max()) if x.size else (0, 1)
+            _check_finite("histogramdd", low, high)
+            edges.append(np.histogram_bin_edges(x[:, d], n, (low, high)).astype(x.dtype))
+    weights = None if weight is None else weight.array.reshape(-1)
+    hist, _ = np.histogramdd(x, edges, weights=weights, density=density)
+    return HISTOGRAMDD(wrap(hist.astype(x.dtype)), tuple(map(wrap, edges)))
+
+
+__all__ = ["histc", "histogram", "histogramdd", "mode", "nanmedian", "nanquantile", "quantile"]

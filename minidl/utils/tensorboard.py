@@ -62,7 +62,9 @@ class SummaryWriter:
 
     def _add(self, tag: str, step: int | None, walltime: float | None, folder: str | None = None, **value: Any) -> None:
         summary = summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, **value)])
-        event = event_pb2.Event(summary=summary, wall_time=walltime or time.time(), step=None if step is None else int(step))
+        event = event_pb2.Event(
+            summary=summary, wall_time=walltime or time.time(), step=None if step is None else int(step)
+        )
         self._file(folder or self.log_dir).add_event(event)
 
     def add_scalar(
@@ -73,7 +75,11 @@ class SummaryWriter:
         self._add(tag, global_step, walltime, simple_value=float(_array(scalar_value)))
 
     def add_scalars(
-        self, main_tag: str, tag_scalar_dict: Mapping[str, Any], global_step: int | None = None, walltime: float | None = None
+        self,
+        main_tag: str,
+        tag_scalar_dict: Mapping[str, Any],
+        global_step: int | None = None,
+        walltime: float | None = None,
     ) -> None:
         """Several numbers in one diagram; each goes into a folder of its own, which TensorBoard shows as a run."""
         for tag, value in tag_scalar_dict.items():
@@ -118,7 +124,9 @@ class SummaryWriter:
         for i, one in enumerate(figure if isinstance(figure, (list, tuple)) else [figure]):
             one.canvas.draw()
             pixels = np.asarray(one.canvas.buffer_rgba())[..., :3]
-            self.add_image(f"{tag}/{i}" if isinstance(figure, (list, tuple)) else tag, pixels, global_step, walltime, "HWC")
+            self.add_image(
+                f"{tag}/{i}" if isinstance(figure, (list, tuple)) else tag, pixels, global_step, walltime, "HWC"
+            )
             if close:
                 from matplotlib import pyplot
 
