@@ -18,12 +18,11 @@ _LAYERS = (
     "module", "normalization", "padding", "pooling", "rnn", "sparse", "transformer", "upsampling",
 )  # fmt: skip
 _DISTRIBUTIONS = (
-    "bernoulli", "beta", "binomial", "categorical", "cauchy", "chi2", "continuous_bernoulli", "dirichlet", "exp_family",
-    "exponential", "fishersnedecor", "generalized_pareto", "geometric", "gumbel", "half_cauchy", "half_normal",
-    "inverse_gamma", "kumaraswamy", "laplace", "lkj_cholesky", "log_normal", "logistic_normal", "lowrank_multivariate_normal",
-    "mixture_same_family", "multinomial", "negative_binomial", "normal", "one_hot_categorical", "pareto", "poisson",
-    "relaxed_bernoulli", "relaxed_categorical", "studentT", "transformed_distribution", "uniform", "von_mises", "weibull",
-    "wishart",
+    "bernoulli", "beta", "binomial", "categorical", "cauchy", "chi2", "dirichlet", "exponential", "fishersnedecor",
+    "geometric", "gumbel", "half_cauchy", "half_normal", "inverse_gamma", "kumaraswamy", "laplace", "log_normal",
+    "logistic_normal", "mixture_same_family", "multinomial", "negative_binomial", "normal", "one_hot_categorical",
+    "pareto", "poisson", "relaxed_bernoulli", "relaxed_categorical", "studentT", "transformed_distribution", "uniform",
+    "weibull",
 )  # fmt: skip
 _PLACES = {
     "nn.modules": "nn",

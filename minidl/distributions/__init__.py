@@ -3,8 +3,9 @@
 from typing import Any as _Any
 
 from ..paths import submodule as _submodule
-from . import constraints
+from . import constraints, transforms
 from .classes import *
+from .composed import *
 from .continuous import *
 from .discrete import *
 from .distribution import Distribution
@@ -12,6 +13,9 @@ from .gamma import *
 from .independent import Independent
 from .kl import kl_divergence, register_kl
 from .multivariate_normal import MultivariateNormal
+from .relaxed import *
+from .tails import *
+from .transforms import *
 
 
 def __getattr__(name: str) -> _Any:

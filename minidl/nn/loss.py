@@ -70,6 +70,8 @@ class HuberLoss(_Loss):
     """d²/2 for differences d below delta, delta (|d| - delta/2) above (Huber, 1964)."""
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        if not isinstance(delta, (int, float)):
+            raise TypeError(f"HuberLoss: delta must be a float or int, got: {type(delta)}")
         super().__init__(reduction=reduction)
         self.delta = delta
 

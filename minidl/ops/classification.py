@@ -96,6 +96,15 @@ def _all_count(name: str, t: Any, classes: int, ignore_index: int | None) -> boo
     return not ignored.any()
 
 
+def _check_weight(name: str, input: Tensor, weight: Tensor) -> None:
+    V = input.array.shape[min(1, input.array.ndim - 1)] if input.array.ndim else 1
+    if weight.array.shape != (V,) or weight.array.dtype != input.array.dtype:
+        raise RuntimeError(
+            f"{name}: weight tensor should be defined either for all {V} classes or no classes, in the dtype of the input, "
+            f"{input.dtype}; got shape {list(weight.shape)} and {weight.dtype}"
+        )
+
+
 def _total(t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: str) -> float | None:
     """What the sum of the losses is divided by, for the mean the weights of the targets that count; None for no sum."""
     if reduction == "none":
@@ -128,7 +137,11 @@ def cross_entropy(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    if weight is not None:
+        _check_weight("cross_entropy", input, weight)
     if target.array.shape == input.array.shape and target.array.dtype.kind == "f":
+        if ignore_index >= 0:
+            raise RuntimeError("cross_entropy: ignore_index is not supported for floating point target")
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     x, t, shape = _rows("cross_entropy", input, target)
     all_count = _all_count("cross_entropy", t, x.array.shape[1], ignore_index)
@@ -201,6 +214,8 @@ def nll_loss(
 ) -> Tensor:
     """-input[target], for log-probabilities (V,), (N, V) or (N, V, ...) and class numbers."""
     reduction = legacy_reduction(size_average, reduce, reduction)
+    if weight is not None:
+        _check_weight("nll_loss", input, weight)
     x, t, shape = _rows("nll_loss", input, target)
     all_count = _all_count("nll_loss", t, x.array.shape[1], ignore_index)
     kept = t != ignore_index

@@ -338,7 +338,9 @@ def arange(
 
 def _evenly(start: Any, end: Any, steps: int, name: str) -> Any:
     """`steps` float64 numbers from start to end, counted from the nearer of the two so that both are met exactly."""
-    start, end, steps = _number(start), _number(end), int(steps)
+    start, end, steps = _number(start), _number(end), _number(steps)
+    if isinstance(steps, bool) or not isinstance(steps, int):
+        raise TypeError(f"{name}: steps must be an integer, got {steps!r}")
     if steps < 0:
         raise RuntimeError(f"{name}: number of steps must be non-negative, got {steps}")
     i = np.arange(steps)

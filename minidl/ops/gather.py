@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import devices
+from .. import devices, dtypes
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
 from ..tensor import Tensor, method
@@ -436,6 +436,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
             f"{value.array.ndim} dimension(s)."
         )
+    elif not dtypes.can_cast(value.dtype, input.dtype):
+        raise RuntimeError(f"masked_fill: value cannot be converted to type {input.dtype} without overflow: {value}")
     return where(mask.array.copy(), cast(value, input.array.dtype), input)
 
 

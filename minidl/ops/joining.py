@@ -100,6 +100,8 @@ def select(input: Any, dim: int, index: int) -> Any:
 @method()
 def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     """A view of the entries start .. start + length of dimension `dim`."""
+    if isinstance(start, Tensor) and (start.array.dtype.kind not in "iu" or start.array.ndim):
+        raise RuntimeError(f"narrow: start must be an integer or an integer tensor without dimensions, got {start}")
     dim, start = _dim_of(input, dim, "narrow"), int(start)
     n = input.shape[dim]
     if length < 0:

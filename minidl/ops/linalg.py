@@ -295,9 +295,10 @@ def _(make: Any) -> Any:
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal over two dimensions, as a view with it as the last dimension."""
     n = input.array.ndim
-    if dim1 % n == dim2 % n:
+    first, second = normalize_dim(dim1, n, "diagonal"), normalize_dim(dim2, n, "diagonal")
+    if first == second:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    return Diagonal.apply(input, offset=offset, dim1=dim1 % n, dim2=dim2 % n)
+    return Diagonal.apply(input, offset=offset, dim1=first, dim2=second)
 
 
 @method()

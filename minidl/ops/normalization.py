@@ -107,6 +107,8 @@ def batch_norm(
 
     Source: Ioffe & Szegedy, "Batch Normalization", 2015.
     """
+    if eps <= 0:
+        raise ValueError(f"batch_norm: eps must be positive, got {eps}")
     if input.array.ndim < 2:
         if input.numel():
             raise RuntimeError(f"batch_norm: expected an input (B, C, ...), got one of shape {list(input.shape)}")

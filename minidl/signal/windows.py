@@ -25,9 +25,11 @@ def _made(name: str, M: int, sym: bool, options: dict[str, Any], values: Any) ->
         raise TypeError(f"{name}: unexpected argument {', '.join(sorted(unknown))}")
     if not isinstance(M, (int, np.integer)) or M < 0:
         raise ValueError(f"{name}: the number of points must be a non-negative integer, got {M}")
-    if not dtype.is_floating_point:
-        raise ValueError(f"{name}: expected a floating point dtype, got {dtype}")
-    options.pop("layout", None)
+    if dtype not in (dtypes.float32, dtypes.float64):
+        raise ValueError(f"{name} expects float32 or float64 dtypes, got: {dtype}; convert the window with to()")
+    layout = options.pop("layout", None)
+    if layout is not None and repr(layout) != "torch.strided":
+        raise ValueError(f"{name} is implemented for strided tensors only, got: {layout}")
     n = M if sym else M + 1
     points = np.ones(M) if M <= 1 else np.asarray(values(np.arange(n), n), np.float64)[:M]
     return tensor(points, dtype=dtype, **options)
