@@ -109,7 +109,8 @@ _LAZY = {
 }  # fmt: skip
 _LAZY |= dict.fromkeys(
     ("adaptive_avg_pool1d", "adaptive_max_pool1d", "avg_pool1d", "channel_shuffle", "instance_norm", "max_pool1d",
-     "max_pool1d_with_indices", "max_pool2d", "max_pool3d", "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle"),
+     "max_pool1d_with_indices", "max_pool2d", "max_pool3d", "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
+     "celu_", "rrelu_", "selu_", "threshold_"),
     "nn.functional",
 )  # fmt: skip
 _LAZY |= dict.fromkeys(

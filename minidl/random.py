@@ -67,6 +67,12 @@ class Generator:
         self.key, self.offset = (int(v) for v in np.ascontiguousarray(state.array).view(np.uint64))
         return self
 
+    def clone_state(self) -> Generator:
+        """Another generator at the same position of the same stream."""
+        other = Generator(self.device)
+        other.key, other.offset = self.key, self.offset
+        return other
+
 
 default_generator = Generator()
 

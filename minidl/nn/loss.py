@@ -292,6 +292,10 @@ class MultiLabelSoftMarginLoss(_WeightedLoss):
         return F.multilabel_soft_margin_loss(input, target, weight=self.weight, reduction=self.reduction)
 
 
+class NLLLoss2d(NLLLoss):
+    """NLLLoss under the name that it had for images."""
+
+
 class MultiMarginLoss(_WeightedLoss):
     """Hinge loss between the target class and all others, to the power p."""
 

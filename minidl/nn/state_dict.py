@@ -111,7 +111,10 @@ class StateDict:
                 below = {key: value for key, value in state_dict.items() if key.startswith(path)}
                 module._load_all(below, path, metadata, keys, errors)
         for hook in self._hooks("_load_state_dict_post_hooks"):
-            hook(self, keys)
+            if hook(self, keys) is not None:
+                raise AssertionError(
+                    "a load_state_dict_post_hook must return nothing: it changes the lists of keys in place"
+                )
 
     def _load_from_state_dict(
         self,

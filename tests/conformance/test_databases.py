@@ -31,6 +31,7 @@ PUBLIC_ORDER = {
     "einsum": lambda f: lambda operands, equation, **kw: f(equation, *operands, **kw),
     "where": lambda f: lambda x, condition, y, **kw: f(condition, x, y, **kw),
     "nn.functional.embedding": lambda f: lambda weight, index, **kw: f(index, weight, **kw),
+    "nn.functional.embedding_bag": lambda f: lambda weight, index, **kw: f(index, weight, **kw),
     "polygamma": lambda f: lambda x, n, **kw: f(n, x, **kw),
     "special.polygamma": lambda f: lambda x, n, **kw: f(n, x, **kw),
 }
