@@ -248,7 +248,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where positive, weight times it elsewhere; one weight, or one per channel (He et al., 2015)."""
     channels = 1 if input.array.ndim < 2 else input.array.shape[1]
-    if weight.array.ndim > 1 or weight.numel() not in (1, channels) or (weight.array.ndim and not input.array.ndim):
+    if weight.array.ndim > 1 or weight.numel() not in (1, channels):
         raise RuntimeError(
             f"prelu: Expected `weight` to be one number, or a vector with one for each of the {channels} channels of an input "
             f"of shape {list(input.shape)}, got {list(weight.shape)}"

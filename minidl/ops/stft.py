@@ -115,11 +115,10 @@ def istft(
     factors = _window("istft", window, n_fft, win_length, spectrum.real)
     columns = (spectrum if spectrum.ndim == 3 else spectrum.unsqueeze(0)).transpose(1, 2)
     norm = "ortho" if normalized else None
-    if onesided:
-        pieces = fft.irfft(columns, n_fft, dim=-1, norm=norm)
-    else:
+    if return_complex:
         pieces = fft.ifft(columns, dim=-1, norm=norm)
-        pieces = pieces if return_complex else pieces.real
+    else:  # the other half of a real signal's spectrum says nothing new
+        pieces = fft.irfft(columns[..., : n_fft // 2 + 1], n_fft, dim=-1, norm=norm)
     total = n_fft + hop * (frames - 1)
 
     def added_up(x: Tensor) -> Tensor:  # (B, frames, n_fft) as overlapping pieces of (B, T)
