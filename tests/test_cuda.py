@@ -26,3 +26,11 @@ def test_nothing_is_available_and_nothing_fails():
 def test_using_a_gpu_says_what_is_missing(use):
     with pytest.raises(RuntimeError, match=r"minidl doctor"):
         use()
+
+
+def test_types_on_a_gpu():
+    assert repr(md.cuda.FloatTensor) == "torch.cuda.FloatTensor" and not isinstance(md.zeros(1), md.cuda.FloatTensor)
+    if not md.cuda.is_available():
+        for use in (lambda: md.cuda.LongTensor([1]), lambda: md.zeros(1).type(md.cuda.FloatTensor)):
+            with pytest.raises(RuntimeError, match="doctor"):
+                use()

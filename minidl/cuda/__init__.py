@@ -84,7 +84,12 @@ def manual_seed_all(seed: int) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """cuda.amp, which imports this module, when it is asked for."""
+    """cuda.amp, which imports this module, when it is asked for; FloatTensor and the like on a GPU."""
+    if name.endswith("Tensor"):
+        from ..ops.legacy import ON_GPU
+
+        if name in ON_GPU:
+            return ON_GPU[name]
     return submodule(__name__, name)
 
 

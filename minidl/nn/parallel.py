@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..paths import submodule
 from ..tensor import Tensor
 from .module import Module
+
+__path__: list[str] = []  # nn.parallel.distributed is a path of PyTorch's, see paths.py
 
 
 class DistributedDataParallel(Module):
@@ -50,3 +53,7 @@ class DataParallel(Module):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         return self.module(*inputs, **kwargs)
+
+
+def __getattr__(name: str) -> Any:
+    return submodule(__name__, name)
