@@ -183,12 +183,11 @@ class MixtureSameFamily(Distribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with no_grad():
-            chosen = self.mixture_distribution.sample(sample_shape)
-            drawn = self.component_distribution.sample(sample_shape)
-            dim, event = len(sample_shape) + len(self._batch_shape), self._event_shape
-            shape = (*sample_shape, *self._batch_shape, 1, *event)
-            index = chosen.expand((*sample_shape, *self._batch_shape)).reshape(*shape[:-1 - len(event)], *[1] * (1 + len(event)))  # fmt: skip
-            return gather(drawn, dim, index.expand(shape)).squeeze(dim)
+            drawn = self.component_distribution.sample(sample_shape)  # of all components
+            event, batch = self._event_shape, (*sample_shape, *self._batch_shape)
+            chosen = self.mixture_distribution.sample(sample_shape).expand(batch)
+            index = chosen.reshape(*batch, 1, *[1] * len(event)).expand(*batch, 1, *event)
+            return gather(drawn, len(batch), index).squeeze(len(batch))
 
     def expand(self, batch_shape: Any) -> MixtureSameFamily:
         return MixtureSameFamily(

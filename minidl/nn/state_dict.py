@@ -41,13 +41,13 @@ class StateDict:
     ) -> dict[str, Any]:
         """All parameters and persistent buffers by dotted path, sharing memory; detached unless keep_vars."""
         destination = OrderedDict() if destination is None else destination
-        for hook in self._hooks("_state_dict_pre_hooks"):
+        for hook in self._state_hooks("_state_dict_pre_hooks"):
             hook(self, prefix, keep_vars)
         self._save_to_state_dict(destination, prefix, keep_vars)
         for name, module in self._modules.items():
             if module is not None:
                 module.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        for hook in self._hooks("_state_dict_hooks"):
+        for hook in self._state_hooks("_state_dict_hooks"):
             replacement = hook(self, destination, prefix, {})
             destination = destination if replacement is None else replacement
         return destination
@@ -85,7 +85,7 @@ class StateDict:
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
         keys, errors = IncompatibleKeys([], []), list[str]()
-        self._load_all(dict(state_dict), "", {"assign_to_params_buffers": assign}, keys, errors)
+        self._load_module_tree(dict(state_dict), "", {"assign_to_params_buffers": assign}, keys, errors)
         if strict:
             for kind, names in (("Unexpected", keys.unexpected_keys), ("Missing", keys.missing_keys)):
                 if names:
@@ -95,7 +95,7 @@ class StateDict:
             raise RuntimeError("\n\t".join([f"Error(s) in loading state_dict for {type(self).__name__}:", *errors]))
         return keys
 
-    def _load_all(
+    def _load_module_tree(
         self,
         state_dict: dict[str, Any],
         prefix: str,
@@ -109,8 +109,8 @@ class StateDict:
             if module is not None:
                 path = f"{prefix}{name}."
                 below = {key: value for key, value in state_dict.items() if key.startswith(path)}
-                module._load_all(below, path, metadata, keys, errors)
-        for hook in self._hooks("_load_state_dict_post_hooks"):
+                module._load_module_tree(below, path, metadata, keys, errors)
+        for hook in self._state_hooks("_load_state_dict_post_hooks"):
             if hook(self, keys) is not None:
                 raise AssertionError(
                     "a load_state_dict_post_hook must return nothing: it changes the lists of keys in place"
@@ -127,7 +127,7 @@ class StateDict:
         error_msgs: list[str],
     ) -> None:
         """Load this module alone. Its arguments are PyTorch's, since layers of users override it."""
-        for hook in self._hooks("_load_state_dict_pre_hooks"):
+        for hook in self._state_hooks("_load_state_dict_pre_hooks"):
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         own = dict(self._own_state())
         for name, t in own.items():
@@ -135,7 +135,7 @@ class StateDict:
             if key not in state_dict:
                 missing_keys.append(key)
             else:
-                self._load_one(key, name, t, state_dict[key], local_metadata, error_msgs)
+                self._load_tensor_from(key, name, t, state_dict[key], local_metadata, error_msgs)
         known = set(own)
         if self._has_extra_state():
             known.add(EXTRA)
@@ -149,7 +149,7 @@ class StateDict:
                 if head not in (self._modules if dot else known):
                     unexpected_keys.append(key)
 
-    def _load_one(
+    def _load_tensor_from(
         self, key: str, name: str, t: Tensor, value: Any, local_metadata: dict[str, Any], error_msgs: list[str]
     ) -> None:
         if not isinstance(value, Tensor):
@@ -170,19 +170,19 @@ class StateDict:
 
     # -- hooks ---------------------------------------------------------------------------------------------------------
 
-    def _hooks(self, kind: str) -> list[Any]:
+    def _state_hooks(self, kind: str) -> list[Any]:
         return list(self.__dict__.get(kind, {}).values())
 
-    def _add_hook(self, kind: str, hook: Callable[..., Any]) -> RemovableHandle:
+    def _add_state_hook(self, kind: str, hook: Callable[..., Any]) -> RemovableHandle:
         return RemovableHandle(self.__dict__.setdefault(kind, {}), hook)  # few modules have any: made when needed
 
     def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call hook(module, prefix, keep_vars) before the module's tensors go into a state_dict."""
-        return self._add_hook("_state_dict_pre_hooks", hook)
+        return self._add_state_hook("_state_dict_pre_hooks", hook)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call hook(module, state_dict, prefix, local_metadata) when all of the module is in the state_dict."""
-        return self._add_hook("_state_dict_hooks", hook)
+        return self._add_state_hook("_state_dict_hooks", hook)
 
     _register_state_dict_hook = register_state_dict_post_hook  # its name of old
 
@@ -194,8 +194,8 @@ class StateDict:
     def _register_load_state_dict_pre_hook(
         self, hook: Callable[..., Any], with_module: bool = False
     ) -> RemovableHandle:
-        return self._add_hook("_load_state_dict_pre_hooks", partial(hook, self) if with_module else hook)
+        return self._add_state_hook("_load_state_dict_pre_hooks", partial(hook, self) if with_module else hook)
 
     def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call hook(module, incompatible_keys) when the module and all below are loaded; it may change the lists of keys."""
-        return self._add_hook("_load_state_dict_post_hooks", hook)
+        return self._add_state_hook("_load_state_dict_post_hooks", hook)

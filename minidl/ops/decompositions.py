@@ -344,8 +344,8 @@ def geqrf(input: Tensor) -> Any:
     LAPACK's form of the QR decomposition; it has no gradient, use linalg.qr for one.
     """
     check_matrices("geqrf", input)
-    a, tau = np.linalg.qr(input.array, mode="raw")
-    return GEQRF(wrap(np.ascontiguousarray(transposed(a))), wrap(tau))
+    a, tau = array_module(input.array).linalg.qr(input.array, mode="raw")
+    return GEQRF(wrap(transposed(a)), wrap(tau))
 
 
 @method()

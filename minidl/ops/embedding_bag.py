@@ -53,7 +53,9 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> t
 def _largest(rows: Tensor, bags: Any, count: Any) -> Tensor:
     """The largest value per bag and column, 0 for empty bags; bags are in order, `count` says how many rows are in each."""
     xp, N = array_module(bags), bags.size
-    table = xp.full((count.size, max(1, int(count.max(initial=0)))), N)  # the rows of each bag, filled up with row N
+    table = xp.full(
+        (count.size, max(1, int(count.max()) if count.size else 0)), N
+    )  # the rows of each bag, filled up with row N
     table[bags, xp.arange(N) - (count.cumsum() - count)[bags]] = xp.arange(N)
     filler = full((1, rows.shape[1]), -math.inf, dtype=rows.dtype, device=rows.device)
     largest = cat([rows, filler])[wrap(table)].max(1).values

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from .. import devices, dtypes
-from ..autograd.op import wrap
 from ..tensor import Tensor, method
 from .creation import _finish, _shape, arange, tensor
 
@@ -72,7 +71,7 @@ def set_(input: Tensor, source: Tensor | None = None) -> Tensor:
     """Make the tensor one on the memory of another, with its shape and dtype; without another an empty one."""
     if input.requires_grad:
         raise RuntimeError("set_: the tensor requires grad; set its .data, or detach() it")
-    input.array = wrap(input.array.reshape(-1)[:0]).array if source is None else source.array
+    input.array = input.array.reshape(-1)[:0] if source is None else source.array
     input.storage, input.base = (None, None) if source is None else (source.storage, source.base)
     return input
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op
+from ..kernels import array_module
 from ..tensor import Tensor
 from .define import FloatOp, named, scipy_special
 
@@ -20,11 +21,10 @@ class _Polynomial(Op):
 
     def forward(self, x: Any, n: Any) -> Any:
         array = x if hasattr(x, "dtype") else n
-        degree = np.trunc(n)
-        value = type(self).evaluate(
-            scipy_special(array), np.maximum(degree, 0).astype(np.int64), np.asarray(x, np.float64)
-        )
-        return np.where(degree < 0, 0, value).astype(array.dtype)
+        xp, degree = array_module(array), np.trunc(n)
+        order = xp.maximum(degree, 0).astype(np.int64)
+        value = type(self).evaluate(scipy_special(array), order, xp.asarray(x, np.float64))
+        return xp.where(degree < 0, 0, value).astype(array.dtype)
 
 
 def _polynomial(name: str, what: str, evaluate: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any], Tensor]:

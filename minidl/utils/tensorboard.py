@@ -113,9 +113,10 @@ class SummaryWriter:
         dataformats: str = "NCHW",
     ) -> None:  # fmt: skip
         """Several pictures of one size, side by side."""
-        images = _array(img_tensor)
-        rows = [np.asarray(_in_order(image, dataformats.replace("N", ""))) for image in np.moveaxis(images, dataformats.index("N"), 0)]  # fmt: skip
-        self._add(tag, global_step, walltime, image=_picture(np.concatenate(rows, axis=1), "HWC"))
+        order = dataformats.upper()
+        each = np.moveaxis(_array(img_tensor), order.index("N"), 0)
+        images = [_in_order(image, order.replace("N", "")) for image in each]
+        self._add(tag, global_step, walltime, image=_picture(np.concatenate(images, axis=1), "HWC"))
 
     def add_figure(
         self, tag: str, figure: Any, global_step: int | None = None, close: bool = True, walltime: float | None = None

@@ -71,7 +71,9 @@ class ParametrizationList(ModuleList):
             _register(self, f"original{i}", Parameter(v, original.requires_grad) if learned else v)
 
     def _originals(self) -> list[Tensor]:
-        return [getattr(self, name) for name in (["original"] if self.is_tensor else map("original{}".format, range(self.ntensors)))]  # fmt: skip
+        if self.is_tensor:
+            return [self.original]
+        return [getattr(self, f"original{i}") for i in range(self.ntensors)]
 
     def _inverse(self, value: Any, needed: bool) -> Any:
         """What the originals must be for the tensor to be `value`. A parametrization without right_inverse counts as identity

@@ -34,22 +34,17 @@ class BasePruningMethod(ABC):
     PRUNING_TYPE: str
     _tensor_name: str
 
-    @property
-    def name(self) -> str:
-        """The tensor that is pruned."""
-        return self._tensor_name
-
     @abstractmethod
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         """The mask for a tensor of importance scores, with nothing kept that `default_mask` prunes."""
 
     def __call__(self, module: Module, inputs: Any) -> None:
-        setattr(module, self.name, self.apply_mask(module))
+        setattr(module, self._tensor_name, self.apply_mask(module))
 
     def apply_mask(self, module: Module) -> Tensor:
         """The original times the mask."""
-        original = getattr(module, f"{self.name}_orig")
-        return getattr(module, f"{self.name}_mask").to(dtype=original.dtype) * original
+        original = getattr(module, f"{self._tensor_name}_orig")
+        return getattr(module, f"{self._tensor_name}_mask").to(dtype=original.dtype) * original
 
     @classmethod
     def apply(
@@ -85,12 +80,12 @@ class BasePruningMethod(ABC):
 
     def remove(self, module: Module) -> None:
         """Make what is left of the tensor an ordinary parameter again."""
-        original, pruned = module._parameters[f"{self.name}_orig"], self.apply_mask(module).detach()
+        original, pruned = module._parameters[f"{self._tensor_name}_orig"], self.apply_mask(module).detach()
         assert original is not None
-        for attribute in (self.name, f"{self.name}_orig", f"{self.name}_mask"):
+        for attribute in (self._tensor_name, f"{self._tensor_name}_orig", f"{self._tensor_name}_mask"):
             delattr(module, attribute)
         original.data = pruned
-        module.register_parameter(self.name, original)
+        module.register_parameter(self._tensor_name, original)
 
 
 def _checked_scores(importance_scores: Tensor | None, t: Tensor) -> Tensor:
@@ -110,7 +105,7 @@ class PruningContainer(BasePruningMethod):
     def __init__(self, *methods: BasePruningMethod) -> None:
         self._pruning_methods: tuple[BasePruningMethod, ...] = ()
         if methods:
-            self._tensor_name = methods[0].name
+            self._tensor_name = methods[0]._tensor_name
         for method in methods:
             self.add_pruning_method(method)
 
@@ -118,10 +113,10 @@ class PruningContainer(BasePruningMethod):
         """Add one more."""
         if not isinstance(method, BasePruningMethod):
             raise TypeError(f"{type(method)} is not a BasePruningMethod subclass")
-        if self.name != method.name:
+        if self._tensor_name != method._tensor_name:
             raise ValueError(
-                f"Can only add pruning methods acting on the parameter named '{self.name}' to this PruningContainer. "
-                f"Found '{method.name}'"
+                f"Can only add pruning methods acting on the parameter named '{self._tensor_name}' to this PruningContainer. "
+                f"Found '{method._tensor_name}'"
             )
         self._pruning_methods += (method,)
 

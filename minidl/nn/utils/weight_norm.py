@@ -55,6 +55,6 @@ def remove_weight_norm(module: Module, name: str = "weight") -> Module:
 def find_hook(module: Module, kind: type, name: str) -> int | None:
     """The key of the forward pre-hook of that kind on that tensor."""
     for key, hook in module._forward_pre_hooks.items():
-        if isinstance(hook, kind) and getattr(hook, "name", None) == name:
+        if isinstance(hook, kind) and name in (getattr(hook, "name", None), getattr(hook, "_tensor_name", None)):
             return key
     return None
