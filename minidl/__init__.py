@@ -86,7 +86,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .serialization import load, save
     from . import accelerator, amp, backends, bench, cuda, datasets, distributions, fft, jit, kernels, linalg, nn
-    from . import distributed, onnx, optim, profiler, special, testing, utils, version
+    from . import distributed, onnx, optim, profiler, special, testing, transforms, utils, version
 
 _LAZY = {"load": "serialization", "save": "serialization", "autocast": "amp"}
 _LAZY |= dict.fromkeys(
@@ -96,7 +96,7 @@ _LAZY |= dict.fromkeys(
 )  # fmt: skip
 _SUBMODULES = (
     "accelerator", "amp", "backends", "bench", "cuda", "datasets", "distributed", "distributions", "fft", "jit", "kernels",
-    "linalg", "nn", "onnx", "optim", "profiler", "special", "testing", "utils", "version",
+    "linalg", "nn", "onnx", "optim", "profiler", "special", "testing", "transforms", "utils", "version",
 )  # fmt: skip
 
 

@@ -61,13 +61,14 @@ class _DType:
     """What a pickle says of a NumPy dtype: its name and, as its state, the byte order."""
 
     def __init__(self, name: str | bytes, align: Any = False, copy: Any = False) -> None:
-        self.name, self.order = _text(name), "="
+        self.name = _text(name)
+        self.order: Any = "="
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.order = _text(state[1]).replace("|", "=")
 
     def numpy(self) -> np.dtype[Any]:
-        dtype = np.dtype(self.name).newbyteorder(self.order)  # type: ignore[call-overload]
+        dtype = np.dtype(self.name).newbyteorder(self.order)
         if dtype.kind not in PLAIN_KINDS:
             raise ValueError(f"it holds a NumPy array of {dtype}, which is neither numbers nor text")
         return dtype
@@ -81,7 +82,7 @@ class Array(np.ndarray[Any, Any]):
         dtype, data = kind.numpy(), _bytes(data)
         if min(shape, default=0) < 0 or len(data) != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"it holds a NumPy array whose {len(data)} bytes do not fit shape {shape} of {dtype}")
-        super().__setstate__((1, tuple(shape), dtype, bool(fortran), data))
+        super().__setstate__((1, tuple(shape), dtype, np.bool_(fortran), data))
 
 
 def _text(name: str | bytes) -> str:

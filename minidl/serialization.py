@@ -115,7 +115,7 @@ def _parts(data: bytes) -> tuple[dict[str, str], dict[str, np.ndarray[Any, Any]]
     from safetensors import deserialize
 
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    parts = dict(deserialize(data))
+    parts = dict(deserialize(data))  # type: ignore[no-untyped-call]
     arrays = {}
     for name in header:
         if name == "__metadata__":

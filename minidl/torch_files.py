@@ -105,7 +105,9 @@ def _read_pickles(data: bytes, target: devices.device, stand_ins: bool) -> Any:
     """
     file = io.BytesIO(data)
     if pickles.Reader(file, stand_ins=True).load() != MAGIC:
-        raise ValueError("it is a pickle, but not one of torch.save's; minidl.pickles.Reader reads plain data out of it")
+        raise ValueError(
+            "it is a pickle, but not one of torch.save's; minidl.pickles.Reader reads plain data out of it"
+        )
     version, machine = pickles.Reader(file).load(), pickles.Reader(file).load()
     if version != PROTOCOL or not machine.get("little_endian"):
         raise ValueError(f"it has version {version} and comes from a machine {machine}; only {PROTOCOL} can be read")
@@ -146,7 +148,14 @@ class _Reader(pickles.Reader):
         self.target = target
 
     def tensor(
-        self, row: Any, offset: int, size: Any, stride: Any, requires_grad: bool = False, hooks: Any = None, metadata: Any = None
+        self,
+        row: Any,
+        offset: int,
+        size: Any,
+        stride: Any,
+        requires_grad: bool = False,
+        hooks: Any = None,
+        metadata: Any = None,
     ) -> Tensor:
         """A tensor in the memory of a row."""
         last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if 0 not in size else -1
@@ -157,7 +166,15 @@ class _Reader(pickles.Reader):
         return wrap(devices.move(array, self.target)).requires_grad_(requires_grad)
 
     def tensor_of(
-        self, row: Any, offset: int, size: Any, stride: Any, requires_grad: bool, hooks: Any, dtype: Any, metadata: Any = None
+        self,
+        row: Any,
+        offset: int,
+        size: Any,
+        stride: Any,
+        requires_grad: bool,
+        hooks: Any,
+        dtype: Any,
+        metadata: Any = None,
     ) -> Tensor:
         """A tensor in the memory of an untyped row."""
         return self.tensor(row.view(dtype.dtype), offset, size, stride, requires_grad)
