@@ -82,7 +82,7 @@ class Array(np.ndarray[Any, Any]):
         dtype, data = kind.numpy(), _bytes(data)
         if min(shape, default=0) < 0 or len(data) != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"it holds a NumPy array whose {len(data)} bytes do not fit shape {shape} of {dtype}")
-        super().__setstate__((1, tuple(shape), dtype, np.bool_(fortran), data))
+        super().__setstate__((1, tuple(shape), dtype, bool(fortran), data))  # type: ignore[arg-type]
 
 
 def _text(name: str | bytes) -> str:

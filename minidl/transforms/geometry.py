@@ -310,9 +310,7 @@ def rotate(
     matrix = affine_matrix(-angle, (0, 0), 1.0, (0, 0), middle if center is None else center)
     size = (H, W)
     if expand:
-        half = np.array([W, H]) / 2
-        reach = abs(matrix[:2, :2]) @ half  # of the corners, from the middle
-        w, h = (int(n) for n in np.ceil(half + reach - 1e-4) - np.floor(half - reach + 1e-4))
+        w, h = (int(n) for n in np.ceil(abs(matrix[:2, :2]) @ (W, H) - 1e-4))  # from corner to corner
         size = (h, w)
         matrix[:2, 2] = np.array([(w - 1) / 2, (h - 1) / 2]) - matrix[:2, :2] @ middle
     return warp(x, matrix, size, interpolation, fill)
