@@ -27,6 +27,7 @@ from .reduction import *
 from .rounding import *
 from .selection import *
 from .shape import *
+from .signal import *
 from .softmax import *
 from .solving import *
 from .sorting import *
