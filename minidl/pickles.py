@@ -69,7 +69,7 @@ class _DType:
 
     def numpy(self) -> np.dtype[Any]:
         dtype = np.dtype(self.name).newbyteorder(self.order)
-        if dtype.kind not in PLAIN_KINDS:
+        if dtype.kind not in PLAIN_KINDS or not dtype.itemsize:
             raise ValueError(f"it holds a NumPy array of {dtype}, which is neither numbers nor text")
         return dtype
 
@@ -99,7 +99,8 @@ def _new_array(base: Any, shape: Any, kind: Any) -> Array:
 
 
 def _array_from_buffer(data: Any, kind: _DType, shape: tuple[int, ...], order: Any) -> Any:
-    return np.frombuffer(data, kind.numpy()).reshape(shape, order="F" if order == "F" else "C").copy(order="A")
+    row = np.frombuffer(data, kind.numpy())
+    return row.reshape(shape, order="F" if order == "F" else "C").astype(row.dtype.newbyteorder("="))
 
 
 def _scalar(kind: _DType, data: Any) -> Any:

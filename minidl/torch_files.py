@@ -106,7 +106,8 @@ def _read_pickles(data: bytes, target: devices.device, stand_ins: bool) -> Any:
     file = io.BytesIO(data)
     if pickles.Reader(file, stand_ins=True).load() != MAGIC:
         raise ValueError(
-            "it is a pickle, but not one of torch.save's; minidl.pickles.Reader reads plain data out of it"
+            "it is a pickle, but not one of torch.save's, and to read it in the usual way can run code; minidl.pickles.Reader "
+            "takes plain data out of it without"
         )
     version, machine = pickles.Reader(file).load(), pickles.Reader(file).load()
     if version != PROTOCOL or not machine.get("little_endian"):

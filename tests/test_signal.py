@@ -70,7 +70,9 @@ def test_complex_signals():
     np.testing.assert_allclose(md.istft(spectrum, 8, return_complex=True).numpy(), x, atol=1e-12)
 
 
-@pytest.mark.parametrize("options", [{}, {"hop_length": 5}, {"normalized": True}, {"win_length": 12}, {"onesided": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"hop_length": 5}, {"normalized": True}, {"win_length": 12}, {"onesided": False}]
+)
 def test_there_and_back(options):
     x = md.tensor(rng.standard_normal((2, 64)))
     window = md.hann_window(options.get("win_length", 16), dtype=md.float64)
