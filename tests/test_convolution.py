@@ -237,5 +237,5 @@ def test_layers_refuse(cls, args, kwargs, message):
 
 
 def test_one_number_in_a_list_counts_for_every_dimension():
-    layer = md.nn.Conv2d(1, 1, 3, stride=[2], padding=(1,))
-    assert layer.stride == (2, 2) and layer.padding == (1, 1) and layer(md.ones(1, 1, 8, 8)).shape == (1, 1, 4, 4)
+    layer = nn.Conv2d(1, 1, 3, stride=[2], padding=(1,))
+    assert layer.stride == (2, 2) and layer.padding == (1, 1) and layer(minidl.ones(1, 1, 8, 8)).shape == (1, 1, 4, 4)
