@@ -162,26 +162,31 @@ def istft(
     """The signal (..., L) whose stft this is, (..., F, T), or the nearest to it in the sense of least squares.
 
     The parts are multiplied with the window once more, added up where they overlap, and divided by what the squared windows
-    add up to. length: of the signal, cut off or filled up with zeros. The other arguments are those of stft.
+    add up to. onesided: by default, if there are not all n_fft frequencies. length: of the signal, cut off or filled up with
+    zeros. The other arguments are those of stft.
     Raises RuntimeError where the windows leave a gap, which nothing can fill.
     Source: Griffin & Lim, "Signal estimation from modified short-time Fourier transform" (1984).
     """
     from ..fft import ifft, irfft
     from ..nn.functional import fold
 
-    hop, onesided = (
-        n_fft // 4 if hop_length is None else hop_length,
-        not return_complex if onesided is None else onesided,
-    )
+    hop = n_fft // 4 if hop_length is None else hop_length
+    if onesided is None:
+        onesided = input.ndim > 1 and input.shape[-2] != n_fft
     wanted = n_fft // 2 + 1 if onesided else n_fft
     if not input.is_complex() or input.ndim not in (2, 3) or input.shape[-2] != wanted:
         raise RuntimeError(
             f"istft: expected a complex tensor (..., {wanted}, T) for n_fft={n_fft}, got {input.dtype} {list(input.shape)}"
         )
+    if onesided and return_complex:
+        raise RuntimeError(
+            "istft: Cannot have onesided input and a complex result; a complex signal has all frequencies"
+        )
     full = _full_window("istft", window, n_fft, win_length, input)
     spectra = (input if input.ndim == 3 else input.unsqueeze(0)).transpose(1, 2)  # (B, T, F)
     norm = "ortho" if normalized else None
-    parts = irfft(spectra, n_fft, norm=norm) if onesided else ifft(spectra, norm=norm)
+    # the other half of the frequencies of a real signal says nothing new
+    parts = ifft(spectra, norm=norm) if return_complex else irfft(spectra[..., : n_fft // 2 + 1], n_fft, norm=norm)
     T = parts.shape[1]
     L = n_fft + hop * (T - 1)
 
@@ -190,8 +195,6 @@ def istft(
 
     start = n_fft // 2 if center else 0
     end = L - start if length is None else min(start + length, L)
-    if not return_complex and parts.is_complex():
-        parts = parts.real
     signal = added_up(parts * full)[:, start:end]
     weight = added_up((full * full).expand(1, T, n_fft))[:, start:end]
     if not float(abs(weight).min() if weight.numel() else 1) > 1e-11:
