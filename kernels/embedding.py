@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, array_module
+from .accumulate import add_at
 from .common import Array, float32_in_order
 from .jit import jit
 
@@ -26,7 +27,7 @@ def embedding_backward(g: Array, index: Array, rows: int) -> Array:
     xp = array_module(g)
     check_range(index, rows)
     out = xp.zeros((rows, g.shape[1]), dtype=g.dtype)
-    xp.add.at(out, index, g)
+    add_at(out, (index,), g)
     return out
 
 

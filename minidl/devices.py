@@ -56,6 +56,36 @@ def of_array(array: Any) -> device:
     return CPU
 
 
+def same_block(a: Any, b: Any) -> bool:
+    """Whether two arrays lie in one block of a GPU's memory. CuPy's as_strided does not name the array it took a view of."""
+    return of_array(a).type == of_array(b).type == "cuda" and a.data.mem is b.data.mem
+
+
+def address(array: Any) -> tuple[int, int]:
+    """The addresses of an array's first element and of the memory that it is a view of."""
+    if of_array(array).type == "cuda":
+        return array.data.ptr, array.data.mem.ptr
+    owner = array if array.base is None else array.base
+    first = array.__array_interface__["data"][0]
+    return first, getattr(owner, "__array_interface__", array.__array_interface__)["data"][0]
+
+
+def check_same(name: str, *tensors: Any) -> None:
+    """Raise RuntimeError where the tensors that an operation reads are not all on one device; None among them is none."""
+    given = [t for t in tensors if t is not None]
+    if any(t.array.__class__ is not given[0].array.__class__ for t in given):
+        raise mixed(name, given)
+
+
+def mixed(name: str, tensors: Any) -> RuntimeError:
+    """The error for tensors on several devices, which names two of them."""
+    (here, x), (there, y) = list({str(t.device): t for t in tensors}.items())[:2]
+    return RuntimeError(
+        f"{name}: expected all tensors on one device, found shape {list(x.shape)} on {here} and "
+        f"shape {list(y.shape)} on {there}; nothing is moved implicitly: use .to({here!r})"
+    )
+
+
 def move(array: Any, target: device) -> Any:
     """The array on the target device; the array itself if it is there already.
 

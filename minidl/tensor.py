@@ -144,13 +144,12 @@ class Tensor:
 
     def storage_offset(self) -> int:
         """Where the tensor begins in the memory that it is a view of, counted in elements."""
-        owner = self.array if self.array.base is None else self.array.base
-        start = getattr(owner, "__array_interface__", self.array.__array_interface__)["data"][0]
-        return int((self.array.__array_interface__["data"][0] - start) // self.array.itemsize)
+        first, start = devices.address(self.array)
+        return (first - start) // self.array.itemsize
 
     def data_ptr(self) -> int:
         """The address of the first element."""
-        return int(self.array.__array_interface__["data"][0])
+        return devices.address(self.array)[0]
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements lie in memory in row-major order without gaps."""

@@ -1,6 +1,12 @@
-"""Global state is sealed: a test that leaks grad mode, default dtype, seed or kernel choice fails."""
+"""Global state is sealed: a test that leaks grad mode, default dtype, seed or kernel choice fails.
+
+Tests that take the fixture `device` run there: by default on the strict stand-in for CuPy, which needs no GPU, and with
+`--device cuda` on the GPU. `-m device` selects them.
+"""
 
 from __future__ import annotations
+
+import contextlib
 
 import pytest
 
@@ -8,6 +14,30 @@ import minidl as md
 from minidl import kernels
 from minidl.autograd import engine
 from minidl.autograd import op as op_module
+from minidl.testing import strict_cupy
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--device", choices=("strict", "cuda"), default="strict",
+        help="where tests of the device run: on the strict stand-in for CuPy (default), or on a GPU",
+    )  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "device" in getattr(item, "fixturenames", ()):
+            item.add_marker("device")
+
+
+@pytest.fixture
+def device(request):
+    """The device "cuda": a GPU with --device cuda, else the stand-in."""
+    real = request.config.getoption("--device") == "cuda"
+    if real and not md.cuda.is_available():
+        pytest.fail("--device cuda: there is no GPU that CuPy can use; `minidl doctor` says what this machine has")
+    with contextlib.nullcontext() if real else strict_cupy.installed():
+        yield md.device("cuda")
 
 
 @pytest.fixture(autouse=True)

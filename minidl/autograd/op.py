@@ -28,7 +28,7 @@ from weakref import ref
 
 import numpy as np
 
-from .. import dtypes
+from .. import devices, dtypes
 from .grad_mode import grad_mode
 from .hooks import Hooks, RemovableHandle, hooks_of
 from .storage import mark_views, next_seq, storage_of
@@ -342,7 +342,7 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
         for x in inputs:
             if isinstance(x, _Tensor):
                 some = True
-            elif x.__class__ is ndarray or isinstance(x, np.generic):
+            elif hasattr(x, "dtype"):  # an array, or a number with a type of NumPy's
                 settled = False
         if not some:
             return new(cls).forward(*inputs, **params)  # a gradient rule at work on arrays
@@ -361,7 +361,7 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
             result = op.forward(*arrays, **params)
         except (TypeError, ValueError) as error:
             raise _explained(cls, inputs, error) from None
-        outputs: Any = tuple([wrap(_array(r)) for r in result]) if result.__class__ is tuple else wrap(_array(result))
+        outputs: Any = tuple([wrap(as_array(r)) for r in result]) if result.__class__ is tuple else wrap(as_array(result))
         if view:
             mark_views(cls, inputs[0], outputs, params)
         if tracked and differentiable and grad_mode.get():
@@ -393,7 +393,7 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
             return general(x)
         r = forward(a)
         if r.__class__ is not ndarray:
-            r = _array(r)
+            r = as_array(r)
         t = new(_Tensor)
         t.array = r
         t.grad = t.storage = t.base = None
@@ -446,7 +446,7 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
         except (TypeError, ValueError) as error:
             raise _explained(cls, (x, y), error) from None
         if r.__class__ is not ndarray:
-            r = _array(r)
+            r = as_array(r)
         t = new(_Tensor)
         t.array = r
         t.grad = t.storage = t.base = None
@@ -473,11 +473,9 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
 
 
 def settle(cls: type[Op], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Inputs as an operation wants them: NumPy arrays as Tensors, NumPy scalars as numbers, dtypes by `promotion`."""
-    if any(isinstance(x, (np.ndarray, np.generic)) for x in inputs):
-        inputs = tuple(
-            wrap(x) if isinstance(x, np.ndarray) else x.item() if isinstance(x, np.generic) else x for x in inputs
-        )
+    """Inputs as an operation wants them: arrays as Tensors, NumPy scalars as numbers, dtypes by `promotion`."""
+    if any(hasattr(x, "dtype") and not isinstance(x, _Tensor) for x in inputs):
+        inputs = tuple(_as_input(x) for x in inputs)
     if cls.promotion is None:
         return inputs
     operands = []
@@ -494,16 +492,19 @@ def settle(cls: type[Op], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(_cast(x, common) if isinstance(x, _Tensor) and x.array.dtype != common else x for x in inputs)
 
 
+def _as_input(x: Any) -> Any:
+    """An array as a Tensor, a NumPy scalar as a number; anything else as it is."""
+    if isinstance(x, np.generic):
+        return x.item()
+    return wrap(x) if hasattr(x, "dtype") and not isinstance(x, _Tensor) else x
+
+
 def _explained(cls: type[Op], inputs: tuple[Any, ...], error: Exception) -> Exception:
     """The error of a forward, naming the operation and its inputs; tensors on two devices are the likely cause."""
-    places = {str(x.device): x for x in inputs if isinstance(x, _Tensor)}
-    if len(places) > 1:
-        (here, x), (there, y) = list(places.items())[:2]
-        return RuntimeError(
-            f"{cls.__name__}: expected all tensors on one device, found shape {list(x.shape)} on {here} and "
-            f"shape {list(y.shape)} on {there}; nothing is moved implicitly: use .to({here!r})"
-        )
-    shapes = [list(x.array.shape) for x in inputs if isinstance(x, _Tensor)]
+    tensors = [x for x in inputs if isinstance(x, _Tensor)]
+    if len({str(x.device) for x in tensors}) > 1:
+        return devices.mixed(cls.__name__, tensors)
+    shapes = [list(x.array.shape) for x in tensors]
     if "broadcast" in str(error) and len(shapes) > 1:
         return RuntimeError(
             f"{cls.__name__}: the shapes {' and '.join(map(str, shapes))} cannot be broadcast together: from the last "
@@ -513,8 +514,8 @@ def _explained(cls: type[Op], inputs: tuple[Any, ...], error: Exception) -> Exce
     return kind(f"{cls.__name__}: {error} (inputs of shape {', '.join(map(str, shapes))})")
 
 
-def _array(r: Any) -> Any:
-    """NumPy gives a scalar where an array without dimensions is meant."""
+def as_array(r: Any) -> Any:
+    """The array that is meant where NumPy gives a scalar."""
     return np.asarray(r) if isinstance(r, (np.generic, int, float, complex)) else r
 
 

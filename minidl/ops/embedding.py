@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import devices
 from ..autograd.op import Op, wrap
 from ..autograd.storage import mark_written
 from ..kernels import array_module
@@ -77,6 +78,7 @@ def embedding(
         tensor([[3., 4.],
                 [1., 2.]])
     """
+    devices.check_same("embedding", input, weight)
     index = input.array.copy()  # the gradient needs it as it is now
     xp = array_module(index)
     if index.dtype not in (np.int64, np.int32):

@@ -235,7 +235,9 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
 
     operands = [getattr(x, "array", x) for x in (input, other)]
     common = dtypes.result_dtype(operands)
-    values = [cast(x, common) if hasattr(x, "dtype") else np.asarray(x, common) for x in (input, other)]
+    values = [cast(x, common) if hasattr(x, "dtype") else x for x in (input, other)]
+    if not any(hasattr(x, "dtype") for x in values):
+        values[0] = array_module(raw).asarray(input, common)  # a number takes the dtype of an array beside it
     return Where.apply(condition, *values)
 
 
