@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import importlib.metadata
+import importlib.util
+from contextvars import ContextVar
+from typing import Any, Self
+
+import numpy as np
 
 
 class device:
-    """`device("cpu")`, `device("cuda")`, `device("cuda:1")` or `device("cuda", 1)`.
+    """`device("cpu")`, `device("cuda")`, `device("cuda:1")` or `device("cuda", 1)`. "cuda" alone is the current GPU.
 
+    In a `with` block it is the default device: where functions that make tensors put them unless they are told otherwise.
     Raises RuntimeError for a text that names no device.
     """
 
-    __slots__ = ("index", "type")
+    __slots__ = ("_before", "index", "type")
 
     def __init__(self, type: Any, index: int | None = None) -> None:
         if isinstance(type, device):
@@ -45,15 +52,116 @@ class device:
     def __reduce__(self) -> tuple[Any, ...]:
         return device, (self.type, self.index)
 
+    def __enter__(self) -> Self:
+        library(self)  # better here than at the first tensor
+        self._before = [*getattr(self, "_before", ()), default_device.get()]
+        default_device.set(None if self.type == "cpu" else self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        default_device.set(self._before.pop())
+
 
 CPU = device("cpu")
+capturing: ContextVar[bool] = ContextVar("capturing", default=False)  # whether work is recorded, see cuda/graphs.py
+default_device: ContextVar[device | None] = ContextVar("default_device", default=None)  # None: the CPU
+
+
+def chosen(wanted: Any) -> device | None:
+    """The device that a function means by its argument device=, by default the default device; None: the array stays."""
+    return default_device.get() if wanted is None else device(wanted)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# CuPy
+
+
+@functools.cache
+def gpus() -> tuple[int, str]:
+    """How many GPUs CuPy can use and, if none, the reason and what to do. Looks once."""
+    if importlib.util.find_spec("cupy") is None:
+        return 0, "CuPy is not installed; install the extra cuda12 or cuda13, whichever matches the driver"
+    wheels = [name for name in ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x") if _installed(name)]
+    if len(wheels) > 1:
+        return 0, f"{' and '.join(wheels)} are installed, into one folder; uninstall both, then install one of them"
+    try:
+        import cupy
+
+        count = int(cupy.cuda.runtime.getDeviceCount())
+    except Exception as error:  # of the import, for want of a library, or of the runtime, for want of a driver
+        return 0, f"CuPy finds no GPU ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+    return count, "" if count else "CuPy finds no GPU"
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def cupy_for(purpose: str) -> Any:
+    """CuPy, where there is a GPU for it. Raises RuntimeError that says why there is none."""
+    count, why = gpus()
+    if not count:
+        raise RuntimeError(f"{purpose}: {why}; `minidl doctor` says what this machine has")
+    import cupy
+
+    return cupy
+
+
+def library(where: device | None) -> Any:
+    """NumPy, or for a GPU CuPy. Raises RuntimeError where there is no such GPU."""
+    if where is None or where.type == "cpu":
+        return np
+    cupy = cupy_for(f"the device {where}")
+    if where.index is not None and where.index >= gpus()[0]:
+        raise RuntimeError(f"the device {where}: there {'is' if gpus()[0] == 1 else 'are'} only {gpus()[0]} GPU")
+    return cupy
+
+
+def make(function: str, where: device | None, *args: Any) -> Any:
+    """A new array on a device: make("zeros", where, (2, 3), dtype)."""
+    if where is None or where.type == "cpu":
+        return getattr(np, function)(*args)
+    cupy = library(where)
+    with cupy.cuda.Device(where.index):
+        return getattr(cupy, function)(*args)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Arrays
 
 
 def of_array(array: Any) -> device:
     """The device that an array lives on."""
     if type(array).__module__.partition(".")[0] == "cupy":
-        return device("cuda", array.device.id)
+        return device("cuda", array.data.device_id)
     return CPU
+
+
+def move(array: Any, target: device) -> Any:
+    """The array on the target device; the array itself if it is there already.
+
+    Raises RuntimeError where CuPy or a GPU is missing, with what to install.
+    """
+    here = of_array(array)
+    if here.type == target.type and target.index in (None, here.index):
+        return array
+    if target.type == "cpu":
+        return array.get(order="A")
+    if capturing.get() and here.type == "cpu":
+        raise RuntimeError(
+            f"cuda.graph: an array of shape {list(array.shape)} comes from the CPU, and a replay would not copy it again; move it "
+            "to the GPU before the recording"
+        )
+    return make("asarray", target, array)
+
+
+def may_look(array: Any) -> bool:
+    """Whether a check may depend on values: not while the work of a GPU is recorded, as nothing is computed then."""
+    return array.__class__ is np.ndarray or not capturing.get()
 
 
 def same_block(a: Any, b: Any) -> bool:
@@ -84,24 +192,3 @@ def mixed(name: str, tensors: Any) -> RuntimeError:
         f"{name}: expected all tensors on one device, found shape {list(x.shape)} on {here} and "
         f"shape {list(y.shape)} on {there}; nothing is moved implicitly: use .to({here!r})"
     )
-
-
-def move(array: Any, target: device) -> Any:
-    """The array on the target device; the array itself if it is there already.
-
-    Raises RuntimeError where CuPy or a GPU is missing, with what to install.
-    """
-    here = of_array(array)
-    if here.type == target.type and target.index in (None, here.index):
-        return array
-    if target.type == "cpu":
-        return array.get()
-    try:
-        import cupy
-    except ImportError:
-        raise RuntimeError(
-            f"cannot move a tensor to {target}: CuPy is not installed; install the extra cuda12 or cuda13 that matches "
-            "the driver (`minidl doctor` says what this machine has)"
-        ) from None
-    with cupy.cuda.Device(target.index or 0):
-        return cupy.asarray(array)

@@ -74,13 +74,13 @@ class Tensor:
         elif len(data) == 1 and isinstance(data[0], Size):
             array = np.zeros(data[0], dtypes.get_default_dtype().dtype)
         elif len(data) == 1:
-            source = data[0].array if isinstance(data[0], Tensor) else data[0]
+            source = devices.move(data[0].array, devices.CPU) if isinstance(data[0], Tensor) else data[0]
             array = np.array(source, dtypes.get_default_dtype().dtype)
         elif not data:
             array = np.zeros(0, dtypes.get_default_dtype().dtype)
         else:
             raise TypeError(f"Tensor: expected sizes or one sequence of data, got {data!r}; use minidl.tensor(data)")
-        self.array = devices.move(array, devices.device(device or "cpu"))
+        self.array = array if device is None else devices.move(array, devices.device(device))
 
     # -- what it is ----------------------------------------------------------------------------------------------------
 

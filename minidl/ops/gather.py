@@ -77,8 +77,11 @@ def _(make: Any) -> Any:
 def index_array(name: str, index: Any, input: Any = None) -> Any:
     """A copy of the array of an index tensor. Raises RuntimeError for other than int64 and int32 or the input's device."""
     array = index.array if isinstance(index, Tensor) else index
-    if isinstance(input, Tensor) and isinstance(index, Tensor):
-        devices.check_same(name, input, index)
+    if isinstance(input, Tensor):
+        if isinstance(index, Tensor):
+            devices.check_same(name, input, index)
+        else:  # made by another function, which need not care where the input is
+            array = devices.move(array, input.device)
     if array.dtype not in (np.int64, np.int32):
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {array.dtype}; convert it with long()")
     return array.copy()

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from .. import devices
+from ..kernels import array_module
 from ..tensor import Tensor
 from .activation import softplus
 from .exponential import exp, log, xlogy
@@ -263,10 +263,12 @@ def multilabel_margin_loss(
     """The mean over targets y and other classes i of max(0, 1 - x[y] + x[i]); targets end at the first -1 of each row."""
     x = input.reshape(1, -1) if input.array.ndim < 2 else input
     t = target.array.reshape(x.array.shape)
-    wanted = np.cumprod(t >= 0, axis=1).astype(bool)
-    is_target = np.zeros(x.array.shape, bool)
-    for row, labels, real in zip(is_target, t, wanted, strict=True):
-        row[labels[real]] = True
+    devices.check_same("multilabel_margin_loss", input, target)
+    xp = array_module(t)
+    wanted = xp.cumprod(t >= 0, axis=1).astype(bool)
+    is_target = xp.zeros(x.array.shape, bool)
+    rows, _ = xp.nonzero(wanted)
+    is_target[rows, t[wanted]] = True
     picked = x.gather(1, target.reshape(x.array.shape).clamp_min(0)).unsqueeze(2)
     pairs = (1 - picked + x.unsqueeze(1)).clamp_min(0.0)
     losses = where(wanted[:, :, None] & ~is_target[:, None, :], pairs, 0.0).sum((1, 2)) / float(x.array.shape[1])

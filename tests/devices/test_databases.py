@@ -17,7 +17,6 @@ import pytest
 
 import minidl
 import minidl.nn.functional
-from minidl.devices import of_array
 
 torch = pytest.importorskip("torch")
 # PyTorch's databases import it only for the base class of PyTorch's own test cases
@@ -58,7 +57,7 @@ def translate(x, device, leaves):
         return getattr(minidl.nn.functional, x.__name__)
     if isinstance(x, torch.dtype):
         return getattr(minidl, str(x).removeprefix("torch."))
-    return device if isinstance(x, torch.device) else x
+    return device if isinstance(x, torch.device) or x == "cpu" else x
 
 
 def tensors_in(out):
@@ -72,7 +71,8 @@ def run(function, args, kwargs, device):
     leaves = []
     args, kwargs = translate((args, kwargs), device, leaves)
     minidl.manual_seed(0)
-    outputs = tensors_in(function(*args, **kwargs))
+    with device:
+        outputs = tensors_in(function(*args, **kwargs))
     return [(f"result {i}", t) for i, t in enumerate(outputs)] + gradients(outputs, leaves, device)
 
 

@@ -21,15 +21,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 
-from ... import kernels
+from ... import devices, kernels
 from .functions import modules
 
 
 @contextmanager
 def installed() -> Iterator[None]:
     """Within the block `import cupy` gives the stand-in, and the device "cuda" is there. Kernels run their references."""
-    from ... import cuda
-
     before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in ("cupy", "cupyx")}
     order = kernels.DEFAULT_ORDER["cuda"]
     for name in before:
@@ -38,7 +36,7 @@ def installed() -> Iterator[None]:
         module.__spec__ = ModuleSpec(name, None)
         sys.modules[name] = module
     kernels.DEFAULT_ORDER["cuda"] = ("cupy",)
-    cuda.device_count.cache_clear()
+    devices.gpus.cache_clear()
     try:
         yield
     finally:
@@ -46,7 +44,7 @@ def installed() -> Iterator[None]:
             del sys.modules[name]
         sys.modules.update(before)
         kernels.DEFAULT_ORDER["cuda"] = order
-        cuda.device_count.cache_clear()
+        devices.gpus.cache_clear()
         importlib.invalidate_caches()
 
 

@@ -26,7 +26,7 @@ class ndarray:
     block: device.Block  # the memory that was allocated for it or its base
 
     def __new__(cls, shape: Any, dtype: Any = float, memptr: Any = None, strides: Any = None, order: str = "C") -> Any:
-        return wrap(poisoned(np.empty(shape, dtype, order)))  # type: ignore[call-overload]
+        return wrap(device.poisoned(np.empty(shape, dtype, order)))  # type: ignore[call-overload]
 
     # -- what may be asked without a transfer --------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class ndarray:
 
     def sort(self, axis: int = -1, kind: Any = None) -> None:
         _check_kind(kind)
-        self.host.sort(axis, kind="stable")
+        write(self, ..., np.sort(self.host, axis, kind="stable"))
 
     def argsort(self, axis: Any = -1, kind: Any = None) -> Any:
         _check_kind(kind)
@@ -314,10 +314,8 @@ def call(function: Callable[..., Any], args: Any, out: Any = None, kwargs: Any =
             return function(*host_args, **host_kwargs)
 
     result = to_device(compute(), sources)
-    if out is not None:
-        return deliver(out, result)
     device.record(compute, result)
-    return result
+    return result if out is None else deliver(out, result)
 
 
 def to_host(x: Any, sources: list[ndarray]) -> Any:
@@ -373,12 +371,6 @@ def write(array: ndarray, index: Any, value: Any) -> None:
 
 def _overlapping(array: ndarray, value: Any) -> bool:
     return isinstance(value, np.ndarray) and np.may_share_memory(array.host, value)
-
-
-def poisoned(host: Any) -> Any:
-    """The array with values that no correct program uses: what uninitialised memory may hold."""
-    host[...] = np.nan if host.dtype.kind in "fc" else host.dtype.kind == "b" or 0xCD & np.iinfo(host.dtype).max
-    return host
 
 
 def uploaded(x: Any) -> Any:

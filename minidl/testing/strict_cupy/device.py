@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
 from typing import Any, Self
+
+import numpy as np
 
 UNIT = 512  # bytes; what CuPy's pool rounds a request up to
 TOTAL = 8 * 2**30
@@ -27,6 +30,7 @@ class _State:
 
     used = 0  # bytes that arrays hold
     kept = 0  # bytes that the pool has taken from the device
+    hooks: list[Any] = []
     streams: list[Any] = []  # those of the `with` blocks that the program is in; the last one is current
 
 
@@ -41,9 +45,32 @@ class Block:
         self.ptr = host.ctypes.data if host.base is None else getattr(host.base, "ctypes", host.ctypes).data
         state.used += self.size
         state.kept = max(state.kept, state.used)
+        for hook in state.hooks:
+            hook.malloc_postprocess(device_id=0, size=host.nbytes, mem_size=self.size, mem_ptr=self.ptr, pmem_id=0)
 
     def __del__(self) -> None:
         state.used -= self.size
+        for hook in state.hooks:
+            hook.free_postprocess(device_id=0, mem_size=self.size, mem_ptr=self.ptr, pmem_id=0)
+
+
+class MemoryHook:
+    """Told of every block that the pool hands out and gets back, between __enter__ and __exit__."""
+
+    name = "MemoryHook"
+
+    def __enter__(self) -> Self:
+        state.hooks.append(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        state.hooks.remove(self)
+
+    def malloc_postprocess(self, **facts: Any) -> None:
+        pass
+
+    def free_postprocess(self, **facts: Any) -> None:
+        pass
 
 
 def synchronizing(what: str) -> None:
@@ -55,7 +82,10 @@ def synchronizing(what: str) -> None:
 
 
 def record(compute: Callable[[], Any], result: Any = None) -> None:
-    """During a capture: note how `result` was computed, to compute it again into the same memory."""
+    """During a capture: note how `result` was computed, to compute it again into the same memory, and spoil it.
+
+    On a device it would not have been computed at all.
+    """
     captured = current_stream().captured
     if captured is None:
         return
@@ -67,6 +97,15 @@ def record(compute: Callable[[], Any], result: Any = None) -> None:
                 array.host[...] = new
 
     captured.append(again)
+    for array in _parts(result):
+        if hasattr(array, "host") and array.base is None:
+            poisoned(array.host)
+
+
+def poisoned(host: Any) -> Any:
+    """The array with values that no correct program uses: what uninitialised memory may hold."""
+    host[...] = np.nan if host.dtype.kind in "fc" else host.dtype.kind == "b" or 0xCD & np.iinfo(host.dtype).max
+    return host
 
 
 def _parts(x: Any) -> list[Any]:
@@ -212,6 +251,9 @@ def current_stream() -> Any:
 class MemoryPool:
     """Memory that was used and is kept for the next array."""
 
+    def malloc(self, size: int) -> Any:
+        raise NotImplementedError("the stand-in allocates by itself")
+
     def used_bytes(self) -> int:
         return state.used
 
@@ -253,7 +295,7 @@ def module() -> ModuleType:
         memGetInfo=lambda: Device(0).mem_info, runtimeGetVersion=lambda: 13000, driverGetVersion=lambda: 13000,
     )  # fmt: skip
     vars(cuda).update(
-        runtime=runtime, Device=Device, Event=Event, Stream=Stream, Graph=Graph, MemoryPool=MemoryPool,
+        runtime=runtime, MemoryHook=MemoryHook, using_allocator=lambda malloc: nullcontext(), Device=Device, Event=Event, Stream=Stream, Graph=Graph, MemoryPool=MemoryPool,
         MemoryPointer=MemoryPointer, get_current_stream=lambda device_id=-1: current_stream(),
         get_elapsed_time=get_elapsed_time, is_available=lambda: True, get_device_id=lambda: 0,
     )  # fmt: skip

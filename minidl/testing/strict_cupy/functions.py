@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import device
-from .array import API, SCALARS, call, deliver, ndarray, poisoned, to_host, uploaded, wrap
+from .array import API, SCALARS, call, deliver, ndarray, to_host, uploaded, wrap
 
 KIND = {bool: 0, int: 1, float: 2, complex: 3, "b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 ATOMIC = {"add": "iIlLqQefd", "maximum": "iIlLqQfd", "minimum": "iIlLqQfd", "subtract": "iI"}  # dtypes of `at`
@@ -169,7 +169,7 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> Any:
 
 
 def empty_like(prototype: Any, dtype: Any = None, order: str = "K", subok: None = None, shape: Any = None) -> Any:
-    return call(lambda a: poisoned(np.empty_like(a, dtype, order, shape=shape)), (prototype,))  # type: ignore[arg-type]
+    return call(lambda a: device.poisoned(np.empty_like(a, dtype, order, shape=shape)), (prototype,))  # type: ignore[arg-type]
 
 
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
@@ -239,7 +239,12 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = None) ->
     if isinstance(src, np.ndarray):
         raise TypeError("Unsupported type <class 'numpy.ndarray'>")
     value = src.host if isinstance(src, ndarray) else src
-    np.copyto(dst.host, value, casting, True if where is None else where.host)  # type: ignore[arg-type]
+
+    def copy() -> None:
+        np.copyto(dst.host, value, casting, True if where is None else where.host)  # type: ignore[arg-type]
+
+    copy()
+    device.record(copy)
 
 
 class errstate:
