@@ -115,7 +115,7 @@ def library(where: device | None) -> Any:
     """NumPy, or for a GPU CuPy. Raises RuntimeError where there is no such GPU."""
     if where is None or where.type == "cpu":
         return np
-    cupy = cupy_for(f"the device {where}")
+    cupy = cupy_for(f"cannot use {where}")
     if where.index is not None and where.index >= gpus()[0]:
         raise RuntimeError(f"the device {where}: there {'is' if gpus()[0] == 1 else 'are'} only {gpus()[0]} GPU")
     return cupy

@@ -104,6 +104,10 @@ class Tensor:
     def is_cuda(self) -> bool:
         return self.device.type == "cuda"
 
+    def get_device(self) -> int:
+        """The number of the GPU, -1 for a tensor on the CPU."""
+        return self.device.index if self.is_cuda else -1
+
     @property
     def is_sparse(self) -> bool:
         return False

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
@@ -42,6 +43,7 @@ ndarray = np.ndarray
 new = object.__new__
 NUMBERS = frozenset((int, float))
 FREED: tuple[Any, ...] = ("freed",)  # stands in `kept` after the backward pass has used it
+half_of: ContextVar[np.dtype[Any] | None] = ContextVar("half_of", default=None)  # the dtype that autocast asks for
 observers: list[Callable[[Op, tuple[Any, ...], Any], None]] = []  # called as (op, inputs, outputs) when one is recorded
 
 
@@ -64,6 +66,7 @@ class Op:
     complex_rule: ClassVar[bool] = (
         False  # the rule holds for complex numbers too; engine.py says what it gets and gives
     )
+    precision: ClassVar[str | None] = None  # under autocast: "half" computes in its dtype, "full" in float32 at least
     kept_for: ClassVar[dict[str, str]] = {}  # {"x": "y"}: x is kept only if y wants a gradient
     differentiable: ClassVar[bool] = False
     several: ClassVar[bool] = False  # forward returns a tuple
@@ -336,6 +339,7 @@ def _positional(function: Any) -> list[str]:
 def _general_call(cls: type[Op]) -> Callable[..., Any]:
     promotes, differentiable, view = cls.promotion is not None, cls.differentiable, cls.view
     complex_rule = cls.complex_rule
+    precision = cls.precision
 
     def apply(*inputs: Any, **params: Any) -> Any:
         some, settled = False, not promotes
@@ -346,6 +350,8 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
                 settled = False
         if not some:
             return new(cls).forward(*inputs, **params)  # a gradient rule at work on arrays
+        if precision is not None and half_of.get() is not None:
+            inputs = tuple([with_precision(precision, x) for x in inputs])
         if not settled:
             inputs = settle(cls, inputs)
         arrays, tracked = [], False
@@ -359,7 +365,7 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
         op = new(cls)
         try:
             result = op.forward(*arrays, **params)
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise _explained(cls, inputs, error) from None
         outputs: Any = tuple([wrap(as_array(r)) for r in result]) if result.__class__ is tuple else wrap(as_array(result))
         if view:
@@ -443,7 +449,7 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
             return general(x, y)
         try:
             r = forward(a, b)
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise _explained(cls, (x, y), error) from None
         if r.__class__ is not ndarray:
             r = as_array(r)
@@ -492,6 +498,13 @@ def settle(cls: type[Op], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(_cast(x, common) if isinstance(x, _Tensor) and x.array.dtype != common else x for x in inputs)
 
 
+def with_precision(precision: str, x: Any) -> Any:
+    """A tensor on a GPU in the precision that autocast gives to its operation; float64 and the CPU are left alone."""
+    if isinstance(x, _Tensor) and x.is_cuda and x.array.dtype.char in "ef":
+        return _cast(x, half_of.get() if precision == "half" else np.dtype(np.float32))
+    return x
+
+
 def _as_input(x: Any) -> Any:
     """An array as a Tensor, a NumPy scalar as a number; anything else as it is."""
     if isinstance(x, np.generic):
@@ -504,6 +517,8 @@ def _explained(cls: type[Op], inputs: tuple[Any, ...], error: Exception) -> Exce
     tensors = [x for x in inputs if isinstance(x, _Tensor)]
     if len({str(x.device) for x in tensors}) > 1:
         return devices.mixed(cls.__name__, tensors)
+    if not isinstance(error, (TypeError, ValueError)):
+        return error
     shapes = [list(x.array.shape) for x in tensors]
     if "broadcast" in str(error) and len(shapes) > 1:
         return RuntimeError(

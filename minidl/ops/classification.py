@@ -24,6 +24,7 @@ class CrossEntropy(Op):
     total: None for the losses (N,), else what their sum is divided by.
     """
 
+    precision = "full"
     def forward(
         self, logits: Any, *, target: Any, weight: Any, ignore_index: int, smoothing: float, total: float | None
     ) -> Any:

@@ -27,6 +27,7 @@ class CumSum(Op):
     """Running sums along a dimension, from its end if `reverse`."""
 
     complex_rule = True
+    precision = "full"
 
     def forward(self, x: Any, *, axis: int, reverse: bool) -> Any:
         self.axis, self.reverse = axis, reverse
@@ -43,6 +44,7 @@ class CumProd(Op):
     """Running products along a dimension."""
 
     complex_rule = True
+    precision = "full"
 
     def forward(self, x: Any, *, axis: int) -> Any:
         self.axis = axis

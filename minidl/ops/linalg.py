@@ -34,6 +34,7 @@ class MatMul(Op):
     """x @ y: of matrices, of batches of them with broadcasting, of vectors."""
 
     complex_rule = True
+    precision = "half"
     kept_for = {"x": "y", "y": "x"}
 
     def forward(self, x: Any, y: Any) -> Any:
@@ -91,6 +92,7 @@ class Linear(Op):
     """x @ weight.T + bias, for x (..., I), weight (O, I), bias (O,)."""
 
     complex_rule = True
+    precision = "half"
     kept_for = {"x": "weight", "weight": "x"}
 
     def forward(self, x: Any, weight: Any, bias: Any) -> Any:

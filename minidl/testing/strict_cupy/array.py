@@ -73,6 +73,9 @@ class ndarray:
         return {"shape": self.shape, "typestr": self.dtype.str, "descr": self.dtype.descr, "stream": 1, "version": 3,
                 "strides": strides, "data": (self.host.ctypes.data, False)}  # fmt: skip
 
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of unsized object")

@@ -223,6 +223,14 @@ def nonzero(a: Any) -> Any:
     return a.nonzero()
 
 
+def polygamma(n: Any, x: Any) -> Any:
+    import scipy.special
+
+    if not isinstance(n, ndarray):
+        raise AttributeError("'bool' object has no attribute 'astype'")  # n == 0, in a where()
+    return call(scipy.special.polygamma, (n, x))
+
+
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     made = call(lambda a: a.diagonal(offset, axis1, axis2), (a,))
     made.host.flags.writeable = True  # nothing is read-only in CuPy
@@ -330,6 +338,7 @@ def modules() -> dict[str, ModuleType]:
         get_default_memory_pool=lambda: device.POOL, is_available=lambda: True, conj=cupy.conjugate,
     )  # fmt: skip
     made["cupy.lib.stride_tricks"].as_strided = as_strided  # type: ignore[attr-defined]
+    made["cupyx.scipy.special"].polygamma = polygamma  # type: ignore[attr-defined]
     made["cupyx"].errstate = errstate  # type: ignore[attr-defined]
     made["cupy.linalg"].LinAlgError = np.linalg.LinAlgError  # type: ignore[attr-defined]
     ndarray.__module__ = "cupy"
