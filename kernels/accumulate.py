@@ -43,7 +43,9 @@ def _at(name: str, out: Array, index: tuple[Array, ...], values: Any) -> None:
     if xp is np or out.dtype.char in ATOMIC[name]:
         function.at(out, index, values)
         return
-    wide = out.astype(np.float32 if out.dtype.kind == "f" else np.int64)  # int64 wraps around to the right small integer
+    wide = out.astype(
+        np.float32 if out.dtype.kind == "f" else np.int64
+    )  # int64 wraps around to the right small integer
     function.at(wide, index, values.astype(wide.dtype))
     out[...] = wide
 

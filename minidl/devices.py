@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import importlib.util
 from contextvars import ContextVar
 from typing import Any, Self
@@ -94,6 +93,8 @@ def gpus() -> tuple[int, str]:
 
 
 def _installed(distribution: str) -> bool:
+    import importlib.metadata  # here, for the sake of the time that importing minidl takes
+
     try:
         importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -162,6 +163,18 @@ def move(array: Any, target: device) -> Any:
 def may_look(array: Any) -> bool:
     """Whether a check may depend on values: not while the work of a GPU is recorded, as nothing is computed then."""
     return array.__class__ is np.ndarray or not capturing.get()
+
+
+def outside(index: Any, low: int, high: int) -> bool:
+    """Whether an array of integers has one outside of [low, high). On a GPU this waits; while work is recorded it is False.
+
+    NumPy raises for such an index, CuPy takes it modulo the size.
+    """
+    if not index.size or not may_look(index):
+        return False
+    if index.__class__ is np.ndarray:
+        return not low <= index.min() <= index.max() < high
+    return bool(((index < low) | (index >= high)).any())
 
 
 def same_block(a: Any, b: Any) -> bool:

@@ -106,7 +106,8 @@ class Tensor:
 
     def get_device(self) -> int:
         """The number of the GPU, -1 for a tensor on the CPU."""
-        return self.device.index if self.is_cuda else -1
+        index = self.device.index
+        return -1 if index is None else index
 
     @property
     def is_sparse(self) -> bool:

@@ -38,7 +38,9 @@ def test_op_against_its_samples(op):
     assert check_op(op) > 0
 
 
-@pytest.mark.parametrize("op", sorted(set(REGISTRY) - {Move}, key=lambda op: (op.__module__, op.__name__)), ids=lambda op: op.__name__)
+@pytest.mark.parametrize(
+    "op", sorted(set(REGISTRY) - {Move}, key=lambda op: (op.__module__, op.__name__)), ids=lambda op: op.__name__
+)
 def test_op_on_the_device(op, device):
     assert check_op_on_device(op, device) > 0
 

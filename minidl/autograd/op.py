@@ -367,7 +367,9 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
             result = op.forward(*arrays, **params)
         except Exception as error:
             raise _explained(cls, inputs, error) from None
-        outputs: Any = tuple([wrap(as_array(r)) for r in result]) if result.__class__ is tuple else wrap(as_array(result))
+        outputs: Any = (
+            tuple([wrap(as_array(r)) for r in result]) if result.__class__ is tuple else wrap(as_array(result))
+        )
         if view:
             mark_views(cls, inputs[0], outputs, params)
         if tracked and differentiable and grad_mode.get():

@@ -79,7 +79,9 @@ def mark_views(cls: type[Op], x: Tensor, outputs: Any, params: dict[str, Any]) -
     path = None if several or steps is None else (*steps, (cls, params))
     for t in outputs if several else (outputs,):
         base = t.array.base
-        if (base is None or (base is not x.array and base is not x.array.base)) and not devices.same_block(t.array, x.array):
+        if (base is None or (base is not x.array and base is not x.array.base)) and not devices.same_block(
+            t.array, x.array
+        ):
             continue  # the operation had to copy
         t.storage = storage = storage_of(root)
         t.base = View(root, path)

@@ -41,11 +41,15 @@ class CUDAGraph:
 
     def capture_begin(self, pool: Any = None, stream: Stream | None = None) -> None:
         """Record the current stream's work until capture_end(). `graph` does it with the care that it needs."""
-        if self.raw is not None:
-            raise RuntimeError("CUDAGraph: this graph has been recorded already; reset() it, or make another")
+        self.check_empty()
         self._memory = pool or cupy_for("cuda.CUDAGraph").cuda.MemoryPool()
         self._stream = stream or current_stream()
         self._stream.raw.begin_capture()
+
+    def check_empty(self) -> None:
+        """Raise for a graph that has been recorded."""
+        if self.raw is not None:
+            raise RuntimeError("CUDAGraph: this graph has been recorded already; reset() it, or make another")
 
     def capture_end(self) -> None:
         """The end of the recording. Raises where it had to be given up."""
@@ -77,6 +81,7 @@ class graph:
         self.stream = Stream() if stream is None else stream
 
     def __enter__(self) -> Self:
+        self.graph.check_empty()
         cupy = cupy_for("cuda.graph")
         cupy.cuda.Device().synchronize()
         gc.collect()  # arrays that die while recording would take their memory along into the graph

@@ -190,7 +190,9 @@ class Multinomial(_Classes):
 
     def entropy(self) -> Tensor:
         n = self.total_count
-        counts = arange(n + 1, dtype=self.probs.dtype, device=self.probs.device).reshape((-1,) + (1,) * self.probs.dim())
+        counts = arange(n + 1, dtype=self.probs.dtype, device=self.probs.device).reshape(
+            (-1,) + (1,) * self.probs.dim()
+        )
         chances = Binomial(n, self.probs, validate_args=False).log_prob(counts).exp()  # of each class's count
         orders = math.lgamma(n + 1)
         return n * self._entropy_of_one() - orders + (chances * lgamma(counts + 1)).sum((0, -1))

@@ -181,7 +181,9 @@ class Binomial(_Chances):
         n = int(self.total_count.max().item())
         if not bool((self.total_count == n).all()):
             raise NotImplementedError("Binomial: the entropy needs one total_count for all distributions")
-        values = arange(n + 1, dtype=self._param.dtype, device=self._param.device).reshape((-1,) + (1,) * len(self._batch_shape))
+        values = arange(n + 1, dtype=self._param.dtype, device=self._param.device).reshape(
+            (-1,) + (1,) * len(self._batch_shape)
+        )
         log_p = Binomial(self.total_count, logits=self.logits, validate_args=False).log_prob(values)
         return -(log_p.exp() * log_p).sum(0)
 

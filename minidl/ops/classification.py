@@ -25,9 +25,8 @@ class CrossEntropy(Op):
     """
 
     precision = "full"
-    def forward(
-        self, logits: Any, *, target: Any, weight: Any, ignore_index: int, smoothing: float, total: float | None
-    ) -> Any:
+
+    def forward(self, logits: Any, *, target: Any, weight: Any, ignore_index: int, smoothing: float, total: Any) -> Any:
         self.options, self.total = (target, weight, ignore_index, smoothing), total
         losses, self.lse = kernels.cross_entropy(logits, *self.options)
         return losses if total is None else losses.sum() / total
@@ -87,6 +86,8 @@ def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Any, tuple[
 
 def _all_count(name: str, t: Any, classes: int, ignore_index: int | None) -> bool:
     """Whether every target is a class and none is ignored. Raises for one that is neither."""
+    if not devices.may_look(t):
+        return ignore_index is None
     ignores_a_class = ignore_index is not None and ignore_index >= 0
     if t.dtype == np.int64 and t.size and not ignores_a_class and t.view(np.uint64).max() < classes:
         return True  # one pass: as an unsigned number, a negative one is larger than any class
@@ -99,7 +100,7 @@ def _all_count(name: str, t: Any, classes: int, ignore_index: int | None) -> boo
     return not ignored.any()
 
 
-def _total(t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: str) -> float | None:
+def _total(t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: str, dtype: Any) -> Any:
     """What the sum of the losses is divided by, for the mean the weights of the targets that count; None for no sum."""
     if reduction == "none":
         return None
@@ -110,6 +111,10 @@ def _total(t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: s
     if weight is None and all_count:
         return float(t.size)
     counting = t != ignore_index
+    if not devices.may_look(t):  # as an array, for a graph that is recorded
+        xp = array_module(t)
+        shares = counting if weight is None else xp.where(counting, weight[xp.where(counting, t, 0)], 0)
+        return shares.sum().astype(dtype)
     return float(counting.sum() if weight is None else weight[t[counting]].sum())
 
 
@@ -136,7 +141,7 @@ def cross_entropy(
     x, t, shape = _rows("cross_entropy", input, target)
     all_count = _all_count("cross_entropy", t, x.array.shape[1], ignore_index)
     w = None if weight is None else weight.array
-    total = _total(t, w, ignore_index, all_count, reduction)
+    total = _total(t, w, ignore_index, all_count, reduction, x.array.dtype)
     losses = CrossEntropy.apply(
         x, target=t, weight=w, ignore_index=ignore_index, smoothing=float(label_smoothing), total=total
     )
@@ -178,7 +183,7 @@ def nll_loss(
     factor = kept.astype(x.array.dtype) if w is None else (kept * w[y]).astype(x.array.dtype)
     picked = x[xp.arange(len(y)), y]
     losses = where(kept, -picked * factor, 0.0)
-    total = _total(t, w, ignore_index, all_count, reduction)
+    total = _total(t, w, ignore_index, all_count, reduction, x.array.dtype)
     return losses.reshape(shape) if total is None else losses.sum() / total
 
 

@@ -77,7 +77,11 @@ class LogCumSumExp(FloatOp):
     def forward(self, x: Any, *, axis: int) -> Any:
         self.axis = axis
         # in float64: the rule subtracts results that may be large
-        return accumulate("logaddexp", x.astype(np.result_type(x.dtype, np.float64)), axis).astype(x.dtype) if x.ndim else x.copy()
+        return (
+            accumulate("logaddexp", x.astype(np.result_type(x.dtype, np.float64)), axis).astype(x.dtype)
+            if x.ndim
+            else x.copy()
+        )
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         if not x.ndim:

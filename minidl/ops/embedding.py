@@ -86,7 +86,7 @@ def embedding(
     if weight.array.ndim != 2:
         raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {list(weight.shape)}")
     V = weight.array.shape[0]
-    if index.size and not 0 <= index.min() <= index.max() < V:
+    if devices.outside(index, 0, V):
         raise IndexError(
             f"embedding: index out of range in self: {index.min()} to {index.max()}, the table has {V} rows"
         )

@@ -104,7 +104,7 @@ def _check_index(name: str, input: Tensor, dim: int, index: Tensor, src: Tensor 
             f"dimension {dim}" + (f" and to be no larger size than src {list(src.shape)}" if src is not None else "")
         )
     size = input.array.shape[dim]
-    if at.size and not 0 <= at.min() <= at.max() < size:
+    if devices.outside(at, 0, size):
         wrong = at.min() if at.min() < 0 else at.max()
         raise RuntimeError(f"{name}(): index {wrong} is out of bounds for dimension {dim} with size {size}")
     return dim, at
@@ -265,7 +265,7 @@ def _along(name: str, input: Any, dim: int, index: Any) -> tuple[int, tuple[Any,
         raise IndexError(f"{name}(): Index is supposed to be a vector, got shape {list(at.shape)}")
     dim = normalize_dim(dim, input.ndim, name)
     size = input.shape[dim] if input.ndim else 1
-    if at.size and not 0 <= at.min() <= at.max() < size:
+    if devices.outside(at, 0, size):
         wrong = at.min() if at.min() < 0 else at.max()
         raise IndexError(f"{name}(): index {wrong} is out of bounds for dimension {dim} with size {size}")
     return dim, (*[ALL] * dim, at.reshape(-1))
@@ -358,7 +358,7 @@ def _put_slices(input: Tensor, at: tuple[Any, ...], source: Tensor, accumulate: 
 def _flat_index(name: str, input: Tensor, index: Tensor) -> Any:
     at = index_array(name, index, input)
     size = input.array.size
-    if at.size and not -size <= at.min() <= at.max() < size:
+    if devices.outside(at, -size, size):
         wrong = at.min() if at.min() < -size else at.max()
         raise IndexError(f"{name}(): out of range: tried to access index {wrong} on a tensor of {size} elements")
     return at
@@ -496,7 +496,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """Positions in a flattened tensor of that shape as positions in its dimensions, one tensor each."""
     at, sizes = index_array("unravel_index", indices), (shape,) if isinstance(shape, int) else tuple(shape)
     n = prod(sizes)
-    if at.size and not 0 <= at.min() <= at.max() < n:
+    if devices.outside(at, 0, n):
         raise IndexError(
             f"unravel_index: indices from {at.min()} to {at.max()} for {n} elements of shape {list(sizes)}"
         )

@@ -262,7 +262,9 @@ def split_index(x: Tensor, index: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]
         dim += 0 if item is Ellipsis else _dims_of(item)
     if Ellipsis not in [i for i in basic if not hasattr(i, "dtype")]:
         basic.append(Ellipsis)  # with it, NumPy gives a view even of a single element
-    if x.array.__class__ is np.ndarray and any(devices.of_array(i).type != "cpu" for i in arrays if hasattr(i, "dtype")):
+    if x.array.__class__ is np.ndarray and any(
+        devices.of_array(i).type != "cpu" for i in arrays if hasattr(i, "dtype")
+    ):
         raise RuntimeError(f"indices should be on the device of the indexed tensor ({x.device}) or the CPU; use .cpu()")
     # copied, because the gradient rule needs them as they are now
     arrays = [i if isinstance(i, slice) else devices.move(i, x.device).copy() for i in arrays]
@@ -323,7 +325,7 @@ def _check_array(item: Any, dim: int, shape: tuple[int, ...]) -> None:
                 f"The shape of the mask {list(item.shape)} at index {dim} does not match the shape of the indexed "
                 f"tensor {list(shape)} at index {dim}"
             )
-    elif item.size:
+    elif devices.outside(item, -shape[dim], shape[dim]):
         check_bounds(int(item.min()), int(item.max()), dim, shape)
 
 

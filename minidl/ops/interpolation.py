@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op
-from ..devices import move, of_array
+from ..devices import may_look, move, of_array
 from ..kernels import array_module
 from ..kernels.common import at_least_float32
 from ..tensor import Tensor
@@ -33,7 +33,7 @@ class Resample(Op):
         self.matrices, xp, dtype = matrices, array_module(x), x.dtype
         x = at_least_float32(x)
         # in a plain product, 0 times infinity or NaN would spread over the whole image
-        product = _product if xp.isfinite(x).all() else _product_without_zeros
+        product = _product if may_look(x) and xp.isfinite(x).all() else _product_without_zeros
         for axis, matrix in enumerate(matrices, x.ndim - len(matrices)):
             x = product(x, axis, matrix.astype(x.dtype))
         return xp.ascontiguousarray(x, dtype)

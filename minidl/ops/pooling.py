@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op, wrap
-from ..devices import move, of_array
+from ..devices import may_look, move, of_array, outside
 from ..kernels import array_module
 from ..kernels import pooling as kernels
 from ..tensor import Tensor
@@ -156,7 +156,7 @@ def _max_pool(
     positions = _positions(name, size, window, gaps, ceil_mode)
     index = kernels.max_pool_index(x.array, *window, gaps, positions)
     # only a dilation can step over the whole input
-    if any(d > s for s, d in zip(size, gaps, strict=True)) and index.size and index.min() < 0:
+    if any(d > s for s, d in zip(size, gaps, strict=True)) and index.size and may_look(index) and index.min() < 0:
         raise RuntimeError(
             f"{name}: with dilation={gaps} and padding={window[2]} a window sees no value of an input of size {size}; "
             "use a smaller dilation"
@@ -428,7 +428,7 @@ def _max_unpool(
     if any(not s - t < m < s + t for m, s, t in zip(size, smallest, stride, strict=True)):
         raise ValueError(f"{name}: invalid output_size {size} (each must be less than the stride away from {smallest})")
     x, at = batched(input, n), index_array(name, indices)
-    if at.size and not 0 <= at.min() <= at.max() < prod(size):
+    if outside(at, 0, prod(size)):
         wrong = at.min() if at.min() < 0 else at.max()
         raise RuntimeError(f"{name}: found an invalid max index {wrong} for an output of size {tuple(size)}")
     xp, (B, C, *positions) = array_module(x.array), x.shape

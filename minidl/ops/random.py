@@ -351,7 +351,9 @@ def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generat
     """Fill with numbers evenly distributed between a and b."""
     if not a <= b:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
-    return _overwrite(self, "uniform", _draw("uniform", self.array.shape, self.dtype, generator, self.device) * (b - a) + a)
+    return _overwrite(
+        self, "uniform", _draw("uniform", self.array.shape, self.dtype, generator, self.device) * (b - a) + a
+    )
 
 
 @method()
@@ -359,7 +361,9 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     """Fill with numbers from a normal distribution."""
     if not std >= 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    return _overwrite(self, "normal", _draw("normal", self.array.shape, self.dtype, generator, self.device) * std + mean)
+    return _overwrite(
+        self, "normal", _draw("normal", self.array.shape, self.dtype, generator, self.device) * std + mean
+    )
 
 
 @method()

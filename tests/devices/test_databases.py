@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import sys
 import types
 import unittest
@@ -19,6 +20,7 @@ import minidl
 import minidl.nn.functional
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of PyTorch's samples, which call deprecated functions
 # PyTorch's databases import it only for the base class of PyTorch's own test cases
 sys.modules.setdefault("expecttest", types.ModuleType("expecttest")).__dict__.setdefault("TestCase", unittest.TestCase)
 
@@ -31,6 +33,8 @@ PUBLIC_ORDER = {  # PyTorch calls the sample's input first, whatever the argumen
     "polygamma": lambda f: lambda x, n, **kw: f(n, x, **kw),
     "special.polygamma": lambda f: lambda x, n, **kw: f(n, x, **kw),
 }
+# of which several results are right: signs of vectors, the order of eigenvalues
+NOT_UNIQUE = re.compile(r"(linalg\.)?(eigh?|svd|qr)|svd_lowrank|pca_lowrank|geqrf")
 UNINITIALIZED = ("empty", "empty_like", "new_empty", "new_empty_strided", "empty_strided", "empty_permuted")
 
 
@@ -87,14 +91,16 @@ def gradients(outputs, leaves, device):
     return [(f"gradient {i}", t.grad) for i, t in enumerate(leaves) if t.grad is not None]
 
 
-def agree(here, there, tolerance):
-    """Raise unless both are the same, the one on the CPU, the other on the device."""
+def agree(here, there, tolerance, unique=True):
+    """Raise unless both are the same (or of one shape, where results are not unique), the second on the device."""
     assert [what for what, _ in here] == [what for what, _ in there]
     for (what, a), (_, b) in zip(here, there, strict=True):
         assert a.device.type == "cpu" and b.device.type == "cuda", f"{what} is on {b.device}"
         assert a.dtype == b.dtype, f"{what}: {b.dtype}, on the CPU {a.dtype}"
         a, b = a.detach().numpy(), b.detach().cpu().numpy()
-        np.testing.assert_allclose(b, a, rtol=tolerance, atol=tolerance, err_msg=what)
+        assert a.shape == b.shape, f"{what}: shape {b.shape}, on the CPU {a.shape}"
+        if unique:
+            np.testing.assert_allclose(b, a, rtol=tolerance, atol=tolerance, err_msg=what)
 
 
 def compare(report, name, call, tolerance):
@@ -106,7 +112,7 @@ def compare(report, name, call, tolerance):
         except Exception:
             return False  # the CPU refuses it, and other tests say whether that is right
         try:
-            agree(here, call(minidl.device("cuda")), tolerance)
+            agree(here, call(minidl.device("cuda")), tolerance, not NOT_UNIQUE.fullmatch(name))
         except Exception as error:
             report.setdefault(name, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
     return True
@@ -143,9 +149,7 @@ def test_operators(device, shard):
 
 def run_module(cls, sample, training, device):
     leaves = []
-    args, kwargs = translate(
-        (sample.constructor_input.args, sample.constructor_input.kwargs), minidl.device("cpu"), []
-    )
+    args, kwargs = translate((sample.constructor_input.args, sample.constructor_input.kwargs), minidl.device("cpu"), [])
     minidl.manual_seed(0)
     module = cls(*args, **kwargs).train(training).to(device)
     inputs, named = translate((sample.forward_input.args, sample.forward_input.kwargs), device, leaves)
@@ -207,6 +211,8 @@ def test_optimizers(device):
         if ours is None:
             continue
         for sample in info.optim_inputs_func(device="cpu"):
+            if any(sample.kwargs.get(flag) for flag in ("fused", "capturable", "differentiable", "foreach")):
+                continue  # how PyTorch computes, not what
             numbers = {k: float(v) if isinstance(v, torch.Tensor) else v for k, v in sample.kwargs.items()}
             compared += compare(report, info.optim_cls.__name__, functools.partial(run_optimizer, ours, numbers), 1e-7)
     conclude(report, compared, at_least=12)

@@ -17,7 +17,11 @@ from minidl.utils.data import DataLoader, TensorDataset
 class Recurrent(nn.Module):
     def __init__(self, cell):
         super().__init__()
-        self.embed, self.rnn, self.head = nn.Embedding(11, 6, padding_idx=0), cell(6, 8, 2, dropout=0.2), nn.Linear(8, 5)
+        self.embed, self.rnn, self.head = (
+            nn.Embedding(11, 6, padding_idx=0),
+            cell(6, 8, 2, dropout=0.2),
+            nn.Linear(8, 5),
+        )
 
     def forward(self, x):
         out, _ = self.rnn(self.embed(x).transpose(0, 1))
@@ -25,7 +29,9 @@ class Recurrent(nn.Module):
 
 
 def mlp():
-    return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.GELU(), nn.Dropout(0.3), nn.LayerNorm(16), nn.Linear(16, 5))
+    return nn.Sequential(
+        nn.Linear(6, 16), nn.BatchNorm1d(16), nn.GELU(), nn.Dropout(0.3), nn.LayerNorm(16), nn.Linear(16, 5)
+    )
 
 
 def cnn():
@@ -220,7 +226,13 @@ def test_distributions(device):
     D = md.distributions
     loc = md.zeros(3, device=device, requires_grad=True)
     normal = D.Normal(loc, md.ones(3, device=device))
-    for made in (normal, D.Categorical(logits=loc), D.Bernoulli(logits=loc), D.Gamma(loc.exp(), loc.exp()), D.Laplace(loc, 1.0)):
+    for made in (
+        normal,
+        D.Categorical(logits=loc),
+        D.Bernoulli(logits=loc),
+        D.Gamma(loc.exp(), loc.exp()),
+        D.Laplace(loc, 1.0),
+    ):
         draw = made.sample((4,))
         assert draw.is_cuda and made.log_prob(draw).is_cuda and made.entropy().is_cuda
     normal.rsample().sum().backward()

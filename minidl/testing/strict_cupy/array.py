@@ -184,7 +184,9 @@ class ndarray:
 
     def nonzero(self) -> Any:
         if not self.ndim:
-            raise ValueError("Calling nonzero on 0d arrays is not allowed. Use cp.atleast_1d(scalar).nonzero() instead.")
+            raise ValueError(
+                "Calling nonzero on 0d arrays is not allowed. Use cp.atleast_1d(scalar).nonzero() instead."
+            )
         device.synchronizing("nonzero()")
         return call(lambda a: a.nonzero(), (self,))
 
@@ -195,17 +197,17 @@ class ndarray:
         return call(lambda a: a.squeeze(axis), (self,))
 
     def __getitem__(self, index: Any) -> Any:
-        index, masks = _host_index(self, index)
+        _, masks = _host_index(self, index)
         if masks:
             device.synchronizing("an index of booleans")
-        return call(lambda a: a[index], (self,))
+        return call(lambda a: a[_host_index(self, index)[0]], (self,))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        basic = not _has_arrays(index)
-        index, _ = _host_index(self, index)
         if isinstance(value, ndarray):
             value = value.host
-        elif basic:  # CuPy fills such a region with a number; an array would have to be moved there first
+        elif not _has_arrays(
+            index
+        ):  # CuPy fills such a region with a number; an array would have to be moved there first
             value = np.asarray(value, self.dtype)
             if value.shape != ():
                 raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
@@ -268,6 +270,7 @@ class ndarray:
         return _compare("greater_equal", self, other)
 
 
+ndarray.__module__ = "cupy"  # by which minidl, as everybody, knows an array of CuPy
 SCALARS = (bool, int, float, complex, np.generic)
 OPERATORS = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
@@ -294,7 +297,7 @@ def wrap(host: Any, sources: Any = ()) -> ndarray:
     array.host, array.base = host, None
     for source in sources:
         if host is source.host:
-            return source  # type: ignore[no-any-return]  # the function gave its input back
+            return source  # the function gave its input back
         if np.may_share_memory(host, source.host):
             array.base, array.block = source if source.base is None else source.base, source.block
             break
@@ -360,14 +363,13 @@ def write(array: ndarray, index: Any, value: Any) -> None:
 
     def assign() -> Any:
         with np.errstate(all="ignore"):
-            array.host[index] = value
+            array.host[_host_index(array, index)[0]] = value
 
-    assign()
-    device.record(assign)
-    if index is not ...:
+    device.do(assign)
+    if _has_arrays(index) and device.current_stream().captured is None:
         with np.errstate(all="ignore"):
             wanted = np.asarray(value).astype(array.dtype)
-        got = np.asarray(array.host[index])
+        got = np.asarray(array.host[_host_index(array, index)[0]])
         stored = np.array_equal(got, np.broadcast_to(wanted, got.shape), equal_nan=array.dtype.kind in "fc")
         assert stored or _overlapping(array, value), "an element is assigned to twice: the result is undefined in CuPy"
 
@@ -382,7 +384,9 @@ def uploaded(x: Any) -> Any:
 
 
 def _has_arrays(index: Any) -> bool:
-    return any(isinstance(i, (ndarray, np.ndarray, list, bool)) for i in (index if isinstance(index, tuple) else (index,)))
+    return any(
+        isinstance(i, (ndarray, np.ndarray, list, bool)) for i in (index if isinstance(index, tuple) else (index,))
+    )
 
 
 def _host_index(array: ndarray, index: Any) -> tuple[Any, bool]:

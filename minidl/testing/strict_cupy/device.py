@@ -81,11 +81,17 @@ def synchronizing(what: str) -> None:
         )
 
 
-def record(compute: Callable[[], Any], result: Any = None) -> None:
-    """During a capture: note how `result` was computed, to compute it again into the same memory, and spoil it.
+def do(step: Callable[[], None]) -> None:
+    """Change memory; during a capture only note how, as nothing is done then."""
+    captured = current_stream().captured
+    if captured is None:
+        step()
+    else:
+        captured.append(step)
 
-    On a device it would not have been computed at all.
-    """
+
+def record(compute: Callable[[], Any], result: Any) -> None:
+    """During a capture: note how `result` was computed, to compute it again into the same memory, and spoil it."""
     captured = current_stream().captured
     if captured is None:
         return
@@ -109,7 +115,7 @@ def poisoned(host: Any) -> Any:
 
 
 def _parts(x: Any) -> list[Any]:
-    return [] if x is None else list(x) if isinstance(x, (list, tuple)) else [x]
+    return list(x) if isinstance(x, (list, tuple)) else [x]
 
 
 class MemoryPointer:

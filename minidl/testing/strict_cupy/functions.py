@@ -18,8 +18,8 @@ ATOMIC = {"add": "iIlLqQefd", "maximum": "iIlLqQfd", "minimum": "iIlLqQfd", "sub
 ON_HOST = {"iscomplexobj", "isrealobj", "isscalar", "isfortran", "may_share_memory", "shares_memory", "ndim", "size",
            "shape", "result_type", "can_cast", "common_type", "min_scalar_type"}  # fmt: skip
 # wait for the device, because the size of the result or an argument of a kernel depends on values
-SYNCHRONIZING = {"nonzero", "argwhere", "flatnonzero", "unique", "bincount", "extract", "compress", "allclose_host",
-                 "union1d", "setdiff1d", "intersect1d", "unique_all", "unique_values", "count_nonzero_host"}  # fmt: skip
+SYNCHRONIZING = {"nonzero", "argwhere", "flatnonzero", "unique", "bincount", "extract", "compress", "union1d",
+                 "setdiff1d", "intersect1d", "unique_all", "unique_values"}  # fmt: skip
 
 
 class ufunc:
@@ -55,7 +55,9 @@ class ufunc:
         made = call(compute, inputs)
         if not outs:
             return made
-        given = [o if o is None else deliver(o, r) for o, r in zip(outs, made if self.nout > 1 else (made,), strict=True)]
+        given = [
+            o if o is None else deliver(o, r) for o, r in zip(outs, made if self.nout > 1 else (made,), strict=True)
+        ]
         return given[0] if self.nout == 1 else tuple(given)
 
     def _loop(self, inputs: Any, dtype: Any) -> tuple[str, str]:
@@ -94,8 +96,7 @@ class ufunc:
         def add() -> None:
             ufunc_at(a.host, index, value.astype(a.dtype, copy=False))
 
-        add()
-        device.record(add)
+        device.do(add)
 
     def _only(self, method: str, functions: dict[str, str], *args: Any, **kwargs: Any) -> Any:
         if self.name not in functions:
@@ -132,7 +133,7 @@ def function(name: str, parameters: str, host: Callable[..., Any]) -> Callable[.
 # Where CuPy differs from NumPy in more than its parameters
 
 
-def array(obj: Any, dtype: Any = None, copy: Any = True, order: str = "K", subok: bool = False, ndmin: int = 0, *,
+def array(obj: Any, dtype: Any = None, copy: Any = True, order: Any = "K", subok: bool = False, ndmin: int = 0, *,
           blocking: bool = False) -> Any:  # fmt: skip
     """To the device: of a NumPy array, of numbers, of device arrays."""
     if isinstance(obj, ndarray):
@@ -141,10 +142,12 @@ def array(obj: Any, dtype: Any = None, copy: Any = True, order: str = "K", subok
             return obj if same.host is obj.host else same
         return call(lambda a: np.array(a, dtype, order=order, ndmin=ndmin), (obj,))
     if isinstance(obj, (list, tuple)):
-        obj = to_host([o.get() if isinstance(o, np.ndarray) and False else o for o in obj], []) if obj else obj
+        obj = [o.host if isinstance(o, ndarray) else o for o in obj]
     host = np.array(obj, dtype, order=order, ndmin=ndmin)
     if host.dtype.kind not in "biufc" or host.dtype.char in "gG":
         raise ValueError(f"Unsupported dtype {host.dtype}")
+    if host.ndim:  # a number is an argument of a kernel
+        device.synchronizing("a copy from the host, which a replay would not make again")
     return wrap(host)
 
 
@@ -156,7 +159,7 @@ def ascontiguousarray(a: Any, dtype: Any = None) -> Any:
     return array(a, dtype, None, "C", ndmin=1)
 
 
-def asnumpy(a: Any, stream: Any = None, order: str = "C", out: Any = None, *, blocking: bool = True) -> Any:
+def asnumpy(a: Any, stream: Any = None, order: Any = "C", out: Any = None, *, blocking: bool = True) -> Any:
     return a.get() if isinstance(a, ndarray) else np.asarray(a)
 
 
@@ -164,12 +167,12 @@ def get_array_module(*args: Any) -> Any:
     return sys.modules["cupy"] if any(isinstance(a, ndarray) for a in args) else np
 
 
-def empty(shape: Any, dtype: Any = float, order: str = "C") -> Any:
+def empty(shape: Any, dtype: Any = float, order: Any = "C") -> Any:
     return ndarray(shape, dtype, order=order)
 
 
-def empty_like(prototype: Any, dtype: Any = None, order: str = "K", subok: None = None, shape: Any = None) -> Any:
-    return call(lambda a: device.poisoned(np.empty_like(a, dtype, order, shape=shape)), (prototype,))  # type: ignore[arg-type]
+def empty_like(prototype: Any, dtype: Any = None, order: Any = "K", subok: None = None, shape: Any = None) -> Any:
+    return call(lambda a: device.poisoned(np.empty_like(a, dtype, order, shape=shape)), (prototype,))
 
 
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
@@ -186,7 +189,7 @@ _where = ufunc("where", np.where, {
 })  # fmt: skip
 
 
-def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
+def searchsorted(a: Any, v: Any, side: Any = "left", sorter: Any = None) -> Any:
     if not isinstance(a, ndarray):
         raise NotImplementedError("Only int or ndarray are supported for a")
     return call(lambda a, v: np.searchsorted(a, v, side), (a, v))
@@ -203,10 +206,10 @@ def take_along_axis(a: Any, indices: Any, axis: Any) -> Any:
     return call(lambda a, i: np.take_along_axis(a, i % size if size else i, axis), (a, indices))
 
 
-def concatenate(tup: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+def concatenate(tup: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
     if any(not isinstance(a, ndarray) for a in tup):
         raise TypeError("Only cupy arrays can be concatenated")
-    return call(lambda *a: np.concatenate(a, axis, dtype=dtype, casting=casting), tuple(tup), out)  # type: ignore[call-overload]
+    return call(lambda *a: np.concatenate(a, axis, dtype=dtype, casting=casting), tuple(tup), out)
 
 
 def sort(a: Any, axis: Any = -1, kind: Any = None) -> Any:
@@ -243,16 +246,15 @@ def as_strided(x: Any, shape: Any = None, strides: Any = None) -> Any:
     return made
 
 
-def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = None) -> None:
+def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = None) -> None:
     if isinstance(src, np.ndarray):
         raise TypeError("Unsupported type <class 'numpy.ndarray'>")
     value = src.host if isinstance(src, ndarray) else src
 
     def copy() -> None:
-        np.copyto(dst.host, value, casting, True if where is None else where.host)  # type: ignore[arg-type]
+        np.copyto(dst.host, value, casting, True if where is None else where.host)
 
-    copy()
-    device.record(copy)
+    device.do(copy)
 
 
 class errstate:
@@ -341,5 +343,4 @@ def modules() -> dict[str, ModuleType]:
     made["cupyx.scipy.special"].polygamma = polygamma  # type: ignore[attr-defined]
     made["cupyx"].errstate = errstate  # type: ignore[attr-defined]
     made["cupy.linalg"].LinAlgError = np.linalg.LinAlgError  # type: ignore[attr-defined]
-    ndarray.__module__ = "cupy"
     return made
