@@ -35,7 +35,7 @@ def max_memory_allocated(device: Any = None) -> int:
     That call begins to watch. Without it the answer is memory_reserved(), which may be more but is never less, unless memory
     was given back.
     """
-    return memory_reserved() if _watch is None else int(_watch.peak)
+    return memory_reserved() if _watch is None or not gpus()[0] else int(_watch.peak)
 
 
 def max_memory_reserved(device: Any = None) -> int:

@@ -123,7 +123,7 @@ def conclude(report, compared, at_least):
     assert compared >= at_least, f"only {compared} samples were compared"
 
 
-SHARDS = 8  # so that several processes can share the work
+SHARDS = 24  # so that several processes can share the work
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
@@ -144,7 +144,7 @@ def test_operators(device, shard):
             for s in itertools.islice(inputs, SAMPLES):
                 call = functools.partial(run, ours, (s.input, *s.args), s.kwargs)
                 compared += compare(report, op.name, call, TOLERANCE[dtype])
-    conclude(report, compared, at_least=150)
+    conclude(report, compared, at_least=30)
 
 
 def run_module(cls, sample, training, device):
@@ -160,12 +160,12 @@ def run_module(cls, sample, training, device):
     return found + [(f"gradient of {n}", p.grad) for n, p in module.named_parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("shard", range(8))
 def test_modules(device, shard):
     from torch.testing._internal.common_modules import module_db
 
     report, compared = {}, 0
-    for info in module_db[shard::SHARDS]:
+    for info in module_db[shard::8]:
         ours = find(info.name)
         if ours is None:
             continue

@@ -117,11 +117,10 @@ FACTORIES = {
     "tril_indices": lambda **kw: md.tril_indices(3, 3, **kw),
     "triu_indices": lambda **kw: md.triu_indices(3, 3, **kw),
     "rand": lambda **kw: md.rand(2, **kw),
-    "randn": lambda **kw: md.randn(2, dtype=md.float64, **kw),
+    "randn": lambda **kw: md.randn(2, **kw),
     "randint": lambda **kw: md.randint(0, 9, (3,), **kw),
     "randperm": lambda **kw: md.randperm(5, **kw),
     "normal": lambda **kw: md.normal(0.0, 1.0, (3,), **kw),
-    "hann_window": lambda **kw: md.zeros(1, **kw),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -237,6 +238,17 @@ def test_distributions(device):
         assert draw.is_cuda and made.log_prob(draw).is_cuda and made.entropy().is_cuda
     normal.rsample().sum().backward()
     assert loc.grad.is_cuda and D.kl_divergence(normal, D.Normal(loc * 0 + 1, 1.0)).is_cuda
+
+
+def test_the_command_trains_on_the_device(device, tmp_path):
+    from typer.testing import CliRunner
+
+    from minidl.cli import app
+
+    done = CliRunner().invoke(app, ["train", "--device", "cuda", "--epochs", "1", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["test_accuracy"] > 0.5  # ten classes
 
 
 # ---------------------------------------------------------------------------------------------------------------------
