@@ -7,7 +7,9 @@ cuts the matrices into blocks that fit the caches (Goto & van de Geijn, "Anatomy
 
 from __future__ import annotations
 
-from . import Kernel
+import numpy as np
+
+from . import Kernel, array_module
 from .common import Array, at_least_float32
 
 
@@ -23,7 +25,7 @@ def gemm(a: Array, b: Array, bias: Array | None) -> Array:
         array([[11., 22.],
                [13., 24.]])
     """
-    if a.dtype.kind == "f" and a.dtype.itemsize == 2:
+    if a.dtype.kind == "f" and a.dtype.itemsize == 2 and array_module(a) is np:  # CuPy's products do so by themselves
         wide = at_least_float32(a) @ at_least_float32(b)
         return (wide if bias is None else wide + bias).astype(a.dtype)
     out = a @ b

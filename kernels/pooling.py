@@ -14,6 +14,7 @@ from math import prod
 from typing import Any
 
 from . import Kernel, array_module
+from .accumulate import add_at
 from .common import Array
 
 Sizes = tuple[int, ...]
@@ -82,7 +83,7 @@ def spill(g: Array, index: Array, size: Sizes) -> Array:
     xp, rows, n = array_module(g), prod(g.shape[:2]), prod(size)
     out = xp.zeros(rows * n, g.dtype)
     first = (xp.arange(rows) * n).reshape(*g.shape[:2], *(1,) * (index.ndim - 2))
-    xp.add.at(out, (index + first).reshape(-1), g.reshape(-1))
+    add_at(out, ((index + first).reshape(-1),), g.reshape(-1))
     return out.reshape(*g.shape[:2], *size)
 
 

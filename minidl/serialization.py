@@ -191,7 +191,7 @@ class _Writer:
 
     def name(self, t: Tensor, path: str) -> str:
         """Put the tensor's array, if it is not there yet, under its path of keys; the name it has."""
-        place = (t.data_ptr(), t.array.shape, t.array.strides, t.array.dtype) if t.numel() and not t.is_cuda else t
+        place = (t.is_cuda, t.data_ptr(), t.array.shape, t.array.strides, t.array.dtype) if t.numel() else t
         if place not in self.names:
             name = path.removeprefix(".").encode(errors="replace").decode() or "tensor"
             while name in self.arrays or name == "__metadata__":

@@ -47,7 +47,7 @@ def test_devices_without_a_gpu():
     md.set_default_device("cpu")
     if not md.cuda.is_available():
         assert md.accelerator.current_accelerator() is None and not md.accelerator.is_available()
-        with pytest.raises(RuntimeError, match="CPU"):
+        with pytest.raises(RuntimeError, match="cannot use cuda"):
             md.set_default_device("cuda")
 
 

@@ -29,6 +29,7 @@ class Sum(Op):
     """The sum along dimensions."""
 
     complex_rule = True
+    precision = "full"
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.shape, self.axes, self.keepdim = x.shape, axes, keepdim
@@ -81,6 +82,7 @@ class Prod(Op):
     """The product along one dimension."""
 
     complex_rule = True
+    precision = "full"
 
     def forward(self, x: Any, *, axis: int, keepdim: bool) -> Any:
         self.axis, self.keepdim = axis, keepdim
@@ -295,6 +297,7 @@ class Norm2(Op):
     """The Euclidean length along dimensions; its gradient at zero is taken to be zero."""
 
     complex_rule = True
+    precision = "full"
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes, self.keepdim = axes, keepdim
@@ -309,6 +312,7 @@ class NormP(Op):
     """(sum |x|^p)^(1/p) along dimensions; the gradient of an element that is zero is taken to be zero."""
 
     complex_rule = True
+    precision = "full"
 
     def forward(self, x: Any, *, p: float, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.p, self.axes, self.keepdim = p, axes, keepdim

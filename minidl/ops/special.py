@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op
+from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .define import FloatOp, named, public, scipy_of_one, scipy_of_two, scipy_special
@@ -116,7 +117,7 @@ class Polygamma(FloatOp):
 
     def forward(self, x: Any, *, n: int) -> Any:
         self.n = n
-        return scipy_special(x).polygamma(n, x).astype(x.dtype)
+        return scipy_special(x).polygamma(array_module(x).asarray(n), x).astype(x.dtype)
 
     def backward(self, g: Any, x: Any) -> Any:
         return g * polygamma(self.n + 1, x)
