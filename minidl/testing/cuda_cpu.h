@@ -1,0 +1,349 @@
+// Runs the CUDA C++ kernels of this project on a CPU, unchanged: g++ compiles this header and the .cu file together.
+//
+// Every CUDA thread is a fibre: a stack of its own, and a switch back to the scheduler wherever a GPU thread would wait.
+// Blocks run one after another. Within a block each thread runs until it waits (at __syncthreads, or at a warp operation
+// such as a shuffle) or ends; when all that it waits for have come, it goes on. Shared memory is a section of static
+// variables, filled with 0xFF (NaN in every float type) before each block, so that a missing initialisation is seen.
+//
+// What a GPU lets pass or hangs on is an error here, with the line: threads that leave a barrier or a warp operation
+// waiting, threads that wait at different barriers. Threads run in order, or in reverse order: results that differ show a
+// missing barrier.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ucontext.h>
+#include <utility>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#define WITHOUT_SANITIZER __attribute__((no_sanitize("address")))
+#else
+#define WITHOUT_SANITIZER
+#endif
+
+#define __global__
+#define __device__ static
+#define __host__
+#define __forceinline__ inline
+#define __restrict__ __restrict
+#define __launch_bounds__(...)
+#define __align__(n) alignas(n)
+#define __constant__ static
+#define __shared__ static __attribute__((section("cuda_shared")))
+#define SHARED_DYN(type, name) type* name = (type*)cpu::dynamic_shared
+
+struct uint3 { unsigned x, y, z; };
+struct dim3 { unsigned x, y, z; };
+struct alignas(8) float2 { float x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) int2 { int x, y; };
+struct alignas(16) int4 { int x, y, z, w; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+static inline float2 make_float2(float x, float y) { return {x, y}; }
+static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static inline int2 make_int2(int x, int y) { return {x, y}; }
+static inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
+static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+
+typedef _Float16 half;
+struct half2 { half x, y; };
+
+extern "C" char __start_cuda_shared[] __attribute__((weak));  // where the linker puts the section of shared variables
+extern "C" char __stop_cuda_shared[] __attribute__((weak));
+
+namespace cpu {
+
+enum State { READY, AT_BARRIER, AT_WARP, DONE };
+
+constexpr int MAX_THREADS = 1024;
+constexpr int EXCHANGE = 32;  // bytes that a lane can hand over in one warp operation
+constexpr size_t STACK = 64 * 1024;
+
+struct Fibre {
+    ucontext_t context;
+    char* stack;
+    dim3 index;
+    int state;
+    int line;                     // of the barrier or warp operation where it waits
+    unsigned mask;                // the lanes that take part in the warp operation
+    int bytes;                    // what it hands over, at most EXCHANGE
+    char gives[EXCHANGE];
+    char sees[32 * EXCHANGE];     // what the 32 lanes handed over
+    int votes;                    // __syncthreads_count and its kin
+};
+
+static Fibre* fibres;
+static Fibre* now;
+static ucontext_t scheduler;
+static dim3 block_index, block_size, grid_size;
+static char* dynamic_shared;
+static int vote_count;
+static void (*body)(void**);
+static void** arguments;
+static char message[512];
+
+// ---- waiting: called by the threads ---------------------------------------------------------------------------------
+
+static void switch_to(ucontext_t* from, ucontext_t* to, const void* stack, size_t size) {
+#if defined(__SANITIZE_ADDRESS__)
+    void* fake = nullptr;
+    __sanitizer_start_switch_fiber(&fake, stack, size);
+    swapcontext(from, to);
+    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
+#else
+    (void)stack, (void)size;
+    swapcontext(from, to);
+#endif
+}
+
+static const void* home_stack;
+static size_t home_size;
+
+static void wait_in(State state, int line) {
+    now->state = state;
+    now->line = line;
+    switch_to(&now->context, &scheduler, home_stack, home_size);
+}
+
+static void start() {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(nullptr, &home_stack, &home_size);
+#endif
+    body(arguments);
+    wait_in(DONE, 0);
+}
+
+static void barrier(int vote, int line) {
+    now->votes = vote;
+    wait_in(AT_BARRIER, line);
+}
+
+// Hand over `value`, wait for the lanes of `mask`, and return what each lane has handed over.
+template <class V>
+static const char* exchange(unsigned mask, const V& value, int line) {
+    static_assert(sizeof(V) <= EXCHANGE, "too much for one warp operation");
+    memcpy(now->gives, &value, sizeof(V));
+    now->bytes = sizeof(V);
+    now->mask = mask;
+    wait_in(AT_WARP, line);
+    return now->sees;
+}
+
+template <class V>
+static V from_lane(const char* seen, int lane) {
+    V value;
+    memcpy(&value, seen + lane * sizeof(V), sizeof(V));
+    return value;
+}
+
+static int lane() { return (now - fibres) % 32; }
+
+// ---- the scheduler ----------------------------------------------------------------------------------------------------
+
+template <class... V>
+static bool fail(const char* format, V... values) {
+    int n = snprintf(message, sizeof message, "block (%u, %u, %u): ", block_index.x, block_index.y, block_index.z);
+    snprintf(message + n, sizeof message - n, format, values...);
+    return false;
+}
+
+// Whether the group of lanes that lane `first` of the warp at `base` waits for is complete; then it goes on.
+static bool release_group(int base, int first, int count, bool* released) {
+    Fibre* waiting = fibres + base + first;
+    for (int l = 0; l < 32; l++) {
+        if (!(waiting->mask >> l & 1)) continue;
+        if (base + l >= count)
+            return fail("line %d: a warp operation names lane %d, but the block ends before it: make the block whole "
+                        "warps, or name only lanes that exist", waiting->line, l);
+        Fibre* other = fibres + base + l;
+        if (other->state == DONE)
+            return fail("line %d: thread %d waits in a warp operation for thread %d, which has ended: let all lanes of "
+                        "the mask reach it", waiting->line, base + first, base + l);
+        if (other->state != AT_WARP || other->mask != waiting->mask || other->line != waiting->line) return true;
+    }
+    for (int l = 0; l < 32; l++) {
+        if (!(waiting->mask >> l & 1)) continue;
+        Fibre* reader = fibres + base + l;
+        for (int s = 0; s < 32; s++)
+            if (waiting->mask >> s & 1) memcpy(reader->sees + s * waiting->bytes, fibres[base + s].gives, waiting->bytes);
+        reader->state = READY;
+    }
+    *released = true;
+    return true;
+}
+
+static bool release_warps(int count, bool* released) {
+    for (int base = 0; base < count; base += 32)
+        for (int l = 0; l < 32 && base + l < count; l++)
+            if (fibres[base + l].state == AT_WARP && !release_group(base, l, count, released)) return false;
+    return true;
+}
+
+// All threads wait and no warp operation is complete: they must all be at one barrier.
+static bool release_barrier(int count) {
+    Fibre *at = nullptr, *gone = nullptr, *other = nullptr;
+    for (int i = 0; i < count; i++) {
+        Fibre* f = fibres + i;
+        if (f->state == DONE) gone = f;
+        else if (f->state == AT_WARP) other = f;
+        else if (at && at->line != f->line)
+            return fail("threads wait at different barriers: thread %d at line %d, thread %d at line %d: __syncthreads "
+                        "must be reached by the whole block together", int(at - fibres), at->line, i, f->line);
+        else at = f;
+    }
+    if (other)
+        return fail("thread %d waits in a warp operation (line %d) for lanes that wait elsewhere%s: all lanes of the mask "
+                    "must reach the same operation", int(other - fibres), other->line, at ? ", some at __syncthreads" : "");
+    if (gone)
+        return fail("line %d: thread %d waits at __syncthreads, but thread %d has ended: a barrier inside an if or behind "
+                    "a return must be reached by all threads or by none", at->line, int(at - fibres), int(gone - fibres));
+    vote_count = 0;
+    for (int i = 0; i < count; i++) {
+        vote_count += fibres[i].votes;
+        fibres[i].state = READY;
+    }
+    return true;
+}
+
+WITHOUT_SANITIZER static void poison_shared() {  // byte by byte: memset itself would be checked
+    for (volatile char* p = __start_cuda_shared; p < __stop_cuda_shared; p++) *p = (char)0xFF;
+}
+
+static bool run_block(int count, bool reverse) {
+    if (__start_cuda_shared) poison_shared();
+    for (int i = 0; i < count; i++) {
+        Fibre* f = fibres + i;
+        f->index = {i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)};
+        f->state = READY;
+        if (!f->stack) f->stack = (char*)malloc(STACK);
+        getcontext(&f->context);
+        f->context.uc_stack.ss_sp = f->stack;
+        f->context.uc_stack.ss_size = STACK;
+        f->context.uc_link = nullptr;
+        makecontext(&f->context, start, 0);
+    }
+    for (;;) {
+        bool ran = false;
+        int done = 0;
+        for (int i = 0; i < count; i++) {
+            now = fibres + (reverse ? count - 1 - i : i);
+            if (now->state == READY) {
+                switch_to(&scheduler, &now->context, now->stack, STACK);
+                ran = true;
+            }
+            done += now->state == DONE;
+        }
+        if (done == count) return true;
+        bool released = false;
+        if (!release_warps(count, &released)) return false;
+        if (!released && !ran && !release_barrier(count)) return false;
+    }
+}
+
+// Run a grid; null, or what went wrong.
+static const char* launch(void (*kernel)(void**), const unsigned* sizes, size_t shared, void** args, int reverse) {
+    body = kernel;
+    arguments = args;
+    grid_size = {sizes[0], sizes[1], sizes[2]};
+    block_size = {sizes[3], sizes[4], sizes[5]};
+    unsigned count = block_size.x * block_size.y * block_size.z;
+    if (count == 0 || count > MAX_THREADS || grid_size.y > 65535 || grid_size.z > 65535 || shared > 227 * 1024) {
+        snprintf(message, sizeof message, "a launch of %u x %u x %u blocks of %u threads with %zu bytes of dynamic shared "
+                 "memory: a block has 1 to 1024 threads, a grid at most 65535 blocks along y and z, a block at most "
+                 "232448 bytes", sizes[0], sizes[1], sizes[2], count, shared);
+        return message;
+    }
+    if (!fibres) fibres = (Fibre*)calloc(MAX_THREADS, sizeof(Fibre));
+    bool fine = true;
+    dynamic_shared = (char*)aligned_alloc(16, (shared + 15) / 16 * 16 + (shared == 0) * 16);
+    for (unsigned z = 0; fine && z < grid_size.z; z++)
+        for (unsigned y = 0; fine && y < grid_size.y; y++)
+            for (unsigned x = 0; fine && x < grid_size.x; x++) {
+                block_index = {x, y, z};
+                memset(dynamic_shared, 0xFF, shared);
+                fine = run_block(count, reverse);
+            }
+    free(dynamic_shared);
+    return fine ? nullptr : message;
+}
+
+// The arguments come as the driver's launch takes them: an array of pointers to the values.
+template <class... P, size_t... I>
+static void unpack(void (*kernel)(P...), void** args, std::index_sequence<I...>) {
+    kernel(*(P*)args[I]...);
+}
+template <class... P>
+static void call(void (*kernel)(P...), void** args) {
+    unpack(kernel, args, std::index_sequence_for<P...>());
+}
+}  // namespace cpu
+
+#define CUDA_ENTRY(name) \
+    static void body_of_##name(void** args) { cpu::call(name, args); } \
+    extern "C" const char* launch_##name(const unsigned* sizes, size_t shared, void** args, int reverse) { \
+        return cpu::launch(body_of_##name, sizes, shared, args, reverse); \
+    }
+
+// ---- what CUDA C++ has built in -----------------------------------------------------------------------------------------
+
+#define threadIdx (cpu::now->index)
+#define blockIdx (cpu::block_index)
+#define blockDim (cpu::block_size)
+#define gridDim (cpu::grid_size)
+constexpr int warpSize = 32;
+
+#define __syncthreads() cpu::barrier(0, __LINE__)
+#define __syncthreads_count(vote) (cpu::barrier((vote) != 0, __LINE__), cpu::vote_count)
+#define __syncthreads_or(vote) (cpu::barrier((vote) != 0, __LINE__), cpu::vote_count > 0)
+#define __syncwarp(...) cpu::sync_warp(__LINE__, ##__VA_ARGS__)
+#define __shfl_sync(mask, value, ...) cpu::shuffle(mask, value, cpu::source(__VA_ARGS__), __LINE__)
+#define __shfl_xor_sync(mask, value, step) cpu::shuffle(mask, value, cpu::lane() ^ (step), __LINE__)
+#define __shfl_down_sync(mask, value, step) cpu::shuffle(mask, value, cpu::stay_below(cpu::lane() + (step)), __LINE__)
+#define __shfl_up_sync(mask, value, step) cpu::shuffle(mask, value, cpu::stay_above(cpu::lane() - (step)), __LINE__)
+#define __ballot_sync(mask, vote) cpu::ballot(mask, (vote) != 0, __LINE__)
+#define __any_sync(mask, vote) (cpu::ballot(mask, (vote) != 0, __LINE__) != 0)
+#define __all_sync(mask, vote) (cpu::ballot(mask, (vote) == 0, __LINE__) == 0)
+
+namespace cpu {
+static inline void sync_warp(int line, unsigned mask = 0xFFFFFFFFu) { exchange(mask, 0, line); }
+static inline int source(int from, int width = 32) { return (lane() & ~(width - 1)) | (from & (width - 1)); }
+static inline int stay_below(int from) { return from < 32 ? from : lane(); }
+static inline int stay_above(int from) { return from >= 0 ? from : lane(); }
+template <class V>
+static V shuffle(unsigned mask, V value, int from, int line) {
+    return from_lane<V>(exchange(mask, value, line), from & 31);
+}
+static inline unsigned ballot(unsigned mask, int vote, int line) {
+    const char* seen = exchange(mask, vote, line);
+    unsigned votes = 0;
+    for (int l = 0; l < 32; l++)
+        if (mask >> l & 1 && from_lane<int>(seen, l)) votes |= 1u << l;
+    return votes;
+}
+}  // namespace cpu
+
+template <class V> static inline V min(V a, V b) { return b < a ? b : a; }
+template <class V> static inline V max(V a, V b) { return a < b ? b : a; }
+template <class V> static inline V atomicAdd(V* p, V v) { V old = *p; *p = old + v; return old; }
+template <class V> static inline V atomicMax(V* p, V v) { V old = *p; if (v > old) *p = v; return old; }
+template <class V> static inline V atomicCAS(V* p, V expected, V v) { V old = *p; if (old == expected) *p = v; return old; }
+template <class V> static inline V __ldg(const V* p) { return *p; }
+static inline void __threadfence() {}
+static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+static inline float __fdividef(float a, float b) { return a / b; }
+static inline unsigned __umulhi(unsigned a, unsigned b) { return (uint64_t)a * b >> 32; }
+static inline int __popc(unsigned x) { return __builtin_popcount(x); }
+static inline int __ffs(int x) { return __builtin_ffs(x); }
+static inline int __float_as_int(float x) { int i; memcpy(&i, &x, 4); return i; }
+static inline float __int_as_float(int i) { float x; memcpy(&x, &i, 4); return x; }
+static inline unsigned __float_as_uint(float x) { return (unsigned)__float_as_int(x); }
+static inline float __half2float(half x) { return (float)x; }
+static inline half __float2half(float x) { return (half)x; }
+static inline half2 __floats2half2_rn(float x, float y) { return {(half)x, (half)y}; }
+static inline int __dp4a(int a, int b, int c) {
+    for (int i = 0; i < 32; i += 8) c += (int8_t)(a >> i) * (int8_t)(b >> i);
+    return c;
+}
