@@ -26,6 +26,7 @@ typedef unsigned long long u64;
 
 constexpr unsigned ALL_LANES = 0xFFFFFFFFu;
 #define INFINITE __int_as_float(0x7F800000)
+#define NOT_A_NUMBER __int_as_float(0x7FC00000)
 #define LOWEST (-3.402823466e38f)  // the lowest finite float
 
 // ---- indices ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <setjmp.h>
 #include <ucontext.h>
 #include <utility>
 
@@ -63,8 +64,9 @@ constexpr int EXCHANGE = 32;  // bytes that a lane can hand over in one warp ope
 constexpr size_t STACK = 64 * 1024;
 
 struct Fibre {
-    ucontext_t context;
+    jmp_buf jump;                 // where it waits
     char* stack;
+    bool alive;                   // whether it has been entered
     dim3 index;
     int state;
     int line;                     // of the barrier or warp operation where it waits
@@ -77,7 +79,6 @@ struct Fibre {
 
 static Fibre* fibres;
 static Fibre* now;
-static ucontext_t scheduler;
 static dim3 block_index, block_size, grid_size;
 static char* dynamic_shared;
 static int vote_count;
@@ -85,36 +86,64 @@ static void (*body)(void**);
 static void** arguments;
 static char message[512];
 
-// ---- waiting: called by the threads ---------------------------------------------------------------------------------
+// ---- switching --------------------------------------------------------------------------------------------------------
+// A fibre is entered once through makecontext, which gives it its stack. Every later switch is a _longjmp to where the
+// other side stands in _setjmp: unlike swapcontext it makes no system call, and a block of threads that exchange values
+// switches thousands of times.
 
-static void switch_to(ucontext_t* from, ucontext_t* to, const void* stack, size_t size) {
-#if defined(__SANITIZE_ADDRESS__)
-    void* fake = nullptr;
-    __sanitizer_start_switch_fiber(&fake, stack, size);
-    swapcontext(from, to);
-    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
-#else
-    (void)stack, (void)size;
-    swapcontext(from, to);
-#endif
-}
-
-static const void* home_stack;
+static jmp_buf scheduler;
+static const void* home_stack;  // the scheduler's own stack, for AddressSanitizer
 static size_t home_size;
 
-static void wait_in(State state, int line) {
-    now->state = state;
-    now->line = line;
-    switch_to(&now->context, &scheduler, home_stack, home_size);
+static void announce_switch(void** fake, const void* stack, size_t size) {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(fake, stack, size);
+#endif
 }
 
-static void start() {
+static void announce_arrival(void* fake, const void** from, size_t* size) {
 #if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(nullptr, &home_stack, &home_size);
+    __sanitizer_finish_switch_fiber(fake, from, size);
 #endif
-    body(arguments);
-    wait_in(DONE, 0);
 }
+
+// Called by a thread: back to the scheduler until it resumes this thread.
+static void wait_in(State state, int line) {
+    void* fake = nullptr;
+    now->state = state;
+    now->line = line;
+    announce_switch(&fake, home_stack, home_size);
+    if (!_setjmp(now->jump)) _longjmp(scheduler, 1);
+    announce_arrival(fake, nullptr, nullptr);
+}
+
+static void live() {
+    announce_arrival(nullptr, &home_stack, &home_size);
+    for (;;) {  // one round for each block
+        body(arguments);
+        wait_in(DONE, 0);
+    }
+}
+
+// Called by the scheduler: run the thread `now` until it waits or ends.
+static void resume() {
+    void* fake = nullptr;
+    announce_switch(&fake, now->stack, STACK);
+    if (!_setjmp(scheduler)) {
+        if (now->alive) _longjmp(now->jump, 1);
+        now->alive = true;
+        ucontext_t context;
+        getcontext(&context);
+        context.uc_stack.ss_sp = now->stack;
+        context.uc_stack.ss_size = STACK;
+        context.uc_link = nullptr;
+        makecontext(&context, live, 0);
+        setcontext(&context);
+    }
+    announce_arrival(fake, nullptr, nullptr);
+}
+
+// ---- waiting: called by the threads ---------------------------------------------------------------------------------
 
 static void barrier(int vote, int line) {
     now->votes = vote;
@@ -219,11 +248,6 @@ static bool run_block(int count, bool reverse) {
         f->index = {i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)};
         f->state = READY;
         if (!f->stack) f->stack = (char*)malloc(STACK);
-        getcontext(&f->context);
-        f->context.uc_stack.ss_sp = f->stack;
-        f->context.uc_stack.ss_size = STACK;
-        f->context.uc_link = nullptr;
-        makecontext(&f->context, start, 0);
     }
     for (;;) {
         bool ran = false;
@@ -231,7 +255,7 @@ static bool run_block(int count, bool reverse) {
         for (int i = 0; i < count; i++) {
             now = fibres + (reverse ? count - 1 - i : i);
             if (now->state == READY) {
-                switch_to(&scheduler, &now->context, now->stack, STACK);
+                resume();
                 ran = true;
             }
             done += now->state == DONE;
@@ -267,6 +291,8 @@ static const char* launch(void (*kernel)(void**), const unsigned* sizes, size_t 
                 fine = run_block(count, reverse);
             }
     free(dynamic_shared);
+    if (!fine)
+        for (int i = 0; i < MAX_THREADS; i++) fibres[i].alive = false;  // some are stuck in the middle: begin anew
     return fine ? nullptr : message;
 }
 

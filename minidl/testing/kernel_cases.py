@@ -1,6 +1,7 @@
 """Inputs for every CUDA kernel, the same for the run on a CPU and on a GPU: odd sizes, and values that are hard.
 
-CASES[name](rng) yields the arguments of the kernel of that name, floating-point arrays in float32.
+CASES[name](rng) yields the arguments of the kernel of that name, floating-point arrays in float32. The tests of half
+precision make float16 of them, but for what is wrapped in `Single`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ def cases(*names: str) -> Callable[[Cases], Cases]:
         return function
 
     return register
+
+
+class Single(np.ndarray[Any, Any]):
+    """A view, `x.view(Single)`, of an array that is float32 whatever the element type is: means and the like."""
 
 
 def normal(rng: np.random.Generator, *shape: int) -> Any:
@@ -48,3 +53,96 @@ def softmax_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for shape in WIDTHS:
         x = normal(rng, *shape)
         yield normal(rng, *shape), x - x.max(-1, keepdims=True), -1
+
+
+@cases("sigmoid", "erf")
+def unary_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 3, 4, 37, 1024, 4097, 9001):
+        yield (3 * normal(rng, n),)
+    yield (np.array([[-np.inf, np.inf, np.nan, -1000.0, 1000.0, 0.0]], np.float32),)
+    yield (normal(rng, 38)[1:],)  # not at a multiple of 16 bytes
+
+
+@cases("gelu")
+def gelu_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for (x,) in unary_cases(rng):
+        for approximate in ("none", "tanh"):
+            yield np.where(np.isinf(x), 5, x).astype(np.float32), approximate  # -inf * 0 is NaN, in either sign's limit
+
+
+@cases("gelu_backward")
+def gelu_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for x, approximate in gelu_cases(rng):
+        yield normal(rng, *x.shape), np.clip(x, -9, 9), approximate
+
+
+@cases("bias_activation")
+def bias_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for shape in ((1, 1), (5, 7), (3, 2, 36), (9, 1028), (2, 4099)):
+        for activation in ("identity", "relu", "gelu_tanh", "sigmoid", "tanh"):
+            yield 2 * normal(rng, *shape), normal(rng, shape[-1]), activation
+    yield np.array([[np.nan, -1.0, 1.0]], np.float32), np.zeros(3, np.float32), "relu"
+
+
+@cases("bias_activation_backward")
+def bias_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for x, bias, activation in bias_cases(rng):
+        yield normal(rng, *x.shape), x, bias, activation
+
+
+@cases("reduce_sum", "reduce_max")
+def reduce_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for shape in ((1, 1), (1, 7), (33, 1), (5, 33), (70, 40), (300, 3), (2, 4099)):
+        for axis in (None, 0, 1):
+            yield normal(rng, *shape), axis
+    yield np.array([[1.0, np.nan, 2.0], [-np.inf, 3.0, 0.0]], np.float32), 1
+    yield np.array([[1.0, np.nan], [-3.0, 0.0], [5.0, 2.0]], np.float32), 0
+
+
+@cases("cross_entropy")
+def cross_entropy_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for count, classes in ((1, 1), (5, 10), (3, 37), (4, 1000), (3, 1027), (2, 5004)):
+        x, y = 3 * normal(rng, count, classes), rng.integers(0, classes, count)
+        weight = rng.uniform(0.5, 2, classes).astype(np.float32)
+        yield x, y, None, -100, 0.0
+        yield x, np.where(np.arange(count) == 1, -100, y), weight, -100, 0.0
+        yield x, np.where(np.arange(count) == 1, 0, y), None, 0, 0.1
+        yield x, y, weight, -100, 0.25
+    yield normal(rng, 2, 6) + np.float32(1000), np.array([1, 2]), None, -100, 0.0
+    yield np.array([[np.inf, 0, 1], [np.nan, 0, 1], [-np.inf, 0, 1]], np.float32), np.array([1, 2, 1]), None, -100, 0.0
+
+
+@cases("cross_entropy_backward")
+def cross_entropy_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for logits, *rest in list(cross_entropy_cases(rng))[:-2]:
+        lse = np.log(np.exp(logits.astype(np.float64)).sum(1))
+        yield normal(rng, len(logits)), logits, *rest, lse
+
+
+@cases("layer_norm")
+def layer_norm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for shape in ((1, 1), (5, 7), (4, 64), (3, 1000), (2, 4099), (1, 4100)):
+        x, weight, bias = normal(rng, *shape), normal(rng, shape[1]), normal(rng, shape[1])
+        for w, b in ((weight, bias), (None, None), (weight, None)):
+            yield x + np.float32(3), w, b, 1e-3
+
+
+@cases("layer_norm_backward")
+def layer_norm_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for shape in ((1, 1), (5, 7), (70, 64), (9, 1000), (2, 4099), (1, 8200)):
+        x, weight = normal(rng, *shape), normal(rng, shape[1])
+        mean, rstd = x.mean(1), 1 / np.sqrt(x.var(1) + 1e-3)
+        for w in (weight, None):
+            yield normal(rng, *shape), x, *(a.astype(np.float32).view(Single) for a in (mean, rstd)), w
+
+
+@cases("rms_norm")
+def rms_norm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for x, weight, _, eps in layer_norm_cases(rng):
+        yield x, weight, eps
+
+
+@cases("rms_norm_backward")
+def rms_norm_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for g, x, _, rstd, weight in layer_norm_backward_cases(rng):
+        yield g, x, rstd, weight
