@@ -231,6 +231,11 @@ def launchable(*arrays: Array | None, types: tuple[str, ...] = ("float32",)) -> 
     return str(first) in types
 
 
+def address(a: Array) -> int:
+    """Where an array begins in the memory of its device."""
+    return a.ctypes.data if type(a) is np.ndarray else a.data.ptr
+
+
 def aligned(*arrays: Array) -> bool:
     """Whether the arrays begin at multiples of 16 bytes, as loads of 16 bytes need it. (Views may begin anywhere.)"""
-    return all((a.ctypes.data if type(a) is np.ndarray else a.data.ptr) % 16 == 0 for a in arrays)
+    return all(address(a) % 16 == 0 for a in arrays)

@@ -146,3 +146,72 @@ def rms_norm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
 def rms_norm_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for g, x, _, rstd, weight in layer_norm_backward_cases(rng):
         yield g, x, rstd, weight
+
+
+@cases("philox")
+def philox_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 3, 4, 37, 1030):
+        yield np.zeros(n, np.uint32), 7, 0
+    yield np.zeros(17, np.uint32), 2**64 - 1, 2**64 - 2  # the counter's carry
+
+
+@cases("uniform", "normal")
+def fill_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 3, 4, 37, 1030):
+        yield np.zeros(n, np.float32).view(Single), 7, 2**64 - 3
+
+
+@cases("dropout")
+def dropout_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 3, 4, 37, 1030):
+        for p in (0.0, 0.5, 0.75, 1.0):  # probabilities whose scale float16 holds exactly
+            yield normal(rng, n), p, 11, 2**64 - 3
+    yield normal(rng, 30)[1:], 0.5, 3, 0
+
+
+def states(rng: np.random.Generator, n: int) -> list[Any]:
+    return [normal(rng, n), normal(rng, n), normal(rng, n), normal(rng, n) ** 2]
+
+
+ADAM_OPTIONS = [
+    (1, 1e-2, 0.9, 0.999, 1e-8, 0.0, False, False),
+    (7, 1e-2, 0.9, 0.99, 1e-6, 0.1, False, True),
+    (3, 1e-2, 0.8, 0.999, 1e-8, 0.1, True, False),
+]
+SGD_OPTIONS = [
+    (0.1, 0.9, 0.0, 0.0, False, False, True),
+    (0.1, 0.9, 0.5, 0.1, False, True, False),
+    (0.1, 0.8, 0.0, 0.1, True, False, False),
+]
+
+
+@cases("adam")
+def adam_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 37, 4096, 16385):
+        for options in ADAM_OPTIONS:
+            yield *states(rng, n), None, *options
+            yield *states(rng, n), normal(rng, n) ** 2, *options
+
+
+@cases("sgd")
+def sgd_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 37, 4096, 16385):
+        for options in SGD_OPTIONS:
+            yield normal(rng, n), normal(rng, n), normal(rng, n), *options
+        yield normal(rng, n), normal(rng, n), None, 0.1, 0.0, 0.0, 0.1, False, True, True
+
+
+@cases("adam_many")
+def adam_many_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for sizes in ((5,), (1, 16384, 37), (16385, 3, 4, 20000)):
+        lists = [list(arrays) for arrays in zip(*(states(rng, n) for n in sizes), strict=True)]
+        yield *lists, None, *ADAM_OPTIONS[1]
+        yield *lists, [normal(rng, n) ** 2 for n in sizes], *ADAM_OPTIONS[2]
+
+
+@cases("sgd_many")
+def sgd_many_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for sizes in ((5,), (1, 16384, 37), (16385, 3, 4, 20000)):
+        lists = [[normal(rng, n) for n in sizes] for _ in range(3)]
+        yield *lists[:2], None, *SGD_OPTIONS[0]
+        yield *lists, *SGD_OPTIONS[1]

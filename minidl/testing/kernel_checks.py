@@ -38,11 +38,10 @@ def convert(values: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def floats_to(dtype: Any) -> Callable[[Any], Any]:
-    """A change of float32 arrays to a dtype, but of Single ones to float64 only; other arrays are copied."""
+    """A change of floating-point arrays to a dtype, but for float64 and Single ones; those and others are copied."""
 
     def change(a: Any) -> Any:
-        kept = a.dtype.kind != "f" or a.dtype == np.float64 or (isinstance(a, Single) and dtype != np.float64)
-        return a.copy() if kept else np.asarray(a).astype(dtype)
+        return a.copy() if a.dtype.kind != "f" or a.dtype == np.float64 or isinstance(a, Single) else a.astype(dtype)
 
     return change
 
