@@ -343,8 +343,8 @@ BIAS_BACKWARD = {
 
 CU = Source(
     "activation.cu",
-    Entry("gelu_naive", "gelu", registers=32, types=ELEMENTS),
-    Entry("gelu_stride", "gelu", registers=32, types=ELEMENTS),
+    Entry("gelu_naive", "gelu", registers=48, types=ELEMENTS),
+    Entry("gelu_stride", "gelu", registers=48, types=ELEMENTS),
     Entry("gelu_none_packed", "gelu", registers=64, types=ELEMENTS),
     Entry("gelu_tanh_packed", "gelu", registers=64, types=ELEMENTS),
     Entry("gelu_backward_none_packed", "gelu_backward", registers=64, types=ELEMENTS),

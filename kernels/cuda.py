@@ -56,13 +56,15 @@ class Entry:
     """One `__global__` function: what it computes and what it may use on any architecture of ARCHITECTURES.
 
     of: the name of the Kernel whose reference it must agree with, within rtol (relative, float32).
-    registers: per thread; shared: static bytes per block. A kernel never spills registers to memory.
+    registers: per thread; shared: static bytes per block; stack: bytes of memory per thread for what is indexed at run
+    time. A kernel never spills registers to memory.
     """
 
     name: str
     of: str
     registers: int
     shared: int = 0
+    stack: int = 0
     rtol: float = 2e-6
     types: tuple[str, ...] = ("float32",)
     since: int = 75  # the first compute capability that has its instructions
@@ -76,11 +78,11 @@ class Signature:
     parameters: tuple[tuple[str, str, bool], ...]  # type, name, whether it is a pointer
 
     def element(self, args: tuple[Any, ...]) -> str:
-        """The dtype of the arrays that are passed as T."""
+        """The dtype of the arrays that are passed as T; without T, float16 if the kernel takes halves."""
         for (ctype, _, pointer), value in zip(self.parameters, args, strict=False):
             if ctype == "T" and pointer and value is not None:
                 return str(value.dtype)
-        return "float32"
+        return "float16" if any(ctype == "half" for ctype, _, _ in self.parameters) else "float32"
 
     def check(self, args: tuple[Any, ...], element: str) -> list[Any]:
         """The arguments as they are handed to the driver. Raises LaunchError where one does not fit its parameter."""

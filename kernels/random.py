@@ -276,7 +276,8 @@ CU = Source(
     "random.cu",
     Entry("philox_blocks", "philox", registers=32, rtol=0),
     Entry("uniform_blocks", "uniform", registers=32, rtol=0),
-    Entry("normal_blocks", "normal", registers=48, rtol=1e-7),  # one unit in the last place of a float32, rarely
+    # rtol: one unit in the last place, rarely; the stack is that of CUDA's cosine of large angles, which do not occur
+    Entry("normal_blocks", "normal", registers=48, stack=40, rtol=1e-7),
     Entry("dropout_naive", "dropout", registers=32, rtol=0, types=ELEMENTS),
     Entry("dropout_blocks", "dropout", registers=32, rtol=0, types=ELEMENTS),
 )

@@ -31,7 +31,7 @@
 #define __forceinline__ inline
 #define __restrict__ __restrict
 #define __launch_bounds__(...)
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 #define __constant__ static
 #define __shared__ static __attribute__((section("cuda_shared")))
 #define SHARED_DYN(type, name) type* name = (type*)cpu::dynamic_shared
@@ -373,3 +373,74 @@ static inline int __dp4a(int a, int b, int c) {
     for (int i = 0; i < 32; i += 8) c += (int8_t)(a >> i) * (int8_t)(b >> i);
     return c;
 }
+
+// ---- tensor cores and asynchronous copies, as kernels/mma.cuh declares them, from the layouts in the PTX manual ----------------
+
+static inline unsigned pack_halves(float low, float high) {
+    half pair[2] = {(half)low, (half)high};
+    unsigned packed;
+    memcpy(&packed, pair, 4);
+    return packed;
+}
+
+namespace cpu {
+struct Fragments { unsigned a[4], b[2]; };
+
+// Element k, counted within the row, of the part of a fragment that lane 4 * group + ... holds: PER elements a register.
+template <class E, int PER>
+static E element(const unsigned* registers, int part, int k) {
+    E all[PER];
+    memcpy(all, registers + part, 4);
+    return all[k];
+}
+
+// D += A B for PER elements a register: A is (16, 8 PER), B is (8 PER, 8).
+template <class E, int PER, class D>
+static void mma(D (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], int line) {
+    Fragments mine;
+    memcpy(mine.a, a, sizeof a);
+    memcpy(mine.b, b, sizeof b);
+    const char* seen = exchange(0xFFFFFFFFu, mine, line);
+    Fragments all[32];
+    for (int l = 0; l < 32; l++) all[l] = from_lane<Fragments>(seen, l);
+    int g = lane() / 4, t = lane() % 4;
+    for (int i = 0; i < 4; i++) {
+        int row_part = i / 2, column = 2 * t + i % 2;  // rows g and g + 8
+        D sum = d[i];
+        for (int k = 0; k < 8 * PER; k++) {
+            int from = k / PER % 4, part = k / (4 * PER);  // which of the four lanes of a group, and which half of k
+            E x = element<E, PER>(all[4 * g + from].a, part * 2 + row_part, k % PER);
+            E y = element<E, PER>(all[4 * column + from].b, part, k % PER);
+            sum += (D)x * (D)y;
+        }
+        d[i] = sum;
+    }
+}
+
+static void matrices(unsigned (&r)[4], const void* row, bool transposed, int line) {
+    const char* seen = exchange(0xFFFFFFFFu, row, line);
+    int g = lane() / 4, t = lane() % 4;
+    for (int m = 0; m < 4; m++) {
+        uint16_t pair[2];
+        for (int i = 0; i < 2; i++) {
+            int r8 = transposed ? 2 * t + i : g, c8 = transposed ? g : 2 * t + i;
+            pair[i] = ((const uint16_t*)from_lane<const void*>(seen, 8 * m + r8))[c8];
+        }
+        memcpy(&r[m], pair, 4);
+    }
+    sync_warp(line);  // nobody overwrites the rows before all have read them
+}
+}  // namespace cpu
+
+#define mma_f16(d, a, b) cpu::mma<half, 2>(d, a, b, __LINE__)
+#define mma_s8(d, a, b) cpu::mma<int8_t, 4>(d, a, b, __LINE__)
+#define load_matrices(r, row) cpu::matrices(r, row, false, __LINE__)
+#define load_matrices_transposed(r, row) cpu::matrices(r, row, true, __LINE__)
+
+static inline void copy_async(void* to, const void* from, bool there) {
+    if (there) memcpy(to, from, 16);
+    else memset(to, 0, 16);
+}
+static inline void copies_commit() {}
+template <int N>
+static inline void copies_wait() {}

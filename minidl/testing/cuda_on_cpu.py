@@ -103,11 +103,11 @@ def call(
 
 
 @contextmanager
-def running(reverse: bool = False, launched: set[str] | None = None) -> Iterator[None]:
+def running(reverse: bool = False, launched: set[tuple[str, str]] | None = None) -> Iterator[None]:
     """Within the block, CUDA kernels that are given NumPy arrays run on the CPU.
 
     reverse: threads run from the last to the first, which gives another result where a barrier is missing.
-    launched: collects the names of the kernels that are launched.
+    launched: collects (kernel, element type) of what is launched.
     """
 
     def launch(
@@ -120,7 +120,7 @@ def running(reverse: bool = False, launched: set[str] | None = None) -> Iterator
         options: tuple[str, ...],
     ) -> None:
         if launched is not None:
-            launched.add(entry)
+            launched.add((entry, next(o for o in options if o.startswith("-DTYPE_")).removeprefix("-DTYPE_")))
         call(source.path, entry, grid, block, values, shared, options, tuple(source.entries), reverse)
 
     before, cuda.on_cpu = cuda.on_cpu, launch

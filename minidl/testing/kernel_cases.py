@@ -215,3 +215,12 @@ def sgd_many_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         lists = [[normal(rng, n) for n in sizes] for _ in range(3)]
         yield *lists[:2], None, *SGD_OPTIONS[0]
         yield *lists, *SGD_OPTIONS[1]
+
+
+@cases("gemm")
+def gemm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for m, n, k in ((1, 1, 1), (5, 7, 3), (33, 40, 24), (3, 8, 8), (130, 136, 72), (37, 129, 17)):
+        a, b = normal(rng, m, k) / np.float32(k**0.5), normal(rng, k, n)
+        yield a, b, normal(rng, n)
+        yield a, b, None
+    yield normal(rng, 2, 3, 16), normal(rng, 16, 24), None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from .. import kernels
 from ..kernels import Kernel, Variant, cuda
-from .kernel_cases import Single
+from .kernel_cases import CASES, Single
 
 HALF_RTOL = 2e-3  # half precision has 11 bits: one rounding of each input and one of the result
 
@@ -24,6 +24,17 @@ def variants() -> list[tuple[Kernel, str]]:
 def entries_of(kernel: Kernel) -> list[cuda.Entry]:
     """The entries of .cu files that this kernel's variants launch."""
     return [entry for source in cuda.SOURCES.values() for entry in source.entries.values() if entry.of == kernel.name]
+
+
+def supported(
+    kernel: Kernel, name: str, device: Callable[[Any], Any] = np.copy
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """(element type, arguments) of the cases that a variant is made for, arguments as `agree` takes them."""
+    variant = kernel.variants["cuda", name]
+    for element in sorted({element for entry in entries_of(kernel) for element in entry.types}):
+        for args in CASES[kernel.name](np.random.default_rng(0)):
+            if variant.supports is None or variant.supports(*convert(convert(args, floats_to(element)), device)):
+                yield element, args
 
 
 def is_array(value: Any) -> bool:
