@@ -220,6 +220,18 @@ def blocks(n: int, per_block: int, most: int = 1 << 30) -> int:
     return min(-(-n // per_block), most)
 
 
+def shared_limit(a: Array) -> int:
+    """How many bytes of dynamic shared memory a block may have on the device of an array; on the CPU as on an H100."""
+    return 232448 if type(a) is np.ndarray else _shared_limit(a.device.id)
+
+
+@functools.cache
+def _shared_limit(device: int) -> int:
+    import cupy
+
+    return int(cupy.cuda.Device(device).attributes["MaxSharedMemoryPerBlockOptin"])
+
+
 def launchable(*arrays: Array | None, types: tuple[str, ...] = ("float32",)) -> bool:
     """Whether the arrays, leaving out None, are contiguous and of one element type among `types`."""
     first = None

@@ -224,3 +224,22 @@ def gemm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield a, b, normal(rng, n)
         yield a, b, None
     yield normal(rng, 2, 3, 16), normal(rng, 16, 24), None
+
+
+@cases("attention")
+def attention_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n, queries, keys, width in ((1, 1, 1, 64), (2, 70, 33, 64), (1, 33, 150, 64), (1, 65, 64, 32)):
+        for causal in (False, True):
+            q, k, v = (normal(rng, n, rows, width) for rows in (queries, keys, keys))
+            yield q, k, v, width**-0.5, causal
+
+
+@cases("attention_backward")
+def attention_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for q, k, v, scale, causal in attention_cases(rng):
+        s = np.einsum("nld,nsd->nls", q, k) * np.float32(scale)
+        if causal:
+            s = np.where(np.tri(q.shape[1], k.shape[1], dtype=bool), s, -np.inf)
+        lse = np.log(np.exp(s).sum(-1))
+        out = np.exp(s - lse[..., None]) @ v
+        yield normal(rng, *q.shape), q, k, v, out, lse.astype(np.float32).view(Single), scale, causal
