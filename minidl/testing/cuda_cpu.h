@@ -63,13 +63,19 @@ constexpr int MAX_THREADS = 1024;
 constexpr int EXCHANGE = 32;  // bytes that a lane can hand over in one warp operation
 constexpr size_t STACK = 64 * 1024;
 
+struct Place {
+    const char* file;
+    int line;
+};
+#define HERE_ (cpu::Place{__FILE__, __LINE__})
+
 struct Fibre {
     jmp_buf jump;                 // where it waits
     char* stack;
     bool alive;                   // whether it has been entered
     dim3 index;
     int state;
-    int line;                     // of the barrier or warp operation where it waits
+    Place at;                     // the barrier or warp operation where it waits
     unsigned mask;                // the lanes that take part in the warp operation
     int bytes;                    // what it hands over, at most EXCHANGE
     char gives[EXCHANGE];
@@ -108,10 +114,10 @@ static void announce_arrival(void* fake, const void** from, size_t* size) {
 }
 
 // Called by a thread: back to the scheduler until it resumes this thread.
-static void wait_in(State state, int line) {
+static void wait_in(State state, Place at) {
     void* fake = nullptr;
     now->state = state;
-    now->line = line;
+    now->at = at;
     announce_switch(&fake, home_stack, home_size);
     if (!_setjmp(now->jump)) _longjmp(scheduler, 1);
     announce_arrival(fake, nullptr, nullptr);
@@ -121,7 +127,7 @@ static void live() {
     announce_arrival(nullptr, &home_stack, &home_size);
     for (;;) {  // one round for each block
         body(arguments);
-        wait_in(DONE, 0);
+        wait_in(DONE, {});
     }
 }
 
@@ -145,19 +151,19 @@ static void resume() {
 
 // ---- waiting: called by the threads ---------------------------------------------------------------------------------
 
-static void barrier(int vote, int line) {
+static void barrier(int vote, Place at) {
     now->votes = vote;
-    wait_in(AT_BARRIER, line);
+    wait_in(AT_BARRIER, at);
 }
 
 // Hand over `value`, wait for the lanes of `mask`, and return what each lane has handed over.
 template <class V>
-static const char* exchange(unsigned mask, const V& value, int line) {
+static const char* exchange(unsigned mask, const V& value, Place at) {
     static_assert(sizeof(V) <= EXCHANGE, "too much for one warp operation");
     memcpy(now->gives, &value, sizeof(V));
     now->bytes = sizeof(V);
     now->mask = mask;
-    wait_in(AT_WARP, line);
+    wait_in(AT_WARP, at);
     return now->sees;
 }
 
@@ -179,19 +185,28 @@ static bool fail(const char* format, V... values) {
     return false;
 }
 
+static const char* name_of(Place at) {  // the file without its folders
+    const char* slash = strrchr(at.file, '/');
+    return slash ? slash + 1 : at.file;
+}
+
+static bool same(Place a, Place b) { return a.line == b.line && !strcmp(a.file, b.file); }
+
 // Whether the group of lanes that lane `first` of the warp at `base` waits for is complete; then it goes on.
 static bool release_group(int base, int first, int count, bool* released) {
     Fibre* waiting = fibres + base + first;
+    const char* file = name_of(waiting->at);
+    int line = waiting->at.line;
     for (int l = 0; l < 32; l++) {
         if (!(waiting->mask >> l & 1)) continue;
         if (base + l >= count)
-            return fail("line %d: a warp operation names lane %d, but the block ends before it: make the block whole "
-                        "warps, or name only lanes that exist", waiting->line, l);
+            return fail("%s:%d: a warp operation names lane %d, but the block ends before it: make the block whole warps, "
+                        "or name only lanes that exist", file, line, l);
         Fibre* other = fibres + base + l;
         if (other->state == DONE)
-            return fail("line %d: thread %d waits in a warp operation for thread %d, which has ended: let all lanes of "
-                        "the mask reach it", waiting->line, base + first, base + l);
-        if (other->state != AT_WARP || other->mask != waiting->mask || other->line != waiting->line) return true;
+            return fail("%s:%d: thread %d waits in a warp operation for thread %d, which has ended: let all lanes of the "
+                        "mask reach it", file, line, base + first, base + l);
+        if (other->state != AT_WARP || other->mask != waiting->mask || !same(other->at, waiting->at)) return true;
     }
     for (int l = 0; l < 32; l++) {
         if (!(waiting->mask >> l & 1)) continue;
@@ -213,22 +228,25 @@ static bool release_warps(int count, bool* released) {
 
 // All threads wait and no warp operation is complete: they must all be at one barrier.
 static bool release_barrier(int count) {
-    Fibre *at = nullptr, *gone = nullptr, *other = nullptr;
+    Fibre *at = nullptr, *gone = nullptr, *other = nullptr;  // the first of each kind
     for (int i = 0; i < count; i++) {
         Fibre* f = fibres + i;
-        if (f->state == DONE) gone = f;
-        else if (f->state == AT_WARP) other = f;
-        else if (at && at->line != f->line)
-            return fail("threads wait at different barriers: thread %d at line %d, thread %d at line %d: __syncthreads "
-                        "must be reached by the whole block together", int(at - fibres), at->line, i, f->line);
-        else at = f;
+        if (f->state == DONE) gone = gone ? gone : f;
+        else if (f->state == AT_WARP) other = other ? other : f;
+        else if (!at) at = f;
+        else if (!same(at->at, f->at))
+            return fail("threads wait at different barriers: thread %d at %s:%d, thread %d at %s:%d: __syncthreads must be "
+                        "reached by the whole block together", int(at - fibres), name_of(at->at), at->at.line, i,
+                        name_of(f->at), f->at.line);
     }
     if (other)
-        return fail("thread %d waits in a warp operation (line %d) for lanes that wait elsewhere%s: all lanes of the mask "
-                    "must reach the same operation", int(other - fibres), other->line, at ? ", some at __syncthreads" : "");
+        return fail("%s:%d: thread %d waits in a warp operation for lanes that wait elsewhere%s: all lanes of the mask must "
+                    "reach the same operation", name_of(other->at), other->at.line, int(other - fibres),
+                    at ? ", some at __syncthreads" : "");
     if (gone)
-        return fail("line %d: thread %d waits at __syncthreads, but thread %d has ended: a barrier inside an if or behind "
-                    "a return must be reached by all threads or by none", at->line, int(at - fibres), int(gone - fibres));
+        return fail("%s:%d: thread %d waits at __syncthreads, but thread %d has ended: a barrier inside an if or behind a "
+                    "return must be reached by all threads or by none", name_of(at->at), at->at.line, int(at - fibres),
+                    int(gone - fibres));
     vote_count = 0;
     for (int i = 0; i < count; i++) {
         vote_count += fibres[i].votes;
@@ -321,29 +339,29 @@ static void call(void (*kernel)(P...), void** args) {
 #define gridDim (cpu::grid_size)
 constexpr int warpSize = 32;
 
-#define __syncthreads() cpu::barrier(0, __LINE__)
-#define __syncthreads_count(vote) (cpu::barrier((vote) != 0, __LINE__), cpu::vote_count)
-#define __syncthreads_or(vote) (cpu::barrier((vote) != 0, __LINE__), cpu::vote_count > 0)
-#define __syncwarp(...) cpu::sync_warp(__LINE__, ##__VA_ARGS__)
-#define __shfl_sync(mask, value, ...) cpu::shuffle(mask, value, cpu::source(__VA_ARGS__), __LINE__)
-#define __shfl_xor_sync(mask, value, step) cpu::shuffle(mask, value, cpu::lane() ^ (step), __LINE__)
-#define __shfl_down_sync(mask, value, step) cpu::shuffle(mask, value, cpu::stay_below(cpu::lane() + (step)), __LINE__)
-#define __shfl_up_sync(mask, value, step) cpu::shuffle(mask, value, cpu::stay_above(cpu::lane() - (step)), __LINE__)
-#define __ballot_sync(mask, vote) cpu::ballot(mask, (vote) != 0, __LINE__)
-#define __any_sync(mask, vote) (cpu::ballot(mask, (vote) != 0, __LINE__) != 0)
-#define __all_sync(mask, vote) (cpu::ballot(mask, (vote) == 0, __LINE__) == 0)
+#define __syncthreads() cpu::barrier(0, HERE_)
+#define __syncthreads_count(vote) (cpu::barrier((vote) != 0, HERE_), cpu::vote_count)
+#define __syncthreads_or(vote) (cpu::barrier((vote) != 0, HERE_), cpu::vote_count > 0)
+#define __syncwarp(...) cpu::sync_warp(HERE_, ##__VA_ARGS__)
+#define __shfl_sync(mask, value, ...) cpu::shuffle(mask, value, cpu::source(__VA_ARGS__), HERE_)
+#define __shfl_xor_sync(mask, value, step) cpu::shuffle(mask, value, cpu::lane() ^ (step), HERE_)
+#define __shfl_down_sync(mask, value, step) cpu::shuffle(mask, value, cpu::stay_below(cpu::lane() + (step)), HERE_)
+#define __shfl_up_sync(mask, value, step) cpu::shuffle(mask, value, cpu::stay_above(cpu::lane() - (step)), HERE_)
+#define __ballot_sync(mask, vote) cpu::ballot(mask, (vote) != 0, HERE_)
+#define __any_sync(mask, vote) (cpu::ballot(mask, (vote) != 0, HERE_) != 0)
+#define __all_sync(mask, vote) (cpu::ballot(mask, (vote) == 0, HERE_) == 0)
 
 namespace cpu {
-static inline void sync_warp(int line, unsigned mask = 0xFFFFFFFFu) { exchange(mask, 0, line); }
+static inline void sync_warp(Place at, unsigned mask = 0xFFFFFFFFu) { exchange(mask, 0, at); }
 static inline int source(int from, int width = 32) { return (lane() & ~(width - 1)) | (from & (width - 1)); }
 static inline int stay_below(int from) { return from < 32 ? from : lane(); }
 static inline int stay_above(int from) { return from >= 0 ? from : lane(); }
 template <class V>
-static V shuffle(unsigned mask, V value, int from, int line) {
-    return from_lane<V>(exchange(mask, value, line), from & 31);
+static V shuffle(unsigned mask, V value, int from, Place at) {
+    return from_lane<V>(exchange(mask, value, at), from & 31);
 }
-static inline unsigned ballot(unsigned mask, int vote, int line) {
-    const char* seen = exchange(mask, vote, line);
+static inline unsigned ballot(unsigned mask, int vote, Place at) {
+    const char* seen = exchange(mask, vote, at);
     unsigned votes = 0;
     for (int l = 0; l < 32; l++)
         if (mask >> l & 1 && from_lane<int>(seen, l)) votes |= 1u << l;
@@ -396,11 +414,11 @@ static E element(const unsigned* registers, int part, int k) {
 
 // D += A B for PER elements a register: A is (16, 8 PER), B is (8 PER, 8).
 template <class E, int PER, class D>
-static void mma(D (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], int line) {
+static void mma(D (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], Place at) {
     Fragments mine;
     memcpy(mine.a, a, sizeof a);
     memcpy(mine.b, b, sizeof b);
-    const char* seen = exchange(0xFFFFFFFFu, mine, line);
+    const char* seen = exchange(0xFFFFFFFFu, mine, at);
     Fragments all[32];
     for (int l = 0; l < 32; l++) all[l] = from_lane<Fragments>(seen, l);
     int g = lane() / 4, t = lane() % 4;
@@ -417,8 +435,8 @@ static void mma(D (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], int l
     }
 }
 
-static void matrices(unsigned (&r)[4], const void* row, bool transposed, int line) {
-    const char* seen = exchange(0xFFFFFFFFu, row, line);
+static void matrices(unsigned (&r)[4], const void* row, bool transposed, Place at) {
+    const char* seen = exchange(0xFFFFFFFFu, row, at);
     int g = lane() / 4, t = lane() % 4;
     for (int m = 0; m < 4; m++) {
         uint16_t pair[2];
@@ -428,14 +446,14 @@ static void matrices(unsigned (&r)[4], const void* row, bool transposed, int lin
         }
         memcpy(&r[m], pair, 4);
     }
-    sync_warp(line);  // nobody overwrites the rows before all have read them
+    sync_warp(at);  // nobody overwrites the rows before all have read them
 }
 }  // namespace cpu
 
-#define mma_f16(d, a, b) cpu::mma<half, 2>(d, a, b, __LINE__)
-#define mma_s8(d, a, b) cpu::mma<int8_t, 4>(d, a, b, __LINE__)
-#define load_matrices(r, row) cpu::matrices(r, row, false, __LINE__)
-#define load_matrices_transposed(r, row) cpu::matrices(r, row, true, __LINE__)
+#define mma_f16(d, a, b) cpu::mma<half, 2>(d, a, b, HERE_)
+#define mma_s8(d, a, b) cpu::mma<int8_t, 4>(d, a, b, HERE_)
+#define load_matrices(r, row) cpu::matrices(r, row, false, HERE_)
+#define load_matrices_transposed(r, row) cpu::matrices(r, row, true, HERE_)
 
 static inline void copy_async(void* to, const void* from, bool there) {
     if (there) memcpy(to, from, 16);

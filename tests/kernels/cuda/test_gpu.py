@@ -14,6 +14,18 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not md_cuda.is_available(), re
 ALL = pytest.mark.parametrize("kernel, name", variants(), ids=lambda p: getattr(p, "name", p))
 
 
+@pytest.fixture(autouse=True)
+def lost_device():
+    """After a kernel that read foreign memory every call fails: stop, and say whose doing it was."""
+    import cupy
+
+    yield
+    try:
+        cupy.cuda.runtime.deviceSynchronize()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        pytest.exit(f"the device is lost after this test: {error}", returncode=3)
+
+
 @ALL
 def test_agrees_with_the_reference(kernel, name):
     import cupy

@@ -1,0 +1,374 @@
+"""What is measured on a GPU: every CUDA kernel, all its versions, beside the same work in PyTorch.
+
+A workload takes the `Machine` and returns the versions of a piece of work, its twin in PyTorch, and the least number of bytes
+or operations that it needs. On a machine without a GPU the same workloads run at small sizes, through
+`minidl.testing.cuda_on_cpu`, as a test of this file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..kernels import Kernel
+from ..kernels.activation import bias_activation, bias_activation_backward, gelu, gelu_backward, sigmoid
+from ..kernels.attention import attention, attention_backward
+from ..kernels.gemm import gemm
+from ..kernels.layernorm import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
+from ..kernels.loss import cross_entropy, cross_entropy_backward
+from ..kernels.optimizer import adam, adam_many, sgd
+from ..kernels.random import dropout, normal, uniform
+from ..kernels.reduce import reduce_max, reduce_sum
+from ..kernels.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
+
+Call = Callable[[], Any]
+
+
+@dataclass
+class Work:
+    """One piece of work: its versions by name, PyTorch's, and what it needs at the least."""
+
+    versions: dict[str, Call]
+    twin: Call | None = None
+    bytes: float = 0
+    flops: float = 0
+    half: bool = False  # whether `flops` count against the ceiling of half precision
+    check: bool = True  # whether the first result of a version and the twin's are the same numbers
+    tolerance: float = 1e-5
+
+
+@dataclass
+class Machine:
+    """Where a workload runs: NumPy or CuPy, PyTorch or None, and the sizes that fit."""
+
+    xp: Any
+    torch: Any
+    small: bool = False
+    random: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.random = self.xp.random.default_rng(0)
+
+    def many(self, n: int, least: int = 3) -> int:
+        """n, or a few of whatever it counts."""
+        return min(n, least) if self.small else n
+
+    def normal(self, *shape: int, half: bool = False) -> Any:
+        values = self.random.standard_normal(shape, dtype=self.xp.float32)
+        return values.astype(self.xp.float16) if half else values
+
+    def tensor(self, array: Any) -> Any:
+        """The same memory as a tensor of PyTorch, or None without PyTorch."""
+        return None if self.torch is None else self.torch.from_dlpack(array)
+
+
+WORKLOADS: dict[str, Callable[[Machine], Work]] = {}
+
+
+def workload(name: str, *args: Any) -> Callable[[Callable[..., Work]], Callable[..., Work]]:
+    """Register a function of the machine and `args` under a name; may be repeated."""
+
+    def register(function: Callable[..., Work]) -> Callable[..., Work]:
+        WORKLOADS[name] = lambda machine: function(machine, *args)
+        return function
+
+    return register
+
+
+def versions(kernel: Kernel, *args: Any, reference: bool = True) -> dict[str, Call]:
+    """The CUDA versions of a kernel that are made for these arguments, the one in force first, and CuPy's reference."""
+    found: dict[str, Call] = {}
+    for (device, name), variant in kernel.variants.items():
+        if device == "cuda" and name.startswith("cuda") and (variant.supports is None or variant.supports(*args)):
+            found[name] = partial(variant.run, *args)
+    if reference:
+        found["cupy"] = partial(kernel.reference, *args)
+    return dict(sorted(found.items(), key=lambda item: item[0] != "cuda"))
+
+
+# ---- element by element -----------------------------------------------------------------------------------------------
+
+
+@workload("gelu 2^27 float32", False)
+@workload("gelu 2^27 float16", True)
+def _gelu(m: Machine, half: bool) -> Work:
+    x = m.normal(m.many(2**27, 5000), half=half)
+    t = m.tensor(x)
+    twin = m.torch and (lambda: m.torch.nn.functional.gelu(t))
+    return Work(versions(gelu, x, "none"), twin, 2 * x.nbytes, tolerance=1e-3 if half else 1e-5)
+
+
+@workload("gelu backward, tanh, 2^26")
+def _gelu_backward(m: Machine) -> Work:
+    x, g = m.normal(m.many(2**26, 5000)), m.normal(m.many(2**26, 5000))
+    t, u = m.tensor(x), m.tensor(g)
+    twin = m.torch and (lambda: m.torch.ops.aten.gelu_backward(u, t, approximate="tanh"))
+    return Work(versions(gelu_backward, g, x, "tanh"), twin, 3 * x.nbytes)
+
+
+@workload("sigmoid 2^27")
+def _sigmoid(m: Machine) -> Work:
+    x = m.normal(m.many(2**27, 5000))
+    t = m.tensor(x)
+    return Work(versions(sigmoid, x), m.torch and (lambda: m.torch.sigmoid(t)), 2 * x.nbytes)
+
+
+@workload("bias + gelu 32768 x 4096")
+def _bias_gelu(m: Machine) -> Work:
+    x, b = m.normal(m.many(32768), m.many(4096, 512)), m.normal(m.many(4096, 512))
+    t, c = m.tensor(x), m.tensor(b)
+    twin = m.torch and (lambda: m.torch.nn.functional.gelu(t + c, approximate="tanh"))
+    return Work(versions(bias_activation, x, b, "gelu_tanh"), twin, 2 * x.nbytes)
+
+
+@workload("bias + gelu backward 16384 x 4096")
+def _bias_gelu_backward(m: Machine) -> Work:
+    shape = m.many(16384), m.many(4096, 512)
+    g, x, b = m.normal(*shape), m.normal(*shape), m.normal(shape[1])
+    u, t, c = (m.tensor(a) for a in (g, x, b))
+    twin = m.torch and (lambda: m.torch.ops.aten.gelu_backward(u, t + c, approximate="tanh"))
+    return Work(versions(bias_activation_backward, g, x, b, "gelu_tanh"), twin, 3 * x.nbytes)
+
+
+@workload("dropout 2^27")
+def _dropout(m: Machine) -> Work:
+    x = m.normal(m.many(2**27, 5000))
+    t = m.tensor(x)
+    twin = m.torch and (lambda: m.torch.nn.functional.dropout(t, 0.5, True))
+    return Work(versions(dropout, x, 0.5, 1, 0, reference=False), twin, 2 * x.nbytes, check=False)
+
+
+@workload("uniform 2^27", uniform, "rand")
+@workload("normal 2^27", normal, "randn")
+def _fill(m: Machine, kernel: Kernel, name: str) -> Work:
+    x = m.xp.empty(m.many(2**27, 5000), "float32")
+    device = None if m.torch is None else m.tensor(x).device
+    twin = m.torch and (lambda: getattr(m.torch, name)(x.size, device=device))
+    return Work(versions(kernel, x, 1, 0, reference=False), twin, x.nbytes, check=False)
+
+
+# ---- reductions -------------------------------------------------------------------------------------------------------
+
+
+@workload("sum of 2^27", reduce_sum, "sum", 2**15, 4096, None)
+@workload("sum of rows 8192 x 16384", reduce_sum, "sum", 8192, 16384, 1)
+@workload("sum of rows 2^20 x 128", reduce_sum, "sum", 2**20, 128, 1)
+@workload("sum of columns 32768 x 4096", reduce_sum, "sum", 32768, 4096, 0)
+@workload("max of columns 2^20 x 128", reduce_max, "amax", 2**20, 128, 0)
+def _reduce(m: Machine, kernel: Kernel, name: str, count: int, width: int, axis: int | None) -> Work:
+    x = m.normal(m.many(count), m.many(width, 1024))
+    t = m.tensor(x)
+    axes = (0, 1) if axis is None else axis
+    twin = m.torch and (lambda: getattr(m.torch, name)(t, axes))
+    return Work(versions(kernel, x, axis), twin, x.nbytes, tolerance=1e-3)  # a sum of numbers that cancel
+
+
+@workload("softmax 2^20 x 128", 2**20, 128)
+@workload("softmax 2^17 x 1024", 2**17, 1024)
+@workload("softmax 32768 x 4096", 32768, 4096)
+@workload("softmax 8192 x 16384", 8192, 16384)
+@workload("softmax 2048 x 65536", 2048, 65536)
+@workload("softmax 32768 x 4096 float16", 32768, 4096, True)
+def _softmax(m: Machine, count: int, width: int, half: bool = False) -> Work:
+    x = m.normal(m.many(count), m.many(width, 3000), half=half)
+    t = m.tensor(x)
+    twin = m.torch and (lambda: m.torch.softmax(t, -1))
+    return Work(versions(softmax, x, -1), twin, 2 * x.nbytes, tolerance=1e-3 if half else 1e-5)
+
+
+@workload("log-softmax 32768 x 4096")
+def _log_softmax(m: Machine) -> Work:
+    x = m.normal(m.many(32768), m.many(4096, 1000))
+    t = m.tensor(x)
+    return Work(versions(log_softmax, x, -1), m.torch and (lambda: m.torch.log_softmax(t, -1)), 2 * x.nbytes)
+
+
+@workload("softmax backward 2^18 x 512", softmax, softmax_backward, "_softmax_backward_data", 2**18, 512)
+@workload("softmax backward 32768 x 4096", softmax, softmax_backward, "_softmax_backward_data", 32768, 4096)
+@workload("log-softmax backward 32768 x 4096", log_softmax, log_softmax_backward, "_log_softmax_backward_data", 32768, 4096)
+def _softmax_backward(m: Machine, forward: Kernel, backward: Kernel, name: str, count: int, width: int) -> Work:
+    g, x = m.normal(m.many(count), m.many(width, 1000)), m.normal(m.many(count), m.many(width, 1000))
+    y = forward.reference(x, -1)
+    u, t = m.tensor(g), m.tensor(y)
+    twin = m.torch and (lambda: getattr(m.torch, name)(u, t, -1, m.torch.float32))
+    return Work(versions(backward, g, y, -1), twin, 3 * x.nbytes)
+
+
+# ---- normalization ----------------------------------------------------------------------------------------------------
+
+
+@workload("layer norm 2^17 x 1024", 2**17, 1024)
+@workload("layer norm 32768 x 4096", 32768, 4096)
+@workload("layer norm 32768 x 4096 float16", 32768, 4096, True)
+def _layer_norm(m: Machine, count: int, width: int, half: bool = False) -> Work:
+    count, width = m.many(count), m.many(width, 1000)
+    x, w, b = m.normal(count, width, half=half), m.normal(width, half=half), m.normal(width, half=half)
+    t, v, c = (m.tensor(a) for a in (x, w, b))
+    twin = m.torch and (lambda: m.torch.nn.functional.layer_norm(t, (width,), v, c, 1e-5))
+    return Work(versions(layer_norm, x, w, b, 1e-5), twin, 2 * x.nbytes, tolerance=2e-3 if half else 1e-5)
+
+
+@workload("layer norm backward 2^17 x 1024", 2**17, 1024)
+@workload("layer norm backward 32768 x 4096", 32768, 4096)
+def _layer_norm_backward(m: Machine, count: int, width: int) -> Work:
+    count, width = m.many(count), m.many(width, 1000)
+    g, x, w = m.normal(count, width), m.normal(count, width), m.normal(width)
+    _, mean, rstd = layer_norm.reference(x, w, None, 1e-5)
+    u, t, v, mu, r = (m.tensor(a) for a in (g, x, w, mean, rstd))
+    twin = m.torch and (
+        lambda: m.torch.ops.aten.native_layer_norm_backward(
+            u, t, [width], mu[:, None], r[:, None], v, v, [True, True, True]
+        )
+    )
+    return Work(versions(layer_norm_backward, g, x, mean, rstd, w), twin, 3 * x.nbytes, tolerance=1e-4)
+
+
+@workload("RMS norm 32768 x 4096")
+def _rms_norm(m: Machine) -> Work:
+    count, width = m.many(32768), m.many(4096, 1000)
+    x, w = m.normal(count, width), m.normal(width)
+    t, v = m.tensor(x), m.tensor(w)
+    twin = m.torch and (lambda: m.torch.nn.functional.rms_norm(t, (width,), v, 1e-5))
+    return Work(versions(rms_norm, x, w, 1e-5), twin, 2 * x.nbytes)
+
+
+@workload("RMS norm backward 32768 x 4096")
+def _rms_norm_backward(m: Machine) -> Work:
+    count, width = m.many(32768), m.many(4096, 1000)
+    g, x, w = m.normal(count, width), m.normal(count, width), m.normal(width)
+    _, rstd = rms_norm.reference(x, w, 1e-5)
+    return Work(versions(rms_norm_backward, g, x, rstd, w), None, 3 * x.nbytes)
+
+
+# ---- loss and optimizers ----------------------------------------------------------------------------------------------
+
+
+@workload("cross-entropy 8192 x 50304", 8192, 50304)
+@workload("cross-entropy 2^17 x 1000", 2**17, 1000)
+def _cross_entropy(m: Machine, count: int, classes: int) -> Work:
+    count, classes = m.many(count), m.many(classes, 1000)
+    x, y = m.normal(count, classes), m.random.integers(0, classes, count)
+    t, target = m.tensor(x), m.tensor(y)
+    twin = m.torch and (lambda: m.torch.nn.functional.cross_entropy(t, target, reduction="none"))
+    return Work(versions(cross_entropy, x, y, None, -100, 0.0), twin, x.nbytes)
+
+
+@workload("cross-entropy forward and backward 8192 x 50304")
+def _cross_entropy_backward(m: Machine) -> Work:
+    count, classes = m.many(8192), m.many(50304, 1000)
+    x, y = m.normal(count, classes), m.random.integers(0, classes, count)
+    g = m.xp.full(count, 1 / count, "float32")
+
+    def both(forward: Any, backward: Any) -> Any:
+        _, lse = forward(x, y, None, -100, 0.0)
+        return backward(g, x, y, None, -100, 0.0, lse)
+
+    def twin() -> Any:
+        t = m.tensor(x).requires_grad_()
+        loss = m.torch.nn.functional.cross_entropy(t, m.tensor(y))
+        return m.torch.autograd.grad(loss, t)
+
+    pair = (cross_entropy.variants["cuda", "cuda"].run, cross_entropy_backward.variants["cuda", "cuda"].run)
+    plain = (cross_entropy.reference, cross_entropy_backward.reference)
+    named = {"cuda": partial(both, *pair), "cupy": partial(both, *plain)}
+    return Work(named, m.torch and twin, 3 * x.nbytes)
+
+
+def _torch_optimizer(m: Machine, name: str, arrays: list[Any], grads: list[Any], **options: Any) -> Call:
+    params = [m.tensor(a.copy()).requires_grad_() for a in arrays]
+    for p, g in zip(params, grads, strict=True):
+        p.grad = m.tensor(g)
+    return getattr(m.torch.optim, name)(params, fused=True, **options).step
+
+
+@workload("Adam, one array of 10^8")
+def _adam(m: Machine) -> Work:
+    p, g, a = (m.normal(m.many(10**8, 20000)) for _ in range(3))
+    b, options = a * a, (3, 1e-3, 0.9, 0.999, 1e-8, 0.0, False, False)
+    twin = m.torch and _torch_optimizer(m, "Adam", [p], [g])
+    return Work(versions(adam, p, g, a, b, None, *options), twin, 7 * p.nbytes, check=False)
+
+
+@workload("Adam, 292 arrays of GPT-2 small")
+def _adam_many(m: Machine) -> Work:
+    width = m.many(768, 64)
+    block = [3 * width * width, width * width, 8 * width * width, 3 * width, 4 * width, width, width, width, width, width]
+    sizes = [m.many(50257, 50) * width, 1024 * width, *(block * m.many(29, 2))]
+    p, g, a = ([m.normal(n) for n in sizes] for _ in range(3))
+    b, options = [x * x for x in a], (3, 1e-3, 0.9, 0.999, 1e-8, 0.0, False, False)
+    twin = m.torch and _torch_optimizer(m, "Adam", p, g)
+    return Work(versions(adam_many, p, g, a, b, None, *options), twin, 28 * sum(sizes), check=False)
+
+
+@workload("SGD with momentum, one array of 10^8")
+def _sgd(m: Machine) -> Work:
+    p, g, b = (m.normal(m.many(10**8, 20000)) for _ in range(3))
+    twin = m.torch and _torch_optimizer(m, "SGD", [p], [g], lr=1e-3, momentum=0.9)
+    return Work(versions(sgd, p, g, b, 1e-3, 0.9, 0.0, 0.0, False, False, False), twin, 5 * p.nbytes, check=False)
+
+
+# ---- products ---------------------------------------------------------------------------------------------------------
+
+
+@workload("matrix product 4096, float32", 4096, False)
+@workload("matrix product 8192, float16", 8192, True)
+def _gemm(m: Machine, size: int, half: bool) -> Work:
+    size = m.many(size, 64)
+    a, b = m.normal(size, size, half=half), m.normal(size, size, half=half)
+    t, u = m.tensor(a), m.tensor(b)
+    twin = m.torch and (lambda: t @ u)
+    named = versions(gemm, a, b, None, reference=not half)  # float16: the reference goes through float32
+    return Work(named, twin, flops=2 * size**3, half=half, tolerance=1e-3 if half else 1e-5)
+
+
+def _qkv(m: Machine, n: int, time: int, width: int, half: bool) -> list[Any]:
+    return [m.normal(m.many(n, 2), m.many(time, 96), width, half=half) for _ in range(4)]
+
+
+@workload("attention 64 x 4096 x 64, float16", 64, 4096, 64, True, False)
+@workload("attention 64 x 4096 x 64, float16, causal", 64, 4096, 64, True, True)
+@workload("attention 32 x 4096 x 128, float16, causal", 32, 4096, 128, True, True)
+@workload("attention 32 x 2048 x 64, float32, causal", 32, 2048, 64, False, True)
+def _attention(m: Machine, n: int, time: int, width: int, half: bool, causal: bool) -> Work:
+    q, k, v, _ = _qkv(m, n, time, width, half)
+    t = [m.tensor(a)[None] for a in (q, k, v)] if m.torch else []
+    twin = m.torch and (lambda: m.torch.nn.functional.scaled_dot_product_attention(*t, is_causal=causal))
+    flops = 4 * len(q) * q.shape[1] ** 2 * width / (2 if causal else 1)
+    named = versions(attention, q, k, v, 1 / math.sqrt(width), causal)
+    return Work(named, twin, flops=flops, half=half, tolerance=2e-3 if half else 1e-4)
+
+
+@workload("attention forward and backward 64 x 4096 x 64, float16, causal", 64, 4096, 64, True)
+@workload("attention forward and backward 32 x 4096 x 128, float16, causal", 32, 4096, 128, True)
+@workload("attention forward and backward 32 x 2048 x 64, float32, causal", 32, 2048, 64, False)
+def _attention_backward(m: Machine, n: int, time: int, width: int, half: bool) -> Work:
+    q, k, v, g = _qkv(m, n, time, width, half)
+    scale = 1 / math.sqrt(width)
+
+    def both(forward: Any, backward: Any) -> Any:
+        out, lse = forward(q, k, v, scale, True)
+        return backward(g, q, k, v, out, lse, scale, True)
+
+    def twin() -> Any:
+        t = [m.tensor(a)[None].requires_grad_() for a in (q, k, v)]
+        out = m.torch.nn.functional.scaled_dot_product_attention(*t, is_causal=True)
+        return m.torch.autograd.grad(out, t, m.tensor(g)[None])
+
+    pair = (attention.variants["cuda", "cuda"].run, attention_backward.variants["cuda", "cuda"].run)
+    named = {"cuda": partial(both, *pair), "cupy": partial(both, attention.reference, attention_backward.reference)}
+    flops = 3.5 * 4 * len(q) * q.shape[1] ** 2 * width / 2
+    return Work(named, m.torch and twin, flops=flops, half=half, tolerance=5e-3 if half else 1e-4)
+
+
+def first(result: Any) -> Any:
+    """The first array of a result, as NumPy in float64."""
+    while isinstance(result, (tuple, list)):
+        result = result[0]
+    if hasattr(result, "detach"):
+        result = result.detach().cpu().numpy()
+    return np.asarray(result.get() if hasattr(result, "get") else result, np.float64)
