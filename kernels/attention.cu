@@ -28,6 +28,8 @@
 #endif
 constexpr float LOG2_E = 1.44269504f;  // the hardware's exponential is 2^x
 
+__device__ inline bool hidden(int query, int key, int S, int causal) { return key >= S || (causal && key > query); }
+
 // ---- 1 --------------------------------------------------------------------------------------------------------------
 
 extern "C" __global__ void attention_naive(const T* __restrict__ q, const T* __restrict__ k, const T* __restrict__ v, T* out, float* lse,
@@ -66,6 +68,7 @@ extern "C" __global__ void attention_delta(const T* __restrict__ g, const T* __r
     if (lane_index() == 0) delta[row] = sum;
 }
 
+#ifndef TYPE_float16
 // ---- 2 --------------------------------------------------------------------------------------------------------------
 // Tiles are SIDE rows of WIDTH numbers, stored PITCH apart: an odd distance puts the same column of successive rows into
 // different banks. Of 16 x 16 threads, thread (x, y) owns rows y, y + 16, ... and columns x, x + 16, ... of a result.
@@ -134,8 +137,6 @@ __device__ inline void store_tile(float* to, const float (&v)[EACH][WIDE], int f
             if (row < rows) to[(long long)row * WIDTH + threadIdx.x + 16 * j] = v[i][j] * scale;
         }
 }
-
-__device__ inline bool hidden(int query, int key, int S, int causal) { return key >= S || (causal && key > query); }
 
 // The largest, or the sum, over the 16 threads that share a row: lanes 0-15 or 16-31 of a warp.
 __device__ inline float row_max16(float v) {
@@ -276,6 +277,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_backward_q_tiled(con
     store_tile(dq + (long long)n * L * WIDTH, sum, first, L, scale);
 }
 
+#else  // float16
 // ---- 3 --------------------------------------------------------------------------------------------------------------
 // Four warps, each with 16 rows of a tile of 64 ("own" rows: queries, or in the kernel for dK and dV keys), against tiles of
 // COLUMNS "other" rows. A tile is stored in pieces of 16 bytes, permuted within a row so that the eight rows which
@@ -535,3 +537,4 @@ extern "C" __global__ void __launch_bounds__(128) attention_backward_q_mma(const
     store_rows(dq + (long long)n * L * WIDTH, sum, first, L, scale, scale);
 #endif
 }
+#endif  // float16

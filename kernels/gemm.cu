@@ -21,6 +21,7 @@
 #include "common.cuh"
 #include "mma.cuh"
 
+#ifndef TYPE_float16  // the versions for float32: each element type is compiled for itself
 // ---- 1 --------------------------------------------------------------------------------------------------------------
 
 extern "C" __global__ void sgemm_naive(const float* A, const float* B, const float* bias, float* C, int M, int N, int K) {
@@ -201,6 +202,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) sgemm_warps(const float* A,
     store(sum, bias, C, M, N, top + my_row, 32, left + my_column, 16);
 }
 
+#else  // float16
 // ---- 7 --------------------------------------------------------------------------------------------------------------
 // K and N are multiples of 8, the arrays begin at multiples of 16 bytes. A block of eight warps computes 128 x 128, a warp
 // 64 x 32: 4 x 4 results of the tensor cores. STAGES tiles are in shared memory at a time, all but one still on their way.
@@ -281,3 +283,4 @@ extern "C" __global__ void __launch_bounds__(256, 2) hgemm_mma(const half* A, co
         }
 #endif
 }
+#endif  // float16

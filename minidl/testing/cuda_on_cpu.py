@@ -119,9 +119,11 @@ def running(reverse: bool = False, launched: set[tuple[str, str]] | None = None)
         shared: int,
         options: tuple[str, ...],
     ) -> None:
+        element = next(o.removeprefix("-DTYPE_") for o in options if o.startswith("-DTYPE_"))
         if launched is not None:
-            launched.add((entry, next(o for o in options if o.startswith("-DTYPE_")).removeprefix("-DTYPE_")))
-        call(source.path, entry, grid, block, values, shared, options, tuple(source.entries), reverse)
+            launched.add((entry, element))
+        names = tuple(e.name for e in source.entries.values() if element in e.types)
+        call(source.path, entry, grid, block, values, shared, options, names, reverse)
 
     before, cuda.on_cpu = cuda.on_cpu, launch
     try:

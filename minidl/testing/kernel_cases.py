@@ -243,3 +243,63 @@ def attention_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         lse = np.log(np.exp(s).sum(-1))
         out = np.exp(s - lse[..., None]) @ v
         yield normal(rng, *q.shape), q, k, v, out, lse.astype(np.float32).view(Single), scale, causal
+
+
+@cases("embedding_backward")
+def embedding_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for count, rows, width in ((1, 1, 1), (7, 3, 5), (50, 10, 64), (9, 20, 130)):
+        yield normal(rng, count, width), rng.integers(0, rows, count), rows
+
+
+def lstm_inputs(rng: np.random.Generator, H: int, P: int | None) -> tuple[Any, ...]:
+    T, B = 3, 4
+    x, w, h, c = normal(rng, T, B, 4 * H), normal(rng, 4 * H, P or H) / 4, normal(rng, B, P or H), normal(rng, B, H)
+    return x, w, h, c, None if P is None else normal(rng, P, H) / 4, (4, 3, 3), bool(P)
+
+
+@cases("lstm")
+def lstm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for H, P in ((1, None), (33, None), (40, 7)):
+        yield lstm_inputs(rng, H, P)
+
+
+@cases("lstm_backward")
+def lstm_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    from ..kernels.recurrent import lstm
+
+    for H, P in ((1, None), (33, None), (40, 7)):
+        x, w_hh, h0, c0, w_hr, sizes, reverse = lstm_inputs(rng, H, P)
+        out, _, _, *kept = lstm.reference(x, w_hh, h0, c0, w_hr, sizes, reverse)
+        gradients = (normal(rng, *out.shape), normal(rng, *h0.shape), normal(rng, *c0.shape))
+        yield *gradients, w_hh, w_hr, *kept, sizes, reverse
+
+
+def gru_inputs(rng: np.random.Generator, H: int, reverse: bool) -> tuple[Any, ...]:
+    T, B = 3, 4
+    weights = normal(rng, 3 * H, H) / 4, normal(rng, 3 * H) if reverse else None
+    return normal(rng, T, B, 3 * H), *weights, normal(rng, B, H), (4, 3, 3), reverse
+
+
+@cases("gru")
+def gru_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for H in (1, 33, 40):
+        yield gru_inputs(rng, H, H == 40)
+
+
+@cases("gru_backward")
+def gru_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    from ..kernels.recurrent import gru
+
+    for H in (1, 33, 40):
+        x, w_hh, b_hh, h0, sizes, reverse = gru_inputs(rng, H, H == 40)
+        out, _, *kept = gru.reference(x, w_hh, b_hh, h0, sizes, reverse)
+        yield normal(rng, *out.shape), normal(rng, *h0.shape), w_hh, *kept, sizes, reverse
+
+
+@cases("gemm_int8")
+def gemm_int8_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for m, n, k in ((1, 1, 1), (5, 7, 33), (3, 9, 16), (130, 70, 144)):
+        x, w = (rng.integers(-128, 128, (rows, k), np.int8) for rows in (m, n))
+        scales = rng.uniform(0, 0.01, m).astype(np.float32), rng.uniform(0, 0.01, n).astype(np.float32)
+        yield x, w, *scales, normal(rng, n)
+        yield x, w, *scales, None
