@@ -16,8 +16,8 @@ import numpy as np
 
 from . import Kernel, array_module
 from .common import Array, at_least_float32, float32_in_order, float32_side_by_side, in_memory_order, rows
-from .elementary import erf32, exp32, sigmoid32, tanh32
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
+from .elementary import erf32, exp32, sigmoid32, tanh32
 from .jit import jit
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)

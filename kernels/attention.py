@@ -16,7 +16,7 @@ from typing import Any
 
 from . import Kernel, array_module
 from .common import Array, at_least_float32
-from .cuda import Entry, Source, aligned, blocks, launchable, shared_limit
+from .cuda import Entry, Source, aligned, blocks, launchable, limits
 
 
 @Kernel
@@ -85,7 +85,8 @@ def supports_cuda(q: Array, k: Array, v: Array, scale: float, causal: bool) -> b
         and q.shape[0] < 65536  # blocks along y
         and launchable(q, k, v, types=("float32", "float16"))
         and aligned(q, k, v)
-        and tile_bytes(q, 4, 2) <= shared_limit(q)
+        and tile_bytes(q, 4, 2) <= limits(q).shared
+        and limits(q).capability >= (80 if q.itemsize == 2 else 75)
     )
 
 
@@ -115,7 +116,9 @@ def attention_cuda(q: Array, k: Array, v: Array, scale: float, causal: bool) -> 
     xp, L, S = array_module(q), q.shape[1], k.shape[1]
     out, lse = xp.empty_like(q), xp.empty(q.shape[:2], "float32")
     tiles = 5 if q.itemsize == 2 else 3  # float16: queries, and twice keys and values
-    squares = 1 if q.shape[2] < SIDE and q.itemsize == 4 else 0  # the probabilities fit where the keys were, but for small D
+    squares = (
+        1 if q.shape[2] < SIDE and q.itemsize == 4 else 0
+    )  # the probabilities fit where the keys were, but for small D
     launch("attention", L, q, tiles, squares, q, k, v, out, lse, L, S, scale, causal)
     return out, lse
 

@@ -220,16 +220,28 @@ def blocks(n: int, per_block: int, most: int = 1 << 30) -> int:
     return min(-(-n // per_block), most)
 
 
-def shared_limit(a: Array) -> int:
-    """How many bytes of dynamic shared memory a block may have on the device of an array; on the CPU as on an H100."""
-    return 232448 if type(a) is np.ndarray else _shared_limit(a.device.id)
+@dataclass(frozen=True)
+class Limits:
+    """What a device can do: its compute capability, 90 for 9.0, and the shared memory that a block may have, in bytes."""
+
+    capability: int
+    shared: int
+
+
+H100 = Limits(90, 232448)  # what the CPU run imitates
+
+
+def limits(a: Array) -> Limits:
+    """The limits of the device that an array is on."""
+    return H100 if type(a) is np.ndarray else _limits(a.device.id)
 
 
 @functools.cache
-def _shared_limit(device: int) -> int:
+def _limits(device: int) -> Limits:
     import cupy
 
-    return int(cupy.cuda.Device(device).attributes["MaxSharedMemoryPerBlockOptin"])
+    gpu = cupy.cuda.Device(device)
+    return Limits(int(gpu.compute_capability), int(gpu.attributes["MaxSharedMemoryPerBlockOptin"]))
 
 
 def launchable(*arrays: Array | None, types: tuple[str, ...] = ("float32",)) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import Kernel, array_module
 from .common import Array, at_least_float32
-from .cuda import Entry, Source, aligned, blocks, launchable
+from .cuda import Entry, Source, aligned, blocks, launchable, limits
 
 
 @Kernel
@@ -60,17 +60,13 @@ def supports_packs(a: Array, b: Array, bias: Array | None) -> bool:
 
 
 def supports_half(a: Array, b: Array, bias: Array | None) -> bool:
-    shapes = a.ndim >= 2 and b.ndim == 2 and a.size > 0 and b.size > 0
-    return (
-        shapes
-        and launchable(a, b, bias, types=("float16",))
-        and b.shape[0] % 8 == 0
-        and b.shape[1] % 8 == 0
-        and aligned(a, b)
-    )
+    shapes = a.ndim >= 2 and b.ndim == 2 and a.size > 0 and b.size > 0 and b.shape[0] % 8 == 0 and b.shape[1] % 8 == 0
+    return shapes and launchable(a, b, bias, types=("float16",)) and aligned(a, b) and limits(a).capability >= 80
 
 
-def launch(entry: str, a: Array, b: Array, bias: Array | None, tile: tuple[int, int], block: Any, shared: int = 0) -> Array:
+def launch(
+    entry: str, a: Array, b: Array, bias: Array | None, tile: tuple[int, int], block: Any, shared: int = 0
+) -> Array:
     """Launch an entry on a grid of tiles of tile[0] columns and tile[1] rows."""
     (k, n), m = b.shape, prod(a.shape[:-1])
     if a.shape[-1] != k:

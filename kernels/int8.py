@@ -10,7 +10,7 @@ import numpy as np
 
 from . import Kernel, array_module
 from .common import Array
-from .cuda import Entry, Source, aligned, blocks, launchable
+from .cuda import Entry, Source, aligned, blocks, launchable, limits
 
 
 @Kernel
@@ -48,7 +48,13 @@ def supports_packs(x: Array, w: Array, scale_x: Array, scale_w: Array, bias: Arr
 
 
 def launch(
-    entry: str, tile: tuple[int, int], block: int | tuple[int, int], shared: int, x: Array, w: Array, *rest: Array | None
+    entry: str,
+    tile: tuple[int, int],
+    block: int | tuple[int, int],
+    shared: int,
+    x: Array,
+    w: Array,
+    *rest: Array | None,
 ) -> Array:
     (M, K), N = x.shape, len(w)
     out = array_module(x).empty((M, N), np.float32)
@@ -57,7 +63,11 @@ def launch(
     return out
 
 
-@gemm_int8.variant("cuda", device="cuda", supports=supports_packs)
+def supports_mma(x: Array, w: Array, scale_x: Array, scale_w: Array, bias: Array | None) -> bool:
+    return supports_packs(x, w, scale_x, scale_w, bias) and limits(x).capability >= 80
+
+
+@gemm_int8.variant("cuda", device="cuda", supports=supports_mma)
 def gemm_int8_mma(x: Array, w: Array, scale_x: Array, scale_w: Array, bias: Array | None) -> Array:
     return launch("int8_mma", (128, 128), 256, MMA_SHARED, x, w, scale_x, scale_w, bias)
 

@@ -200,7 +200,9 @@ def weight_and_total(weight: Array | None, smoothing: float) -> tuple[Array | No
     return weight, weight.sum(keepdims=True) if weight is not None and smoothing else None
 
 
-def launch_forward(version: str, logits: Array, target: Array, weight: Array | None, ignore: int, smoothing: float) -> Any:
+def launch_forward(
+    version: str, logits: Array, target: Array, weight: Array | None, ignore: int, smoothing: float
+) -> Any:
     xp, (count, classes) = array_module(logits), logits.shape
     losses, lse = xp.empty(count, logits.dtype), xp.empty(count, "float64")
     if version == "naive":

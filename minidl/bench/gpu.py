@@ -70,21 +70,31 @@ def machine() -> Machine:
         return Machine(cupy, None)
 
 
-def ceilings(m: Machine) -> list[dict[str, Any]]:
-    """Bytes a second of a copy of 1 GiB, operations a second of a product of the library in float32 and float16."""
+def copy_rate(m: Machine) -> float:
+    """Bytes read and written in a second by the device's copy of 1 GiB."""
     import cupy
 
     source, target = m.normal(2**28), cupy.empty(2**28, "float32")
-    copy, _ = seconds(lambda: target.data.copy_from_device_async(source.data, source.nbytes, cupy.cuda.get_current_stream()))
-    found = {"copy": 2 * source.nbytes / copy}
-    del source, target
-    for name, size, half in (("float32", 8192, False), ("float16", 8192, True)):
-        a, b = m.normal(size, size, half=half), m.normal(size, size, half=half)
-        t, u = m.tensor(a), m.tensor(b)
-        time, _ = seconds((lambda t=t, u=u: t @ u) if m.torch else (lambda a=a, b=b: a @ b))
-        found[name] = 2 * size**3 / time
+    stream = cupy.cuda.get_current_stream()
+    time, _ = seconds(lambda: target.data.copy_from_device_async(source.data, source.nbytes, stream))
+    return float(2 * source.nbytes / time)
+
+
+def product_rate(m: Machine, size: int, half: bool) -> float:
+    """Operations a second of the vendor's matrix product."""
+    a, b = m.normal(size, size, half=half), m.normal(size, size, half=half)
+    if m.torch:
+        a, b = m.tensor(a), m.tensor(b)
+    return float(2 * size**3 / seconds(lambda: a @ b)[0])
+
+
+def ceilings(m: Machine) -> list[dict[str, Any]]:
+    """The row of the two ceilings, memory and arithmetic, the latter in float32 and in float16."""
+    import cupy
+
     device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
-    return [{"name": CEILINGS, "device": device, **found}]
+    rates = {"copy": copy_rate(m), "float32": product_rate(m, 8192, False), "float16": product_rate(m, 8192, True)}
+    return [{"name": CEILINGS, "device": device, **rates}]
 
 
 def kernel_results(m: Machine, name: str, work: Work) -> list[dict[str, Any]]:
@@ -195,7 +205,9 @@ def one_line(row: dict[str, Any], ceiling: dict[str, Any]) -> str:
         parts.append(f"{rate / 1e9:6.0f} GB/s {rate / ceiling.get('copy', np.nan):5.2f}")
     elif row.get("flops"):
         rate = row["flops"] / row["seconds"]
-        parts.append(f"{rate / 1e12:6.1f} TF/s {rate / ceiling.get('float16' if row['half'] else 'float32', np.nan):5.2f}")
+        parts.append(
+            f"{rate / 1e12:6.1f} TF/s {rate / ceiling.get('float16' if row['half'] else 'float32', np.nan):5.2f}"
+        )
     if row.get("torch_seconds"):
         parts.append(f"x{row['seconds'] / row['torch_seconds']:.2f}")
     if row.get("agrees") is False:

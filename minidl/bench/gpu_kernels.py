@@ -18,11 +18,16 @@ import numpy as np
 from ..kernels import Kernel
 from ..kernels.activation import bias_activation, bias_activation_backward, gelu, gelu_backward, sigmoid
 from ..kernels.attention import attention, attention_backward
+from ..kernels.convolution import conv_forward, fold, unfold
+from ..kernels.embedding import embedding_backward
 from ..kernels.gemm import gemm
+from ..kernels.int8 import gemm_int8
 from ..kernels.layernorm import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from ..kernels.loss import cross_entropy, cross_entropy_backward
 from ..kernels.optimizer import adam, adam_many, sgd
+from ..kernels.pooling import max_pool_index, pick, sum_pool, sum_pool_backward
 from ..kernels.random import dropout, normal, uniform
+from ..kernels.recurrent import gru, gru_backward, lstm, lstm_backward
 from ..kernels.reduce import reduce_max, reduce_sum
 from ..kernels.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 
@@ -190,7 +195,9 @@ def _log_softmax(m: Machine) -> Work:
 
 @workload("softmax backward 2^18 x 512", softmax, softmax_backward, "_softmax_backward_data", 2**18, 512)
 @workload("softmax backward 32768 x 4096", softmax, softmax_backward, "_softmax_backward_data", 32768, 4096)
-@workload("log-softmax backward 32768 x 4096", log_softmax, log_softmax_backward, "_log_softmax_backward_data", 32768, 4096)
+@workload(
+    "log-softmax backward 32768 x 4096", log_softmax, log_softmax_backward, "_log_softmax_backward_data", 32768, 4096
+)
 def _softmax_backward(m: Machine, forward: Kernel, backward: Kernel, name: str, count: int, width: int) -> Work:
     g, x = m.normal(m.many(count), m.many(width, 1000)), m.normal(m.many(count), m.many(width, 1000))
     y = forward.reference(x, -1)
@@ -297,7 +304,18 @@ def _adam(m: Machine) -> Work:
 @workload("Adam, 292 arrays of GPT-2 small")
 def _adam_many(m: Machine) -> Work:
     width = m.many(768, 64)
-    block = [3 * width * width, width * width, 8 * width * width, 3 * width, 4 * width, width, width, width, width, width]
+    block = [
+        3 * width * width,
+        width * width,
+        8 * width * width,
+        3 * width,
+        4 * width,
+        width,
+        width,
+        width,
+        width,
+        width,
+    ]
     sizes = [m.many(50257, 50) * width, 1024 * width, *(block * m.many(29, 2))]
     p, g, a = ([m.normal(n) for n in sizes] for _ in range(3))
     b, options = [x * x for x in a], (3, 1e-3, 0.9, 0.999, 1e-8, 0.0, False, False)
@@ -363,6 +381,139 @@ def _attention_backward(m: Machine, n: int, time: int, width: int, half: bool) -
     named = {"cuda": partial(both, *pair), "cupy": partial(both, attention.reference, attention_backward.reference)}
     flops = 3.5 * 4 * len(q) * q.shape[1] ** 2 * width / 2
     return Work(named, m.torch and twin, flops=flops, half=half, tolerance=5e-3 if half else 1e-4)
+
+
+@workload("int8 matrix product 4096")
+def _gemm_int8(m: Machine) -> Work:
+    size = m.many(4096, 64)
+    x, w = (m.random.integers(-128, 128, (size, size)).astype(m.xp.int8) for _ in range(2))
+    scales = m.xp.full(size, 0.01, "float32")
+    t, u = m.tensor(x), m.tensor(w).T if m.torch else None
+
+    def twin() -> Any:  # PyTorch's has no scales: they are a pass of their own
+        return m.torch._int_mm(t, u) * (m.tensor(scales)[:, None] * m.tensor(scales))
+
+    named = versions(gemm_int8, x, w, scales, scales, None)
+    return Work(named, m.torch and twin, flops=2 * size**3, half=True, tolerance=1e-5)
+
+
+# ---- layers -----------------------------------------------------------------------------------------------------------
+
+
+@workload("embedding backward, 32768 of 50257 x 768")
+def _embedding(m: Machine) -> Work:
+    count, rows, width = m.many(32768, 40), m.many(50257, 20), m.many(768, 64)
+    g, index = m.normal(count, width), m.random.integers(0, rows, count)
+    u, i = m.tensor(g), m.tensor(index)
+    twin = m.torch and (lambda: m.torch.ops.aten.embedding_dense_backward(u, i, rows, -1, False))
+    return Work(versions(embedding_backward, g, index, rows), twin, g.nbytes + 4 * rows * width)
+
+
+def _lstm_inputs(m: Machine) -> Any:
+    T, B, H = m.many(128, 3), m.many(64), m.many(1024, 16)
+    x, w, h = m.normal(T, B, 4 * H), m.normal(4 * H, H) / H**0.5, m.normal(B, H)
+    return x, w, h, h.copy(), None, (B,) * T, False
+
+
+@workload("LSTM, 128 steps, batch 64, width 1024")
+def _lstm(m: Machine) -> Work:
+    arguments = _lstm_inputs(m)
+    T, B, H = len(arguments[5]), len(arguments[2]), arguments[3].shape[1]
+    twin = None
+    if m.torch:  # its inputs are multiplied by their weights inside: with 1 input that is little
+        layer = m.torch.nn.LSTM(1, H, device=m.tensor(arguments[2]).device)
+        t = m.torch.zeros(T, B, 1, device=m.tensor(arguments[2]).device)
+
+        def twin() -> Any:
+            with m.torch.no_grad():
+                return layer(t)
+
+    return Work(versions(lstm, *arguments), twin, flops=8 * T * B * H * H, check=False)
+
+
+@workload("LSTM backward, 128 steps, batch 64, width 1024")
+def _lstm_backward(m: Machine) -> Work:
+    x, w, h, c, _, sizes, reverse = _lstm_inputs(m)
+    out, _, _, *kept = lstm.reference(x, w, h, c, None, sizes, reverse)
+    arguments = (m.normal(*out.shape), m.normal(*h.shape), m.normal(*c.shape), w, None, *kept, sizes, reverse)
+    T, B, H = out.shape
+    return Work(versions(lstm_backward, *arguments), None, flops=16 * T * B * H * H)
+
+
+@workload("GRU, 128 steps, batch 64, width 1024")
+def _gru(m: Machine) -> Work:
+    x, w, h, _, _, sizes, reverse = _lstm_inputs(m)
+    H = h.shape[1]
+    x, w = m.xp.ascontiguousarray(x[:, :, : 3 * H]), m.xp.ascontiguousarray(w[: 3 * H])
+    return Work(versions(gru, x, w, None, h, sizes, reverse), None, flops=6 * len(x) * len(h) * H * H)
+
+
+@workload("GRU backward, 128 steps, batch 64, width 1024")
+def _gru_backward(m: Machine) -> Work:
+    x, w, h, _, _, sizes, reverse = _lstm_inputs(m)
+    H = h.shape[1]
+    x, w = m.xp.ascontiguousarray(x[:, :, : 3 * H]), m.xp.ascontiguousarray(w[: 3 * H])
+    out, _, *kept = gru.reference(x, w, None, h, sizes, reverse)
+    arguments = (m.normal(*out.shape), m.normal(*h.shape), w, *kept, sizes, reverse)
+    return Work(versions(gru_backward, *arguments), None, flops=12 * len(x) * len(h) * H * H)
+
+
+@workload("convolution 128 x 64 x 56 x 56, 64 of 3 x 3")
+def _convolution(m: Machine) -> Work:
+    size = m.many(56, 9)
+    x, w = m.normal(m.many(128), m.many(64, 5), size, size), m.normal(m.many(64, 7), m.many(64, 5), 3, 3)
+    t, u = m.tensor(x), m.tensor(w)
+    twin = m.torch and (lambda: m.torch.nn.functional.conv2d(t, u, padding=1))
+    named = versions(conv_forward, x, w, (1, 1), (1, 1), (1, 1), 1)
+    return Work(named, twin, flops=2 * x.size * len(w) * 9, tolerance=1e-2)  # PyTorch may use tf32
+
+
+@workload("unfold 32 x 64 x 56 x 56, 3 x 3")
+def _unfold(m: Machine) -> Work:
+    x = m.normal(m.many(32), m.many(64, 5), m.many(56, 9), m.many(56, 9))
+    t, geometry = m.tensor(x), ((3, 3), (1, 1), (1, 1), (1, 1))
+    twin = m.torch and (lambda: m.torch.nn.functional.unfold(t, 3, padding=1))
+    return Work(versions(unfold, x, *geometry), twin, 10 * x.nbytes)
+
+
+@workload("fold 32 x 64 x 56 x 56, 3 x 3")
+def _fold(m: Machine) -> Work:
+    size = m.many(56, 9)
+    columns = m.normal(m.many(32), m.many(64, 5) * 9, size * size)
+    t, geometry = m.tensor(columns), ((size, size), (3, 3), (1, 1), (1, 1), (1, 1))
+    twin = m.torch and (lambda: m.torch.nn.functional.fold(t, (size, size), 3, padding=1))
+    return Work(versions(fold, columns, *geometry), twin, columns.nbytes * 10 / 9)
+
+
+@workload("max pooling 128 x 64 x 112 x 112, 2 x 2")
+def _max_pool(m: Machine) -> Work:
+    size = m.many(112, 10)
+    x, geometry = m.normal(m.many(128), m.many(64), size, size), ((2, 2), (2, 2), (0, 0))
+    t = m.tensor(x)
+
+    def both(index: Any, values: Any) -> Any:
+        return values(x, index(x, *geometry, (1, 1), (size // 2, size // 2)))
+
+    pair = (max_pool_index.variants["cuda", "cuda"].run, pick.variants["cuda", "cuda"].run)
+    named = {"cuda": partial(both, *pair), "cupy": partial(both, max_pool_index.reference, pick.reference)}
+    twin = m.torch and (lambda: m.torch.nn.functional.max_pool2d(t, 2, return_indices=True))
+    return Work(named, twin, x.nbytes * (1 + 3 / 4))
+
+
+@workload("average pooling 128 x 64 x 112 x 112, 2 x 2")
+def _sum_pool(m: Machine) -> Work:
+    size = m.many(112, 10)
+    x, geometry = m.normal(m.many(128), m.many(64), size, size), ((2, 2), (2, 2), (0, 0))
+    t = m.tensor(x)
+    twin = m.torch and (lambda: m.torch.nn.functional.avg_pool2d(t, 2, divisor_override=1))
+    return Work(versions(sum_pool, x, *geometry, (size // 2, size // 2)), twin, x.nbytes * 5 / 4)
+
+
+@workload("average pooling backward 128 x 64 x 112 x 112, 2 x 2")
+def _sum_pool_backward(m: Machine) -> Work:
+    size = m.many(112, 10)
+    g = m.normal(m.many(128), m.many(64), size // 2, size // 2)
+    return Work(versions(sum_pool_backward, g, (size, size), (2, 2), (2, 2), (0, 0)), None, 5 * g.nbytes)
 
 
 def first(result: Any) -> Any:

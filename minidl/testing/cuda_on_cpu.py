@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,12 @@ def cache_folder() -> Path:
 
 @functools.cache
 def library(path: Path, options: tuple[str, ...], names: tuple[str, ...], sanitize: bool) -> ctypes.CDLL:
-    """A .cu file as a loaded library with a function launch_<name> per kernel; compiled if no like one is kept."""
+    """A .cu file as a loaded library with a function launch_<name> per kernel."""
+    return ctypes.CDLL(str(build(path, options, names, sanitize)))
+
+
+def build(path: Path, options: tuple[str, ...], names: tuple[str, ...], sanitize: bool = False) -> Path:
+    """Compile a .cu file, if no like library is kept; where the library is."""
     text = f'#include "{HEADER}"\n#include "{path}"\n' + "".join(f"CUDA_ENTRY({name})\n" for name in names)
     flags = (*FLAGS, *(SANITIZE if sanitize else ()), f"-I{path.parent}", f"-I{cuda.HERE}", *options)
     parts = (text, repr(flags), compiler(), *(p.read_text() for p in (HEADER, path, cuda.HERE / "common.cuh")))
@@ -72,7 +78,7 @@ def library(path: Path, options: tuple[str, ...], names: tuple[str, ...], saniti
         if done.returncode:
             raise CudaOnCpuError(f"{path} does not compile on the CPU:\n{done.stderr}")
         fresh.replace(target)  # at once: another process may be doing the same
-    return ctypes.CDLL(str(target))
+    return target
 
 
 def call(
@@ -122,14 +128,30 @@ def running(reverse: bool = False, launched: set[tuple[str, str]] | None = None)
         element = next(o.removeprefix("-DTYPE_") for o in options if o.startswith("-DTYPE_"))
         if launched is not None:
             launched.add((entry, element))
-        names = tuple(e.name for e in source.entries.values() if element in e.types)
-        call(source.path, entry, grid, block, values, shared, options, names, reverse)
+        call(source.path, entry, grid, block, values, shared, options, names_for(source, element), reverse)
 
     before, cuda.on_cpu = cuda.on_cpu, launch
     try:
         yield
     finally:
         cuda.on_cpu = before
+
+
+def build_all() -> None:
+    """Compile all kernels as the tests use them, two files at a time: a compiler is a process of one thread."""
+    work = [
+        (source.path, (f"-DTYPE_{element}",), names_for(source, element))
+        for source in cuda.SOURCES.values()
+        for element in sorted({element for entry in source.entries.values() for element in entry.types})
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        for built in [pool.submit(build, *arguments) for arguments in work]:
+            built.result()
+
+
+def names_for(source: cuda.Source, element: str) -> tuple[str, ...]:
+    """The kernels of a file that exist for an element type."""
+    return tuple(entry.name for entry in source.entries.values() if element in entry.types)
 
 
 def kernel(path: str | Path, entry: str, grid: Any, block: Any, *args: Any, shared: int = 0, **defines: Any) -> None:

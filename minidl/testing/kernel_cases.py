@@ -303,3 +303,71 @@ def gemm_int8_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         scales = rng.uniform(0, 0.01, m).astype(np.float32), rng.uniform(0, 0.01, n).astype(np.float32)
         yield x, w, *scales, normal(rng, n)
         yield x, w, *scales, None
+
+
+PLANES = [  # sizes, kernel, stride, padding, dilation
+    ((1, 1), (1, 1), (1, 1), (0, 0), (1, 1)),
+    ((7, 9), (3, 2), (2, 1), (1, 0), (1, 2)),
+    ((12, 12), (2, 2), (2, 2), (0, 0), (1, 1)),
+    ((5, 6), (3, 3), (1, 1), (1, 1), (1, 1)),
+    ((11,), (3,), (2,), (1,), (2,)),
+]
+
+
+def windows(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[int, ...]:
+    each = zip(size, kernel, stride, padding, dilation, strict=True)
+    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
+
+
+@cases("max_pool_index")
+def max_pool_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for size, *geometry in PLANES:
+        x = np.round(2 * normal(rng, 2, 3, *size))  # with equal values
+        yield x, *geometry, windows(size, *geometry)
+    x = np.array([[[np.nan, 1, np.nan, 0, -np.inf, -np.inf]]], np.float32)
+    yield x, (3,), (3,), (0,), (1,), (2,)
+    yield x, (2,), (2,), (1,), (1,), (5,)  # windows that reach beyond the end
+
+
+@cases("sum_pool")
+def sum_pool_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for size, kernel, stride, padding, _ in PLANES:
+        yield (
+            normal(rng, 2, 3, *size),
+            kernel,
+            stride,
+            padding,
+            windows(size, kernel, stride, padding, (1, 1)[: len(size)]),
+        )
+
+
+@cases("sum_pool_backward")
+def sum_pool_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for x, *geometry, positions in sum_pool_cases(rng):
+        yield normal(rng, 2, 3, *positions), x.shape[2:], *geometry
+
+
+@cases("pick")
+def pick_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    yield normal(rng, 2, 3, 4, 5), rng.integers(-1, 20, (2, 3, 3, 2))
+    yield normal(rng, 1, 2, 300), rng.integers(0, 300, (1, 2, 70))
+
+
+@cases("unfold")
+def unfold_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for size, *geometry in PLANES:
+        yield normal(rng, 2, 3, *size), *geometry
+
+
+@cases("fold")
+def fold_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for size, kernel, *geometry in PLANES:
+        count = int(np.prod(windows(size, kernel, *geometry)))
+        yield normal(rng, 2, 3 * int(np.prod(kernel)), count), size, kernel, *geometry
+
+
+@cases("conv_forward")
+def conv_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for size, kernel, *geometry in PLANES:
+        yield normal(rng, 2, 3, *size), normal(rng, 5, 3, *kernel), *geometry, 1
+    yield normal(rng, 1, 20, 9, 9), normal(rng, 70, 20, 3, 3), (1, 1), (1, 1), (1, 1), 1

@@ -89,5 +89,7 @@ def agree(
         if w.dtype.kind != "f":
             np.testing.assert_array_equal(g, w, err_msg=label)
             continue
-        scale = float(np.abs(w[np.isfinite(w)]).max(initial=1))  # the cases are numbers of size 1: what cancels, did so there
+        scale = float(
+            np.abs(w[np.isfinite(w)]).max(initial=1)
+        )  # the cases are numbers of size 1: what cancels, did so there
         np.testing.assert_allclose(g, w, rtol=rtol, atol=rtol * scale, err_msg=label)

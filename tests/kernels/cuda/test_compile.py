@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from minidl import kernels
@@ -12,15 +14,35 @@ pytestmark = pytest.mark.skipif(nvrtc.library() is None, reason="needs nvidia-cu
 kernels.load_all()
 
 
+FILES = sorted(cuda.SOURCES)
+
+
+def elements(file, architecture):
+    """float16 is compiled for the newest architecture only, for the sake of time, or where the file has nothing else."""
+    types = sorted({element for entry in cuda.SOURCES[file].entries.values() for element in entry.types})
+    return types if architecture == cuda.ARCHITECTURES[-1] or "float32" not in types else ["float32"]
+
+
+def compile_file(file, architecture):
+    return {
+        element: nvrtc.compile(f'#include "{file}"\n', architecture, cuda.compile_options((f"-DTYPE_{element}",)))
+        for element in elements(file, architecture)
+    }
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """What every file uses on every architecture; two compilations at a time, which NVRTC allows."""
+    with ThreadPoolExecutor(2) as pool:
+        work = {(f, a): pool.submit(compile_file, f, a) for f in FILES for a in cuda.ARCHITECTURES}
+        yield work
+
+
 @pytest.mark.parametrize("architecture", cuda.ARCHITECTURES)
-@pytest.mark.parametrize("file", sorted(cuda.SOURCES))
-def test_compiles_within_its_budget(file, architecture):
-    source = cuda.SOURCES[file]
-    elements = {element for entry in source.entries.values() for element in entry.types}
-    for element in sorted(elements) if architecture == cuda.ARCHITECTURES[-1] else ["float32"]:  # for the sake of time
-        options = cuda.compile_options((f"-DTYPE_{element}",))
-        used = nvrtc.compile(f'#include "{file}"\n', architecture, options)
-        for entry in source.entries.values():
+@pytest.mark.parametrize("file", FILES)
+def test_compiles_within_its_budget(file, architecture, compiled):
+    for element, used in compiled[file, architecture].result().items():
+        for entry in cuda.SOURCES[file].entries.values():
             if element not in entry.types or architecture < entry.since:
                 continue
             usage, label = used[entry.name], f"{entry.name} for {element}, sm_{architecture}: {used[entry.name]}"

@@ -18,6 +18,11 @@ pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 ALL = pytest.mark.parametrize("kernel, name", variants(), ids=lambda p: getattr(p, "name", p))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def built():
+    cuda_on_cpu.build_all()
+
+
 @ALL
 def test_agrees_with_the_reference(kernel, name):
     cases = list(supported(kernel, name))

@@ -200,7 +200,9 @@ def test_arguments_are_checked():
     x = np.ones((2, 2), np.float32)
     with pytest.raises(cuda.LaunchError, match=r"takes 4 arguments \(x, out, count, width\), got 3"):
         CU.launch("softmax_warp", 1, 32, x, x, 2)
-    with pytest.raises(cuda.LaunchError, match=r"argument out must be a contiguous array of float32, got float64\[2, 2\]"):
+    with pytest.raises(
+        cuda.LaunchError, match=r"argument out must be a contiguous array of float32, got float64\[2, 2\]"
+    ):
         CU.launch("softmax_warp", 1, 32, x, x.astype(np.float64), 2, 2)
     with pytest.raises(cuda.LaunchError, match=r"got float32\[2, 2\], not contiguous"):
         CU.launch("softmax_warp", 1, 32, x, np.ones((2, 4), np.float32)[:, ::2], 2, 2)
