@@ -48,7 +48,7 @@ def attention_backward(
     delta = (wide_g * at_least_float32(out)).sum(axis=-1, keepdims=True)
     ds = p * (wide_g @ wide_v.swapaxes(-1, -2) - delta) * scale
     gradients = ds @ at_least_float32(k), ds.swapaxes(-1, -2) @ at_least_float32(q), p.swapaxes(-1, -2) @ wide_g
-    return tuple(d.astype(q.dtype, copy=False) for d in gradients)  # type: ignore[return-value]
+    return tuple(d.astype(q.dtype, copy=False) for d in gradients)
 
 
 def scores(q: Array, k: Array, scale: float, causal: bool) -> Array:

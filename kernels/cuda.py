@@ -40,8 +40,10 @@ POINTEES = {
     "float": "float32", "double": "float64", "half": "float16", "int": "int32", "unsigned": "uint32",
     "long long": "int64", "unsigned long long": "uint64", "unsigned char": "uint8", "signed char": "int8",
 }  # fmt: skip
+NAMES = {np.dtype(name): name for name in POINTEES.values()}  # a look-up is much faster than a dtype's own name
 ELEMENTS = ("float32", "float16")  # what T can be
 LARGE_SHARED = 48 * 1024  # bytes of dynamic shared memory beyond which a kernel must ask for them
+NULL = np.uint64(0)
 
 SOURCES: dict[str, Source] = {}
 on_cpu: Callable[..., None] | None = None
@@ -81,7 +83,7 @@ class Signature:
         """The dtype of the arrays that are passed as T; without T, float16 if the kernel takes halves."""
         for (ctype, _, pointer), value in zip(self.parameters, args, strict=False):
             if ctype == "T" and pointer and value is not None:
-                return str(value.dtype)
+                return NAMES.get(value.dtype) or str(value.dtype)
         return "float16" if any(ctype == "half" for ctype, _, _ in self.parameters) else "float32"
 
     def check(self, args: tuple[Any, ...], element: str) -> list[Any]:
@@ -94,18 +96,18 @@ class Signature:
         out = []
         for (ctype, name, pointer), value in zip(self.parameters, args, strict=True):
             if not pointer:
-                out.append(SCALARS[ctype](value))
+                value = SCALARS[ctype](value)
             elif value is None:
-                out.append(np.uint64(0))  # a null pointer
+                value = NULL
             else:
                 wanted = element if ctype == "T" else POINTEES[ctype]
-                if str(value.dtype) != wanted or not value.flags.c_contiguous:
+                if NAMES.get(value.dtype) != wanted or not value.flags.c_contiguous:
                     layout = "" if value.flags.c_contiguous else ", not contiguous"
                     raise LaunchError(
                         f"{self.kernel}: argument {name} must be a contiguous array of {wanted}, "
                         f"got {value.dtype}{list(value.shape)}{layout}"
                     )
-                out.append(value)
+            out.append(value)
         return out
 
 
@@ -163,7 +165,7 @@ class Source:
         grid, block = three(grid), three(block)
         if not all(grid):
             return  # nothing to do, and the driver refuses an empty grid
-        options = (f"-DTYPE_{element}", *(f"-D{name}={value}" for name, value in sorted(defines.items())))
+        options = macros(element, defines)
         if any(type(value) is np.ndarray for value in values):
             if on_cpu is None:
                 raise LaunchError(
@@ -176,6 +178,11 @@ class Source:
         if shared > LARGE_SHARED:
             kernel.max_dynamic_shared_size_bytes = shared
         kernel(grid, block, tuple(values), shared_mem=shared)
+
+
+def macros(element: str, defines: dict[str, Any]) -> tuple[str, ...]:
+    """The compiler's options for an element type and macros of the source."""
+    return (f"-DTYPE_{element}", *(f"-D{name}={value}" for name, value in sorted(defines.items())))
 
 
 @functools.cache
@@ -212,7 +219,7 @@ def compile_options(options: tuple[str, ...]) -> tuple[str, ...]:
 def three(size: Any) -> tuple[int, int, int]:
     """A grid or block size as the three numbers that a launch takes."""
     sizes = tuple(size) if isinstance(size, tuple) else (size,)
-    return (*sizes, *(1,) * (3 - len(sizes)))  # type: ignore[return-value]
+    return (*sizes, *(1,) * (3 - len(sizes)))
 
 
 def blocks(n: int, per_block: int, most: int = 1 << 30) -> int:
@@ -254,7 +261,7 @@ def launchable(*arrays: Array | None, types: tuple[str, ...] = ("float32",)) -> 
             first = a.dtype
         if a.dtype != first or not a.flags.c_contiguous:
             return False
-    return str(first) in types
+    return first is not None and NAMES.get(first, "") in types
 
 
 def address(a: Array) -> int:

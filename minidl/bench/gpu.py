@@ -53,7 +53,7 @@ def seconds(call: Call) -> tuple[float, int]:
 
 def difference(ours: Any, theirs: Any) -> float:
     """The distance of two results, relative to the size of the second."""
-    a, b = first(ours).ravel(), first(theirs).ravel()
+    a, b = first(ours), first(theirs)
     return float(np.linalg.norm(a - b) / max(float(np.linalg.norm(b)), 1e-30))
 
 
@@ -106,7 +106,7 @@ def kernel_results(m: Machine, name: str, work: Work) -> list[dict[str, Any]]:
         expected = work.twin() if work.check else None
     for version, call in work.versions.items():
         time, samples = seconds(call)
-        row = {"name": name, "version": version, "seconds": time, "samples": samples, "bytes": work.bytes,
+        row: dict[str, Any] = {"name": name, "version": version, "seconds": time, "samples": samples, "bytes": work.bytes,
                "flops": work.flops, "half": work.half, "torch_seconds": twin}  # fmt: skip
         if expected is not None:
             row["difference"] = difference(call(), expected)
@@ -123,17 +123,17 @@ def training_results(name: str) -> list[dict[str, Any]]:
 
     from . import compare
 
-    steps = []
-    for module in (minidl, torch):
-        module.set_default_device("cuda")
-        try:
-            steps.append(workloads.WORKLOADS[name](module))
-        finally:
+    modules: list[Any] = [minidl, torch]
+    try:
+        for module in modules:
+            module.set_default_device("cuda")
+        ours, theirs = (workloads.WORKLOADS[name](module) for module in modules)
+        figures, losses = compare(ours, theirs, rounds=5, seconds=0.2), [ours(), theirs()]
+    finally:
+        for module in modules:
             module.set_default_device("cpu")
-    figures = compare(*steps, rounds=5, seconds=0.2)
-    first_losses = [step() for step in steps]
     return [{"name": TRAINING + name, "version": "minidl", "seconds": figures["ours"], "torch_seconds": figures["theirs"],
-             "ratio": figures["ratio"], "losses": first_losses}]  # fmt: skip
+             "ratio": figures["ratio"], "losses": losses}]  # fmt: skip
 
 
 def names(only: str = "") -> list[str]:

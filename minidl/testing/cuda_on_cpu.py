@@ -140,7 +140,7 @@ def running(reverse: bool = False, launched: set[tuple[str, str]] | None = None)
 def build_all() -> None:
     """Compile all kernels as the tests use them, two files at a time: a compiler is a process of one thread."""
     work = [
-        (source.path, (f"-DTYPE_{element}",), names_for(source, element))
+        (source.path, cuda.macros(element, {}), names_for(source, element))
         for source in cuda.SOURCES.values()
         for element in sorted({element for entry in source.entries.values() for element in entry.types})
     ]
@@ -165,7 +165,7 @@ def kernel(path: str | Path, entry: str, grid: Any, block: Any, *args: Any, shar
     if entry not in found:
         raise CudaOnCpuError(f'{path.name} has no kernel {entry!r}; with extern "C" __global__ it has {sorted(found)}')
     element = found[entry].element(args)
-    options = (f"-DTYPE_{element}", *(f"-D{name}={value}" for name, value in sorted(defines.items())))
+    options = cuda.macros(element, defines)
     values = found[entry].check(args, element)
     call(path, entry, cuda.three(grid), cuda.three(block), values, shared, options, tuple(found))
 
