@@ -97,6 +97,8 @@ class Kernel:
         try:
             run = self._resolved[type(args[0])]
         except KeyError:
+            if type(args[0]) is list:  # of arrays: their type decides, and lists of others may follow
+                return self._resolve(device_of(type(args[0][0])) if args[0] else "cpu")(*args)
             run = self._resolved[type(args[0])] = self._resolve(device_of(type(args[0])))
         return run(*args)
 

@@ -9,6 +9,7 @@ import numpy as np
 from . import Kernel, array_module
 from .accumulate import add_at
 from .common import Array, float32_in_order
+from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .jit import jit
 
 
@@ -55,3 +56,37 @@ def add_rows(g: Any, index: Any, out: Any) -> None:
         row = index[i]
         for j in range(g.shape[1]):
             out[row, j] += g[i, j]
+
+
+# CUDA: see embedding.cu.
+
+CU = Source(
+    "embedding.cu",
+    Entry("embedding_atomic", "embedding_backward", registers=32),
+    Entry("embedding_segments", "embedding_backward", registers=64, types=ELEMENTS),
+)
+
+
+def supports_cuda(g: Array, index: Array, rows: int) -> bool:
+    return g.size > 0 and launchable(g, types=ELEMENTS) and launchable(index, types=("int64",))
+
+
+@embedding_backward.variant("cuda", device="cuda", supports=supports_cuda)
+def embedding_backward_cuda(g: Array, index: Array, rows: int) -> Array:
+    xp, width = array_module(g), g.shape[1]
+    out, order = xp.empty((rows, width), g.dtype), xp.argsort(index, kind="stable")
+    starts = xp.searchsorted(index[order], xp.arange(rows + 1))
+    threads = min(256, 32 * blocks(width, 32 * 16 // g.itemsize))
+    CU.launch("embedding_segments", rows, threads, g, order, starts, out, width)
+    return out
+
+
+def supports_atomic(g: Array, index: Array, rows: int) -> bool:
+    return supports_cuda(g, index, rows) and g.itemsize == 4
+
+
+@embedding_backward.variant("cuda_atomic", device="cuda", supports=supports_atomic)
+def embedding_backward_atomic(g: Array, index: Array, rows: int) -> Array:
+    out = array_module(g).zeros((rows, g.shape[1]), g.dtype)
+    CU.launch("embedding_atomic", blocks(g.size, 256), 256, g, index, out, index.size, rows, g.shape[1])
+    return out
