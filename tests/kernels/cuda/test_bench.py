@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,3 +49,14 @@ def test_the_table_names_failures_and_differences():
     text = gpu.table(rows)
     for wanted in ("500 GB/s  0.50  x0.50", "FAILED Boom", "10.0 TF/s  0.10", "DIFFERS by 5.0e-01"):
         assert wanted in text
+
+
+def test_the_command_line_names_the_workloads_and_asks_for_a_gpu():
+    listed = subprocess.run(
+        [sys.executable, "-m", "minidl", "bench", "--device", "cuda", "--only", "softmax 2", "--list"],
+        text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    names = listed.stdout.splitlines()
+    assert names[0] == "ceilings" and "softmax 2^20 x 128" in names and not any("gelu" in name for name in names)
+    wrong = subprocess.run([sys.executable, "-m", "minidl", "bench", "--device", "tpu"], text=True, capture_output=True)
+    assert wrong.returncode and "--device tpu: it is cpu or cuda" in wrong.stderr
