@@ -88,20 +88,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .serialization import load, save
     from . import accelerator, amp, backends, bench, cuda, datasets, distributions, fft, jit, kernels, linalg, nn
-    from . import (
-        distributed,
-        func,
-        hub,
-        multiprocessing,
-        onnx,
-        optim,
-        profiler,
-        signal,
-        special,
-        testing,
-        utils,
-        version,
-    )
+    from . import distributed, func, hub, multiprocessing, onnx, optim, profiler, signal, special, testing, transforms
+    from . import utils, version
 
 _LAZY = {
     "load": "serialization", "save": "serialization", "autocast": "amp", "GradScaler": "amp", "is_autocast_enabled": "amp",
@@ -113,9 +101,6 @@ _LAZY |= dict.fromkeys(
      "celu_", "rrelu_", "selu_", "threshold_"),
     "nn.functional",
 )  # fmt: skip
-_LAZY |= dict.fromkeys(
-    ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"), "signal.windows"
-)
 _METHODS = ("detach", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes")  # of Tensor that are functions as well
 
 

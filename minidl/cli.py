@@ -253,6 +253,18 @@ def warmup() -> None:
     typer.echo(f"{found['kernels']} kernels compiled in {found['seconds']:.1f} s, kept in {found['folder']}")
 
 
+def _bench_gpu(only: str, json: Path | None, names: bool) -> None:
+    from . import cuda
+    from .bench import gpu
+
+    if names:
+        typer.echo("\n".join(gpu.names(only)))
+    elif not cuda.is_available():
+        _fail("--device cuda: there is no GPU that CuPy can use; minidl doctor says what this machine has")
+    else:
+        gpu.run(json, only)
+
+
 @app.command()
 def bench(
     rounds: Annotated[int, typer.Option(min=1, help="alternating rounds")] = 5,
@@ -260,6 +272,7 @@ def bench(
     threads: Annotated[int, typer.Option(min=1, help="threads of both sides")] = 1,
     json: Annotated[Path | None, typer.Option(help="write the figures to this file")] = None,
     plot: Annotated[Path | None, typer.Option(help="draw the ratios to this file, .png, .svg or .pdf")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda: every CUDA kernel, and training steps on the GPU")] = "cpu",
     roofline: Annotated[
         Path | None, typer.Option(help="draw the operations of the first match of --only instead")
     ] = None,
@@ -274,6 +287,11 @@ def bench(
     for option, path in (("--json", json), ("--plot", plot), ("--roofline", roofline)):
         if path is not None and not path.absolute().parent.is_dir():
             _fail(f"{option} {path}: there is no folder {path.absolute().parent}")
+    if device == "cuda":
+        _bench_gpu(only, json, list)
+        return
+    if device != "cpu":
+        _fail(f"--device {device}: it is cpu or cuda")
     try:
         steps, alone = benches.chosen(only)
         if list:

@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from . import cuda, devices
+
 
 def findings() -> list[tuple[str, str, str]]:
     """Rows of (what, what was found, what it means)."""
@@ -91,12 +93,11 @@ def _cupy() -> tuple[str, str, str]:
     cupy, found = _import("cupy")
     if cupy is None:
         return "CuPy", found, "no GPU: install minidl[cuda12] or minidl[cuda13], whichever the driver supports"
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-        names = [cupy.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(count)]
-        return "CuPy", f"{found}: {', '.join(names)}", "tensors can move to cuda"
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return "CuPy", f"{found}, no usable GPU", str(error)
+    count, why = devices.gpus()
+    if not count:
+        return "CuPy", f"{found}, no usable GPU", why
+    names = [cuda.get_device_name(i) for i in range(count)]
+    return "CuPy", f"{found}: {', '.join(names)}", "tensors can move to cuda"
 
 
 def _driver() -> tuple[str, str, str]:

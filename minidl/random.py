@@ -50,6 +50,8 @@ class Generator:
 
     def take(self, blocks: int) -> tuple[int, int]:
         """Reserve blocks of four words: the key and the counter of the first."""
+        if devices.capturing.get():
+            raise RuntimeError("cuda.graph: random numbers cannot be recorded: every replay would have the same ones")
         start = self.offset
         self.offset += blocks
         return self.key, start

@@ -113,17 +113,18 @@ def set_warn_always(b: bool) -> None:
 
 
 def get_default_device() -> devices.device:
-    """Where new tensors are made: the CPU."""
-    return devices.CPU
+    """Where new tensors are made unless device= says otherwise."""
+    return devices.default_device.get() or devices.CPU
 
 
 def set_default_device(device: Any) -> None:
-    """Accepts the CPU, where new tensors are made. For a GPU, say device="cuda" where tensors are made, or use to()."""
-    if device is not None and devices.device(device).type != "cpu":
-        raise RuntimeError(
-            f"set_default_device: new tensors are made on the CPU, got {device}; give device= to the functions that make "
-            "tensors, or move models and data with to()"
-        )
+    """Make new tensors on that device unless device= says otherwise; None is the CPU. Raises where there is no such device.
+
+    What has a device already keeps it: from_numpy, the *_like functions, as_tensor of a tensor, results of operations.
+    """
+    where = devices.CPU if device is None else devices.device(device)
+    devices.library(where)
+    devices.default_device.set(None if where.type == "cpu" else where)
 
 
 def set_default_tensor_type(t: Any) -> None:

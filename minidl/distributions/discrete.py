@@ -127,7 +127,7 @@ class Geometric(_Chances):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         probs = self.probs.detach()
-        draws = random.rand(self._extended_shape(sample_shape), dtype=probs.dtype)
+        draws = random.rand(self._extended_shape(sample_shape), dtype=probs.dtype, device=probs.device)
         return ((-draws).log1p() / (-inside(probs)).log1p()).floor()
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -181,7 +181,9 @@ class Binomial(_Chances):
         n = int(self.total_count.max().item())
         if not bool((self.total_count == n).all()):
             raise NotImplementedError("Binomial: the entropy needs one total_count for all distributions")
-        values = arange(n + 1, dtype=self._param.dtype).reshape((-1,) + (1,) * len(self._batch_shape))
+        values = arange(n + 1, dtype=self._param.dtype, device=self._param.device).reshape(
+            (-1,) + (1,) * len(self._batch_shape)
+        )
         log_p = Binomial(self.total_count, logits=self.logits, validate_args=False).log_prob(values)
         return -(log_p.exp() * log_p).sum(0)
 

@@ -23,7 +23,7 @@ def _log_gamma(concentration: Tensor, shape: Any) -> Tensor:
     2000, section 6).
     """
     a = concentration.detach().expand(shape)
-    return standard_gamma(a + 1).log() + (-rand(shape, dtype=a.dtype)).log1p() / a
+    return standard_gamma(a + 1).log() + (-rand(shape, dtype=a.dtype, device=a.device)).log1p() / a
 
 
 def _log_gamma_as_function(concentration: Tensor, shape: Any) -> Tensor:

@@ -54,7 +54,9 @@ class _ConvNd(Module):
         self.reset_parameters()
 
     def _per_dimension(self, what: str, value: Any) -> tuple[int, ...]:
-        sizes = tuple(value) if isinstance(value, Sequence) else (value,) * self.dimensions
+        sizes = tuple(value) if isinstance(value, Sequence) else (value,)
+        if len(sizes) == 1:
+            sizes *= self.dimensions
         if len(sizes) != self.dimensions:
             raise ValueError(
                 f"{type(self).__name__}: {what} must be one number or {self.dimensions} of them, got {value}"

@@ -29,13 +29,13 @@ from .reduction import *
 from .rounding import *
 from .selection import *
 from .shape import *
+from .signal import *
 from .softmax import *
 from .solving import *
 from .sorting import *
 from .special import *
 from .spectral import *
 from .statistics import *
-from .stft import *
 from .strides import *
 from .trigonometric import *
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import devices
 from ..autograd.op import Op
 from ..kernels import array_module
 from ..kernels import loss as kernels
@@ -24,16 +25,16 @@ class CrossEntropy(Op):
     total: None for the losses (N,), else what their sum is divided by.
     """
 
-    def forward(
-        self, logits: Any, *, target: Any, weight: Any, ignore_index: int, smoothing: float, total: float | None
-    ) -> Any:
+    precision = "full"
+
+    def forward(self, logits: Any, *, target: Any, weight: Any, ignore_index: int, smoothing: float, total: Any) -> Any:
         self.options, self.total = (target, weight, ignore_index, smoothing), total
         losses, self.lse = kernels.cross_entropy(logits, *self.options)
         return losses if total is None else losses.sum() / total
 
     def backward(self, g: Any, logits: Any) -> Any:
         if self.total is None:
-            g = np.ascontiguousarray(g)
+            g = array_module(g).ascontiguousarray(g)
         else:
             g = array_module(logits).full(len(logits), g / self.total, logits.dtype)
         return kernels.cross_entropy_backward(g, logits, *self.options, self.lse)
@@ -41,10 +42,11 @@ class CrossEntropy(Op):
     def composite(self, g: Any, logits: Any) -> Any:
         target, weight, ignore_index, smoothing = self.options
         N, V = logits.shape
-        kept = target != ignore_index
-        w = np.ones(V, logits.array.dtype) if weight is None else weight
-        wanted = np.full((N, V), smoothing / V, logits.array.dtype) * w
-        wanted[np.arange(N), np.where(kept, target, 0)] += (1 - smoothing) * w[np.where(kept, target, 0)]
+        xp, kept = array_module(target), target != ignore_index
+        y = xp.where(kept, target, 0)
+        w = xp.ones(V, logits.array.dtype) if weight is None else weight
+        wanted = xp.full((N, V), smoothing / V, logits.array.dtype) * w
+        wanted[xp.arange(N), y] += (1 - smoothing) * w[y]
         wanted *= kept[:, None]
         p = exp(log_softmax(logits, 1))
         if self.total is not None:
@@ -63,6 +65,7 @@ def _(make: Any) -> Any:
 
 def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Any, tuple[int, ...]]:
     """Scores as (N, V), targets as (N,) and the shape of the losses, from (V,), (N, V) or (N, V, ...) inputs."""
+    devices.check_same(name, input, target)
     t = target.array
     if t.dtype.kind not in "iu":
         raise RuntimeError(
@@ -84,10 +87,12 @@ def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Any, tuple[
 
 def _all_count(name: str, t: Any, classes: int, ignore_index: int | None) -> bool:
     """Whether every target is a class and none is ignored. Raises for one that is neither."""
+    if not devices.may_look(t):
+        return ignore_index is None
     ignores_a_class = ignore_index is not None and ignore_index >= 0
     if t.dtype == np.int64 and t.size and not ignores_a_class and t.view(np.uint64).max() < classes:
         return True  # one pass: as an unsigned number, a negative one is larger than any class
-    ignored = np.zeros(t.shape, bool) if ignore_index is None else t == ignore_index
+    ignored = array_module(t).zeros(t.shape, bool) if ignore_index is None else t == ignore_index
     wrong = ~ignored & ((t < 0) | (t >= classes))
     if wrong.any():
         raise IndexError(
@@ -105,7 +110,7 @@ def _check_weight(name: str, input: Tensor, weight: Tensor) -> None:
         )
 
 
-def _total(t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: str) -> float | None:
+def _total(t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: str, dtype: Any) -> Any:
     """What the sum of the losses is divided by, for the mean the weights of the targets that count; None for no sum."""
     if reduction == "none":
         return None
@@ -116,6 +121,10 @@ def _total(t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: s
     if weight is None and all_count:
         return float(t.size)
     counting = t != ignore_index
+    if not devices.may_look(t):  # as an array, for a graph that is recorded
+        xp = array_module(t)
+        shares = counting if weight is None else xp.where(counting, weight[xp.where(counting, t, 0)], 0)
+        return shares.sum().astype(dtype)
     return float(counting.sum() if weight is None else weight[t[counting]].sum())
 
 
@@ -146,7 +155,7 @@ def cross_entropy(
     x, t, shape = _rows("cross_entropy", input, target)
     all_count = _all_count("cross_entropy", t, x.array.shape[1], ignore_index)
     w = None if weight is None else weight.array
-    total = _total(t, w, ignore_index, all_count, reduction)
+    total = _total(t, w, ignore_index, all_count, reduction, x.array.dtype)
     losses = CrossEntropy.apply(
         x, target=t, weight=w, ignore_index=ignore_index, smoothing=float(label_smoothing), total=total
     )
@@ -219,12 +228,13 @@ def nll_loss(
     x, t, shape = _rows("nll_loss", input, target)
     all_count = _all_count("nll_loss", t, x.array.shape[1], ignore_index)
     kept = t != ignore_index
-    y = np.where(kept, t, 0)
+    xp = array_module(t)
+    y = xp.where(kept, t, 0)
     w = None if weight is None else weight.array
     factor = kept.astype(x.array.dtype) if w is None else (kept * w[y]).astype(x.array.dtype)
-    picked = x[np.arange(len(y)), y]
+    picked = x[xp.arange(len(y)), y]
     losses = where(kept, -picked * factor, 0.0)
-    total = _total(t, w, ignore_index, all_count, reduction)
+    total = _total(t, w, ignore_index, all_count, reduction, x.array.dtype)
     return losses.reshape(shape) if total is None else losses.sum() / total
 
 
@@ -245,8 +255,8 @@ def multi_margin_loss(
         target = target.reshape(())
     x, t, shape = _rows("multi_margin_loss", input, target)
     _all_count("multi_margin_loss", t, x.array.shape[1], None)
-    rows = np.arange(len(t))
-    others = np.ones(x.array.shape, bool)
+    xp = array_module(t)
+    rows, others = xp.arange(len(t)), xp.ones(x.array.shape, bool)
     others[rows, t] = False
     violation = (margin - x[rows, t].reshape(-1, 1) + x).clamp_min(0.0)
     terms = where(others, violation if p == 1 else violation * violation, 0.0)

@@ -73,9 +73,8 @@ def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: b
     if unknown:
         raise TypeError(f"to: unexpected argument {', '.join(sorted(unknown))}")
     for argument in args:
-        if callable(argument) and isinstance(
-            getattr(argument, "dtype", None), dtypes.dtype
-        ):  # x.type(torch.FloatTensor)
+        if callable(argument) and isinstance(getattr(argument, "dtype", None), dtypes.dtype):
+            # x.type(torch.FloatTensor)
             dtype, device = argument.dtype, argument.device
             continue
         if isinstance(argument, Tensor):
@@ -117,7 +116,7 @@ def _type(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int",
              "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
     if dtype is None:
-        return f"torch.{names.get(input.dtype.name, input.dtype.name)}Tensor"
+        return f"torch.{'cuda.' * input.is_cuda}{names.get(input.dtype.name, input.dtype.name)}Tensor"
     if isinstance(dtype, str):
         by_name = {v: k for k, v in names.items()}
         dtype = dtypes.ALL[by_name[dtype.rpartition(".")[2].removesuffix("Tensor")]]

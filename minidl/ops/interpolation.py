@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.op import Op, wrap
+from ..autograd.op import Op
+from ..devices import may_look, move, of_array
 from ..kernels import array_module
 from ..kernels.common import at_least_float32
 from ..tensor import Tensor
@@ -33,7 +34,7 @@ class Resample(Op):
         self.matrices, xp, dtype = matrices, array_module(x), x.dtype
         x = at_least_float32(x)
         # in a plain product, 0 times infinity or NaN would spread over the whole image
-        product = _product if xp.isfinite(x).all() else _product_without_zeros
+        product = _product if may_look(x) and xp.isfinite(x).all() else _product_without_zeros
         for axis, matrix in enumerate(matrices, x.ndim - len(matrices)):
             x = product(x, axis, matrix.astype(x.dtype))
         return xp.ascontiguousarray(x, dtype)
@@ -44,15 +45,15 @@ class Resample(Op):
 
 def _product(x: Any, axis: int, matrix: Any) -> Any:
     """matrix (new, old) times x along an axis."""
-    return (x.swapaxes(axis, -1) @ array_module(x).asarray(matrix.T)).swapaxes(axis, -1)
+    return (x.swapaxes(axis, -1) @ move(matrix.T, of_array(x))).swapaxes(axis, -1)
 
 
 def _product_without_zeros(x: Any, axis: int, matrix: Any) -> Any:
     """_product in which the zeros of the matrix do not take part, old position by old position."""
     xp, shape = array_module(x), [-1 if a == axis else 1 for a in range(x.ndim)]
     out = xp.zeros((*x.shape[:axis], len(matrix), *x.shape[axis + 1 :]), x.dtype)
-    for i, column in enumerate(matrix.T):
-        weight = xp.asarray(column).reshape(shape)
+    for i, column in enumerate(move(matrix.T, of_array(x))):
+        weight = column.reshape(shape)
         out += xp.where(weight == 0, 0, xp.take(x, [i], axis) * weight)
     return out
 
@@ -126,7 +127,7 @@ def _nearest(input: Tensor, sizes: Sequence[int], scales: Sequence[float | None]
         old = input.shape[axis]
         step = np.float32(old / new if scale is None else scale)  # float32, as PyTorch: it decides ties
         index = np.floor((np.arange(new, dtype=np.float32) + np.float32(offset)) * step).astype(np.int64)
-        input = index_select(input, axis, wrap(array_module(input.array).asarray(np.minimum(index, old - 1))))
+        input = index_select(input, axis, np.minimum(index, old - 1))
     return input
 
 

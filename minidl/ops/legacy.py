@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..tensor import Tensor, method
-from .creation import _finish, _shape, arange, tensor
+from .creation import _shape, arange, tensor, zeros
 
 
 class LegacyType:
@@ -24,7 +24,7 @@ class LegacyType:
     def __call__(self, *data: Any) -> Tensor:
         if len(data) == 1 and not isinstance(data[0], (int, np.integer)):
             return tensor(data[0], dtype=self.dtype, device=self.device)
-        return _finish(np.zeros(_shape(self.__name__, data or (0,)), self.dtype.dtype), self.device, False)
+        return zeros(_shape(self.__name__, data or (0,)), dtype=self.dtype, device=self.device)
 
     def __instancecheck__(self, x: Any) -> bool:
         return isinstance(x, Tensor) and x.dtype is self.dtype and x.device.type == self.device

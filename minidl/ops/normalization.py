@@ -19,6 +19,8 @@ from .reduction import var_mean
 class LayerNorm(Op):
     """(x - mean) / sqrt(var + eps) over the last axis of x (N, D), times weight plus bias."""
 
+    precision = "full"
+
     def forward(self, x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
         self.eps = eps
         out, self.mean, self.rstd = kernels.layer_norm(x, weight, bias, eps)

@@ -117,7 +117,7 @@ class Polygamma(FloatOp):
 
     def forward(self, x: Any, *, n: int) -> Any:
         self.n = n
-        return scipy_special(x).polygamma(n, x).astype(x.dtype)
+        return scipy_special(x).polygamma(array_module(x).asarray(n), x).astype(x.dtype)
 
     def backward(self, g: Any, x: Any) -> Any:
         return g * polygamma(self.n + 1, x)

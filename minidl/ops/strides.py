@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd.op import Op, wrap
 from ..autograd.storage import live_views, mark_written
+from ..devices import move, of_array
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
@@ -32,8 +33,8 @@ class AsStrided(Op):
     def backward(self, g: Any) -> Any:
         grid = np.ogrid[tuple(slice(n) for n in self.size)]
         places = self.offset + sum(s * i for s, i in zip(self.stride, grid, strict=True))
-        index = (np.broadcast_to(places, self.size).astype(np.int64),)
-        return PutInto.apply(g, shape=(prod(self.shape),), index=index).reshape(self.shape)
+        index = move(np.broadcast_to(places, self.size).astype(np.int64), of_array(getattr(g, "array", g)))
+        return PutInto.apply(g, shape=(prod(self.shape),), index=(index,)).reshape(self.shape)
 
 
 @samples(AsStrided)

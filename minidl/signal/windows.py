@@ -1,7 +1,7 @@
 """Window functions: factors that let a piece of a signal begin and end softly.
 
 The functions of `torch.signal.windows` take the number of points M and are symmetric, or with sym=False one period of M
-points. The older ones of `torch` itself, hann_window and the like, are periodic unless told otherwise.
+points. The older ones of `torch` itself, hann_window and the like, are in ops/signal.py and periodic unless told otherwise.
 Source of the cosine sums: Harris, "On the use of windows for harmonic analysis with the discrete Fourier transform", 1978.
 """
 
@@ -114,37 +114,6 @@ def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, **options: Any) -> T
         return np.i0(beta * np.sqrt(np.maximum(1 - x * x, 0))) / np.i0(beta)
 
     return _made("kaiser", M, sym, options, values)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The older functions of `torch`
-
-
-def hann_window(window_length: int, periodic: bool = True, **options: Any) -> Tensor:
-    """hann, one period by default."""
-    return hann(window_length, sym=not periodic, **options)
-
-
-def hamming_window(
-    window_length: int, periodic: bool = True, alpha: float = 0.54, beta: float = 0.46, **options: Any
-) -> Tensor:
-    """alpha - beta cos(...), one period by default; see hamming."""
-    return general_cosine(window_length, a=(alpha, beta), sym=not periodic, **options)
-
-
-def blackman_window(window_length: int, periodic: bool = True, **options: Any) -> Tensor:
-    """blackman, one period by default."""
-    return blackman(window_length, sym=not periodic, **options)
-
-
-def bartlett_window(window_length: int, periodic: bool = True, **options: Any) -> Tensor:
-    """bartlett, one period by default."""
-    return bartlett(window_length, sym=not periodic, **options)
-
-
-def kaiser_window(window_length: int, periodic: bool = True, beta: float = 12.0, **options: Any) -> Tensor:
-    """kaiser, one period by default."""
-    return kaiser(window_length, beta=beta, sym=not periodic, **options)
 
 
 __all__ = [
