@@ -28,7 +28,7 @@ from typing import Any, Self
 if __name__ == "kernels":
     raise ImportError("this package is minidl.kernels: write `from minidl import kernels`, not `import kernels`")
 
-DEFAULT_ORDER: dict[str, tuple[str, ...]] = {"cpu": ("numba", "numpy"), "cuda": ("cuda", "cupy")}
+DEFAULT_ORDER: dict[str, tuple[str, ...]] = {"cpu": ("numba", "numpy"), "cuda": ("cuda", "cublas", "cupy")}
 REFERENCE = {"cpu": "numpy", "cuda": "cupy"}
 REGISTRY: dict[str, Kernel] = {}
 

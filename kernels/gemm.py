@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Kernel, array_module
+from . import Kernel, array_module, cublas
 from .common import Array, at_least_float32
 from .cuda import Entry, Source, aligned, blocks, launchable, limits
 
@@ -38,7 +38,19 @@ def gemm(a: Array, b: Array, bias: Array | None) -> Array:
     return out
 
 
-# CUDA, for learning: see gemm.cu. None of these is the default: on a GPU the reference calls cuBLAS.
+def supports_cublas(a: Array, b: Array, bias: Array | None) -> bool:
+    return cublas.fits(a, b)
+
+
+@gemm.variant("cublas", device="cuda", supports=supports_cublas)
+def gemm_cublas(a: Array, b: Array, bias: Array | None) -> Array:
+    out = cublas.product(a, b)
+    if bias is not None:
+        out += bias
+    return out
+
+
+# CUDA, for learning: see gemm.cu. None of these is the default, which is cuBLAS.
 
 CU = Source(
     "gemm.cu",
