@@ -483,7 +483,7 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
 def settle(cls: type[Op], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Inputs as an operation wants them: arrays as Tensors, NumPy scalars as numbers, dtypes by `promotion`."""
     if any(hasattr(x, "dtype") and not isinstance(x, _Tensor) for x in inputs):
-        inputs = tuple(_as_input(x) for x in inputs)
+        inputs = tuple([_as_input(x) for x in inputs])
     if cls.promotion is None:
         return inputs
     operands = []
@@ -511,7 +511,7 @@ def _as_input(x: Any) -> Any:
     """An array as a Tensor, a NumPy scalar as a number; anything else as it is."""
     if isinstance(x, np.generic):
         return x.item()
-    return wrap(x) if hasattr(x, "dtype") and not isinstance(x, _Tensor) else x
+    return wrap(x) if devices.is_array(x) else x
 
 
 def _explained(cls: type[Op], inputs: tuple[Any, ...], error: Exception) -> Exception:

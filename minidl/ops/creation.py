@@ -204,12 +204,17 @@ def scalar_tensor(
 def _sized(name: str, what: str) -> Any:
     """The function `name(*size)` and the method `new_name(*size)`."""
 
+    on_cpu = getattr(np, name)
+
     def create(
         *size: Any, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
         pin_memory: bool = False, **named: Any,
     ) -> Tensor:  # fmt: skip
         shape = _shape(name, _named_size(name, size, named))
-        return _leaf(devices.make(name, devices.chosen(device), shape, _float_or(dtype)), requires_grad)
+        where = devices.chosen(device)
+        if where is None:
+            return _leaf(on_cpu(shape, _float_or(dtype)), requires_grad)
+        return _leaf(devices.make(name, where, shape, _float_or(dtype)), requires_grad)
 
     @method(f"new_{name}")
     def create_new(

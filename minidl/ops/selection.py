@@ -65,7 +65,7 @@ not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 
 def _comparable(other: Any) -> bool:
-    return isinstance(other, (Tensor, bool, int, float, complex)) or hasattr(other, "dtype")
+    return isinstance(other, (Tensor, bool, int, float, complex, np.generic)) or devices.is_array(other)
 
 
 @method("__eq__")

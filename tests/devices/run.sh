@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 out=${OUT:-$(mktemp -d)}
-export PYTHONPATH=. OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 COLUMNS=200
+export PYTHONPATH=.${PYTHONPATH:+:$PYTHONPATH} OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 COLUMNS=200
 
 python3 - <<'PYTHON' || exit 1
 import cupy, numpy
@@ -20,9 +20,9 @@ python3 -c 'import xdist' 2> /dev/null && workers=(-n "${1:-12}")
 tests() { # name, seconds at most, arguments of pytest
     local name=$1 limit=$2 start=$SECONDS
     shift 2
-    timeout "$limit" python3 -m pytest --device cuda -m device -q -rfE --tb=short --durations=8 -p no:cacheprovider \
+    timeout -s INT -k 10 "$limit" python3 -m pytest --device cuda -m device -q -rfE --tb=short --durations=8 -p no:cacheprovider \
         "$@" > "$out/$name.log" 2>&1
-    echo "$name: $(tail -n 1 "$out/$name.log") (exit $?, $((SECONDS - start)) s)"
+    echo "$name: exit $?, $((SECONDS - start)) s, $(tail -n 1 "$out/$name.log")"
 }
 
 tests values 170 "${workers[@]}" tests/test_ops.py tests/devices --ignore tests/devices/test_cuda.py
