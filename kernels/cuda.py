@@ -20,6 +20,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import re
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -262,6 +263,11 @@ def launchable(*arrays: Array | None, types: tuple[str, ...] = ("float32",)) -> 
         if a.dtype != first.dtype or type(a) is not type(first) or not a.flags.c_contiguous:
             return False
     return first is not None and NAMES.get(first.dtype, "") in types
+
+
+def capturing(a: Array) -> bool:
+    """Whether work on the device of an array is being recorded as a graph, in which nothing may wait: sorting does."""
+    return type(a) is not np.ndarray and bool(sys.modules["cupy"].cuda.get_current_stream().is_capturing())
 
 
 def address(a: Array) -> int:
