@@ -191,7 +191,7 @@ def run(path: Path | None = None, only: str = "", limit: float = math.inf) -> li
             break  # whatever it is, it is not the workload
     print(table(results))
     if left:
-        print(f"not measured for want of time: {len(left)} from {left[0]!r} on")
+        print(f"not measured: {len(left)} from {left[0]!r} on")
     return results
 
 
