@@ -9,7 +9,7 @@ import numpy as np
 from . import Kernel, array_module
 from .accumulate import add_at
 from .common import Array, float32_in_order
-from .cuda import ELEMENTS, Entry, Source, blocks, launchable
+from .cuda import ELEMENTS, Entry, Source, blocks, capturing, launchable
 from .jit import jit
 
 
@@ -68,7 +68,8 @@ CU = Source(
 
 
 def supports_cuda(g: Array, index: Array, rows: int) -> bool:
-    return g.size > 0 and launchable(g, types=ELEMENTS) and launchable(index, types=("int64",))
+    fits = g.size > 0 and launchable(g, types=ELEMENTS) and launchable(index, types=("int64",))
+    return fits and not capturing(g)
 
 
 @embedding_backward.variant("cuda", device="cuda", supports=supports_cuda)

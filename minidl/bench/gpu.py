@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +78,8 @@ def copy_rate(m: Machine) -> float:
 
     source, target = m.normal(2**28), cupy.empty(2**28, "float32")
     stream = cupy.cuda.get_current_stream()
-    time, _ = seconds(lambda: target.data.copy_from_device_async(source.data, source.nbytes, stream))
-    return float(2 * source.nbytes / time)
+    duration, _ = seconds(lambda: target.data.copy_from_device_async(source.data, source.nbytes, stream))
+    return float(2 * source.nbytes / duration)
 
 
 def product_rate(m: Machine, size: int, half: bool) -> float:
@@ -105,8 +107,8 @@ def kernel_results(m: Machine, name: str, work: Work) -> list[dict[str, Any]]:
         twin, _ = seconds(work.twin)
         expected = work.twin() if work.check else None
     for version, call in work.versions.items():
-        time, samples = seconds(call)
-        row: dict[str, Any] = {"name": name, "version": version, "seconds": time, "samples": samples, "bytes": work.bytes,
+        duration, samples = seconds(call)
+        row: dict[str, Any] = {"name": name, "version": version, "seconds": duration, "samples": samples, "bytes": work.bytes,
                "flops": work.flops, "half": work.half, "torch_seconds": twin}  # fmt: skip
         if expected is not None:
             row["difference"] = difference(call(), expected)
@@ -165,10 +167,10 @@ def measure(wanted: list[str]) -> None:
         cupy.cuda.runtime.deviceSynchronize()  # raises, and ends this process, where the error was a lost device
 
 
-def run(path: Path | None = None, only: str = "") -> list[dict[str, Any]]:
-    """Measure, print the table, and write the figures to `path` as JSON if given."""
-    left, results = names(only), []
-    while left:
+def run(path: Path | None = None, only: str = "", limit: float = math.inf) -> list[dict[str, Any]]:
+    """Measure, print the table, and write the figures to `path` as JSON if given, as they come; stop after `limit` seconds."""
+    left, results, end = names(only), [], time.monotonic() + limit
+    while left and time.monotonic() < end:
         command = [sys.executable, "-m", "minidl.bench.gpu", "--measure", json.dumps(left)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
@@ -176,17 +178,20 @@ def run(path: Path | None = None, only: str = "") -> list[dict[str, Any]]:
                 if line.startswith("{"):
                     results.append(json.loads(line))
                     print(one_line(results[-1], results[0]), file=sys.stderr, flush=True)
+                    if path is not None:
+                        path.write_text(json.dumps(results, indent=1) + "\n")
+                if time.monotonic() > end:
+                    process.kill()
         done = {row["name"] for row in results}
-        if not any(name in done for name in left):
+        reached = [i for i, name in enumerate(left) if name in done]
+        if not reached:  # it died before its first result
             results.append({"name": left[0], "error": f"the process ended with {process.returncode}"})
-            done.add(left[0])
-        last = max(i for i, name in enumerate(left) if name in done)
-        if process.returncode and left[last] != results[-1]["name"]:
-            last += 1
-        left = left[last + 1 :]
-    if path is not None:
-        path.write_text(json.dumps(results, indent=1) + "\n")
+        left = left[max(reached, default=0) + 1 :]
+        if len(results) > 1 and all("the process ended" in row.get("error", "") for row in results[-2:]):
+            break  # whatever it is, it is not the workload
     print(table(results))
+    if left:
+        print(f"not measured: {len(left)} from {left[0]!r} on")
     return results
 
 
@@ -216,9 +221,14 @@ def one_line(row: dict[str, Any], ceiling: dict[str, Any]) -> str:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """All figures; x is the time over PyTorch's: below 1 minidl takes less."""
+    """The version in force of each piece of work, and what failed; x is the time over PyTorch's: below 1 minidl takes less."""
+    in_force = {row["name"] for row in results if row.get("version") == "cuda"}
+    shown = [
+        row for row in results
+        if row.get("version") == "cuda" or row["name"] not in in_force or "error" in row or row.get("agrees") is False
+    ]  # fmt: skip
     head = f"{'work [version]':<58}  {'time':>12}  rate, share of the ceiling, time / PyTorch's"
-    return "\n".join([head, *(one_line(row, results[0]) for row in results)])
+    return "\n".join([head, *(one_line(row, results[0]) for row in shown)])
 
 
 def main() -> None:
@@ -226,12 +236,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m minidl.bench.gpu")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--only", default="", help="measure what matches this regular expression")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="stop after so long")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         measure(json.loads(options.measure))
     else:
-        run(options.json, options.only)
+        run(options.json, options.only, options.seconds)
 
 
 if __name__ == "__main__":
