@@ -72,7 +72,7 @@ def add_to_rows(table: Array, index: Array, rows: Array, scale: float) -> None:
                [ 0.],
                [-5.]])
     """
-    array_module(table).add.at(table, index, (scale * rows).astype(table.dtype, copy=False))
+    add_at(table, (index,), (scale * rows).astype(table.dtype, copy=False))
 
 
 @add_to_rows.variant(

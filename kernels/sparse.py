@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, array_module
+from .accumulate import add_at
 from .common import FLOAT32, Array, at_least_float32
 from .jit import jit
 from .simd import WIDTH, broadcast, first, fma, load, splat, store
@@ -45,7 +46,7 @@ def spmm(values: Array, dense: Array, pointers: Array, indices: Array) -> Array:
     x = at_least_float32(dense)
     out = xp.zeros((pointers.size - 1, *dense.shape[1:]), x.dtype)
     products = values.reshape(-1, *(1,) * (dense.ndim - 1)) * x[indices]
-    xp.add.at(out, rows_of(pointers), products)
+    add_at(out, (rows_of(pointers),), products)
     return out.astype(dense.dtype, copy=False)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from ..kernels import array_module
+from ..kernels.accumulate import add_at
 from ..kernels.embedding import add_to_rows
 
 if TYPE_CHECKING:
@@ -90,4 +91,4 @@ def scatter_add(dense: Any, pattern: Pattern, values: Any, scale: float = 1.0) -
     if pattern.sparse_dim == 1 and dense.ndim == 2:
         add_to_rows(dense, pattern.indices[0], values, scale)
     else:
-        array_module(dense).add.at(dense, pattern.index(), values * scale)
+        add_at(dense, pattern.index(), values * scale)

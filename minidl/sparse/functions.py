@@ -8,6 +8,7 @@ import numpy as np
 
 from ..autograd.op import wrap
 from ..kernels import array_module
+from ..kernels.accumulate import maximum_at
 from ..layouts import layout as Layout
 from ..layouts import sparse_coo
 from ..ops.axes import axes_of
@@ -131,7 +132,7 @@ def _below_maximum(name: str, input: SparseTensor, dim: int, dtype: Any) -> tupl
     sizes = tuple(x.shape[d] for d in others)
     distinct, groups = Pattern(sparse_coo, sizes, x.pattern.coordinates()[others]).coalesce()
     largest = xp.full((distinct.nnz, *entries.shape[1:]), -np.inf, entries.dtype)
-    xp.maximum.at(largest, groups, entries)
+    maximum_at(largest, (groups,), entries)
     largest[~xp.isfinite(largest)] = 0
     return x, x.entries - wrap(largest[groups]), groups, distinct.nnz
 
