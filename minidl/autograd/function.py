@@ -58,6 +58,12 @@ class FunctionNode(Op):
 
     # -- what the engine calls
 
+    def unpack(self) -> list[Any]:
+        """Nothing: `backward` asks for the saved tensors when it wants them, and some may be sparse."""
+        if self.kept is _op.FREED:
+            raise _op._freed(self)
+        return []
+
     def unpack_tensors(self) -> list[Any]:
         """The kept tensors; results among them come back with this node as their history."""
         values = super().unpack_tensors()

@@ -70,6 +70,7 @@ class Op:
     kept_for: ClassVar[dict[str, str]] = {}  # {"x": "y"}: x is kept only if y wants a gradient
     differentiable: ClassVar[bool] = False
     several: ClassVar[bool] = False  # forward returns a tuple
+    on_sparse: ClassVar[Callable[..., Any] | None] = None  # the operation on sparse tensors, set by minidl.sparse
 
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., Any]]
@@ -228,6 +229,10 @@ class Packed:
         return self.restore(self.handle)
 
 
+class SparseOperand(TypeError):
+    """Raised where code asks for the array of a sparse tensor. Operations that have a form for those catch it."""
+
+
 def wrap(array: Any, node: Op | None = None) -> Tensor:
     """A Tensor around an array, without any check."""
     t: Tensor = new(_Tensor)
@@ -352,16 +357,19 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
             return new(cls).forward(*inputs, **params)  # a gradient rule at work on arrays
         if precision is not None and half_of.get() is not None:
             inputs = tuple([with_precision(precision, x) for x in inputs])
-        if not settled:
-            inputs = settle(cls, inputs)
         arrays, tracked = [], False
-        for x in inputs:
-            if isinstance(x, _Tensor):
-                arrays.append(x.array)
-                if x.node is not None:
-                    tracked = True
-            else:
-                arrays.append(x)
+        try:
+            if not settled:
+                inputs = settle(cls, inputs)
+            for x in inputs:
+                if isinstance(x, _Tensor):
+                    arrays.append(x.array)
+                    if x.node is not None:
+                        tracked = True
+                else:
+                    arrays.append(x)
+        except SparseOperand:
+            return _apply_sparse(cls, inputs, params)
         op = new(cls)
         try:
             result = op.forward(*arrays, **params)
@@ -396,7 +404,10 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
     def apply(x: Any) -> Any:
         if not isinstance(x, _Tensor):
             return forward(x)
-        a = x.array
+        try:
+            a = x.array
+        except SparseOperand:
+            return _apply_sparse(cls, (x,), {})
         if plain and a.dtype.kind not in plain:
             return general(x)
         r = forward(a)
@@ -435,20 +446,23 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
 
     def apply(x: Any, y: Any) -> Any:
         # the two inputs' arrays and nodes, or `general` for whatever is not plain tensors and numbers of one dtype
-        if isinstance(x, _Tensor):
-            a, nx = x.array, x.node
-            if isinstance(y, _Tensor):
-                b, ny = y.array, y.node
-                if a.dtype is not b.dtype or (plain and a.dtype.kind not in plain):
+        try:
+            if isinstance(x, _Tensor):
+                a, nx = x.array, x.node
+                if isinstance(y, _Tensor):
+                    b, ny = y.array, y.node
+                    if a.dtype is not b.dtype or (plain and a.dtype.kind not in plain):
+                        return general(x, y)
+                elif y.__class__ in NUMBERS and a.dtype.kind == "f":
+                    b, ny = y, None
+                else:
                     return general(x, y)
-            elif y.__class__ in NUMBERS and a.dtype.kind == "f":
-                b, ny = y, None
+            elif isinstance(y, _Tensor) and x.__class__ in NUMBERS and y.array.dtype.kind == "f":
+                a, nx, b, ny = x, None, y.array, y.node
             else:
                 return general(x, y)
-        elif isinstance(y, _Tensor) and x.__class__ in NUMBERS and y.array.dtype.kind == "f":
-            a, nx, b, ny = x, None, y.array, y.node
-        else:
-            return general(x, y)
+        except SparseOperand:
+            return _apply_sparse(cls, (x, y), {})
         try:
             r = forward(a, b)
         except Exception as error:
@@ -512,6 +526,18 @@ def _as_input(x: Any) -> Any:
     if isinstance(x, np.generic):
         return x.item()
     return wrap(x) if devices.is_array(x) else x
+
+
+def _apply_sparse(cls: type[Op], inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    """The operation on inputs with sparse tensors among them."""
+    if cls.on_sparse is None:
+        got = " and ".join(f"{x.layout} of shape {list(x.shape)}" for x in inputs if isinstance(x, _Tensor))
+        raise TypeError(f"{cls.__name__}: not defined for sparse tensors, got {got}; use to_dense() first") from None
+    try:
+        return cls.on_sparse(*(_as_input(x) for x in inputs), **params)
+    except Exception as error:
+        error.__suppress_context__ = True  # the SparseOperand that led here is not its cause
+        raise
 
 
 def _explained(cls: type[Op], inputs: tuple[Any, ...], error: Exception) -> Exception:

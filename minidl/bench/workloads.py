@@ -260,6 +260,38 @@ def optimizer_step(m: Any, make: Callable[[Any], Any], *shapes: tuple[int, ...])
     return step
 
 
+def sparse_product(m: Any) -> Step:
+    """A CSR matrix 2048 x 2048, 5 % of it stored, times 2048 x 128, with the gradients of both."""
+    full = _random(2048, 2048)
+    stored = np.where(np.random.default_rng(1).random(full.shape) < 0.05, full, 0)
+    a = m.tensor(stored).to_sparse_csr().requires_grad_()
+    x, g = m.tensor(_random(2048, 128), requires_grad=True), m.tensor(_random(2048, 128))
+
+    def step() -> float:
+        a.grad = x.grad = None
+        (a @ x).backward(g)
+        return float(x.grad[0, 0])
+
+    return step
+
+
+def sparse_embedding(m: Any) -> Step:
+    """A step of SGD on 4,096 of 100,000 embeddings of width 64, with a sparse gradient."""
+    table = m.nn.Embedding.from_pretrained(m.tensor(_random(100_000, 64)), freeze=False, sparse=True)
+    optimizer = m.optim.SGD(table.parameters(), lr=0.1)
+    index = m.tensor(np.random.default_rng(1).integers(0, 100_000, 4096))
+
+    def step() -> float:
+        optimizer.zero_grad()
+        out = table(index)
+        loss = (out * out).mean()
+        loss.backward()
+        optimizer.step()
+        return float(loss)
+
+    return step
+
+
 MLP_SHAPES = ((512, 784), (512,), (256, 512), (256,), (10, 256), (10,))
 
 WORKLOADS: dict[str, Callable[[Any], Step]] = {
@@ -287,4 +319,6 @@ WORKLOADS: dict[str, Callable[[Any], Step]] = {
     "max pool 2 x 2": lambda m: _piece(m, lambda x: m.nn.functional.max_pool2d(x, 2), _random(32, 32, 28, 28)),
     "matrix product 512 x 512": lambda m: _piece(m, lambda x, y: x @ y, _random(512, 512), _random(512, 512)),
     "Adam on an MLP": lambda m: optimizer_step(m, lambda p: m.optim.Adam(p, lr=1e-3), *MLP_SHAPES),
+    "CSR 2048 x 2048, 5 % stored, and gradients": sparse_product,
+    "train embedding 100k x 64, sparse gradient, SGD": sparse_embedding,
 }

@@ -480,6 +480,8 @@ def clear_grad(t: Tensor, set_to_none: bool) -> None:
     """Drop a gradient, or fill it with zeros outside of any graph."""
     if set_to_none:
         t.grad = None
+    elif t.grad is not None and t.grad.is_sparse:
+        t.grad = t.grad.detach().zero_()
     elif t.grad is not None:
         t.grad = t.grad.detach()
         t.grad.array[...] = 0

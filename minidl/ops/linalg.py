@@ -158,6 +158,9 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     return matmul(input, mat2)
 
 
+spmm = mm  # its name of old where input is sparse
+
+
 @method()
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """The products of two batches of matrices, (B, N, M) and (B, M, P), pair by pair."""
@@ -446,5 +449,5 @@ def _explicit(equation: str, arrays: list[Any]) -> str:
 
 __all__ = [
     "addmm", "baddbmm", "bilinear", "bmm", "diag", "diag_embed", "diagflat", "diagonal", "dot", "einsum", "ger", "matmul", "mm", "mv", "outer",
-    "trace", "tril", "triu",
+    "spmm", "trace", "tril", "triu",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..autograd.op import Op
+from ..autograd.op import Op, SparseOperand
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
@@ -107,10 +107,14 @@ def sum(
 ) -> Tensor:
     """The sum of all elements, or along `dim` (an int or several). Bools and integers add up as int64."""
     dim, keepdim = either(dim, keepdim, axis, keepdims)
+    if dtype is None:
+        try:
+            kind = input.array.dtype.kind
+        except SparseOperand:
+            kind = input.entries.array.dtype.kind
+        dtype = dtypes.int64 if kind in "biu" else None
     if dtype is not None:
-        input = cast(input, dtypes.as_array_dtype(dtype))
-    elif input.array.dtype.kind in "biu":
-        input = cast(input, np.dtype(np.int64))
+        input = input.to(dtype=dtype)
     return Sum.apply(input, axes=axes_of(input, dim, "sum"), keepdim=keepdim)
 
 

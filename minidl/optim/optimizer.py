@@ -89,13 +89,23 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    self.update(p, p.grad.array, self.state[p], group)
+                    if p.grad.is_sparse:
+                        self.update_sparse(p, p.grad, self.state[p], group)
+                    else:
+                        self.update(p, p.grad.array, self.state[p], group)
                     mark_written(p)
         return loss
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Change one parameter by its gradient (an array), in place."""
         raise NotImplementedError(f"{type(self).__name__} must define update() or step()")
+
+    def update_sparse(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Change one parameter by its gradient, a sparse_coo tensor, in place. Raises RuntimeError where nothing else is defined."""
+        raise RuntimeError(
+            f"{type(self).__name__} does not support sparse gradients, please consider SparseAdam, SGD or Adagrad instead; or "
+            "look rows up without sparse=True"
+        )
 
     # -- hooks ---------------------------------------------------------------------------------------------------------
 

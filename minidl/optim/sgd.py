@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..autograd.sparse_gradient import scatter_add
 from ..kernels.optimizer import sgd
 from ..tensor import Tensor
 from .optimizer import Optimizer, check_not_negative, refuse_differentiable, zeros_like
@@ -51,6 +52,23 @@ class SGD(Optimizer):
             "fused": fused,
         }
         super().__init__(params, defaults)
+
+    def update_sparse(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """The same, row by row; with momentum the buffer is sparse too, and stores every row that ever had a gradient."""
+        if group["weight_decay"] != 0:
+            raise RuntimeError(
+                "SGD: weight_decay changes every row, so it is not compatible with sparse gradients; leave it out"
+            )
+        grad = -grad.detach() if group["maximize"] else grad.detach()
+        momentum = group["momentum"]
+        if momentum != 0:
+            if state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = grad.clone()
+            else:
+                state["momentum_buffer"] = state["momentum_buffer"] * momentum + grad * (1 - group["dampening"])
+            buffer = state["momentum_buffer"]
+            grad = grad + buffer * momentum if group["nesterov"] else buffer
+        scatter_add(param.array, grad.pattern, grad.entries.array, -float(group["lr"]))
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         buffer, first = None, False
