@@ -31,7 +31,7 @@ def sum_axes(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
     """
     add = array_module(x).add.reduce  # not x.sum, whose warnings (of inf - inf) come from NumPy's own Python code
     if x.dtype.kind != "f" or not axes or (len(axes) == x.ndim and (x.flags.c_contiguous or x.flags.f_contiguous)):
-        return add(x, axis=axes, keepdims=keepdim)
+        return row_major(add(x, axis=axes, keepdims=keepdim))
     for axis in axes:
         n, block = x.shape[axis], math.isqrt(x.shape[axis])
         if block < 16 or x.strides[axis] == x.itemsize:
@@ -43,7 +43,12 @@ def sum_axes(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
         x = add(add(parts, axis=axis + 1), axis=axis, keepdims=True)
         if n > whole:
             x = x + add(rest, axis=axis, keepdims=True)
-    return x if keepdim else x.reshape([m for a, m in enumerate(x.shape) if a not in axes])
+    return row_major(x if keepdim else x.reshape([m for a, m in enumerate(x.shape) if a not in axes]))
+
+
+def row_major(x: Array) -> Array:
+    """x, or a copy of it in row-major order, in which PyTorch's reductions are: NumPy keeps the order of the input."""
+    return x if x.flags.c_contiguous else x.copy()
 
 
 @Kernel
@@ -75,7 +80,9 @@ def reduce_max(x: Array, axis: int | None) -> Array:
 
 
 def supports_axes(x: Array, axes: tuple[int, ...], keepdim: bool) -> bool:
-    return x.dtype == FLOAT32 and x.size > 0 and x.transpose(memory_order(x)).flags.c_contiguous
+    if x.dtype != FLOAT32 or not x.size:
+        return False
+    return bool(x.flags.c_contiguous or x.transpose(memory_order(x)).flags.c_contiguous)
 
 
 def memory_order(x: Array) -> tuple[int, ...]:
@@ -101,8 +108,8 @@ def sum_axes_numba(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
             terms, inside = 1, inside * shape[axis]
     out = sum_middle(out, terms, inside)
     kept = [axis for axis in order if axis not in axes]
-    if kept != sorted(kept):  # the result is in row-major order, as PyTorch's is
-        out = np.ascontiguousarray(out.reshape([shape[axis] for axis in kept]).transpose(np.argsort(kept)))
+    if kept != sorted(kept):
+        out = row_major(out.reshape([shape[axis] for axis in kept]).transpose(np.argsort(kept)))
     return out.reshape([1 if a in axes else n for a, n in enumerate(shape) if keepdim or a not in axes])
 
 
@@ -124,23 +131,32 @@ ROWS = 256
 
 @jit
 def sum_rows(x: Any, out: Any) -> None:
-    """Each row of x (A, N), in four registers: a single one would wait for each addition to end."""
+    """Each row of x (A, N)."""
     width = x.shape[1]
     for i in range(x.shape[0]):
-        total, end = 0.0, (i + 1) * width
-        for start in range(i * width, end, BLOCK):
-            stop = min(start + BLOCK, end)
-            a, b, c, d = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-            rest = stop - (stop - start) % (4 * WIDTH)
-            for j in range(start, rest, 4 * WIDTH):
-                a += load(x, j)
-                b += load(x, j + WIDTH)
-                c += load(x, j + 2 * WIDTH)
-                d += load(x, j + 3 * WIDTH)
-            for j in range(rest, stop, WIDTH):
-                a += load(x, j, first(stop - j))
-            total += sum_lanes((a + b) + (c + d))
-        out[i] = total
+        start = i * width
+        if width <= BLOCK:
+            out[i] = sum_between(x, start, start + width)
+        else:
+            total = 0.0
+            for j in range(start, start + width, BLOCK):
+                total += sum_between(x, j, min(j + BLOCK, start + width))
+            out[i] = total
+
+
+@jit(forceinline=True)
+def sum_between(x: Any, start: int, stop: int) -> Any:
+    """Elements start ... stop - 1, in four registers: a single one would wait for each addition to end."""
+    a, b, c, d = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+    rest = stop - (stop - start) % (4 * WIDTH)
+    for j in range(start, rest, 4 * WIDTH):
+        a += load(x, j)
+        b += load(x, j + WIDTH)
+        c += load(x, j + 2 * WIDTH)
+        d += load(x, j + 3 * WIDTH)
+    for j in range(rest, stop, WIDTH):
+        a += load(x, j, first(stop - j))
+    return sum_lanes((a + b) + (c + d))
 
 
 @jit

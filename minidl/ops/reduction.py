@@ -37,7 +37,8 @@ class Sum(Op):
         if x.size >= LARGE:
             return kernels.sum_axes(x, axes, keepdim)
         # not x.sum, whose warnings (of inf - inf) come from NumPy's own Python code and are not filtered
-        return array_module(x).add.reduce(x, axis=axes, keepdims=keepdim)
+        out = array_module(x).add.reduce(x, axis=axes, keepdims=keepdim)
+        return out if x.ndim < 2 else kernels.row_major(out)
 
     def backward(self, g: Any) -> Any:
         return Spread.apply(g, shape=self.shape, axes=self.axes, keepdim=self.keepdim)
