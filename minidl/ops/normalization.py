@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,32 @@ class LayerNorm(Op):
         return dx, (g * xhat).sum(axis=0), g.sum(axis=0)
 
 
+class RMSNorm(Op):
+    """x / sqrt(mean of x^2 + eps) over the last axis of x (N, D), times weight."""
+
+    precision = "full"
+
+    def forward(self, x: Any, weight: Any, *, eps: float) -> Any:
+        self.eps = eps
+        out, self.rstd = kernels.rms_norm(x, weight, eps)
+        return out
+
+    def backward(self, g: Any, x: Any, weight: Any) -> Any:
+        return kernels.rms_norm_backward(g, x, self.rstd, weight)
+
+    def composite(self, g: Any, x: Any, weight: Any) -> Any:
+        rstd = rsqrt((x * x).mean(axis=1, keepdims=True) + self.eps)
+        xhat = x * rstd
+        h = g if weight is None else g * weight
+        return rstd * (h - xhat * (h * xhat).mean(axis=1, keepdims=True)), (g * xhat).sum(axis=0)
+
+
+@samples(RMSNorm)
+def _(make: Any) -> Any:
+    yield Sample(make(4, 5), make(5), eps=1e-5)
+    yield Sample(make(4, 5), None, eps=1e-5, note="without weight")
+
+
 @samples(LayerNorm)
 def _(make: Any) -> Any:
     yield Sample(make(4, 5), make(5), make(5), eps=1e-5)
@@ -52,19 +79,29 @@ def layer_norm(
 
     Source: Ba, Kiros and Hinton, "Layer Normalization", 2016.
     """
-    shape = tuple(normalized_shape) if isinstance(normalized_shape, (list, tuple)) else (int(normalized_shape),)
-    _check_tail("layer_norm", input, shape)
-    n = int(np.prod(shape))
-    rows = (
-        input
-        if input.array.ndim == 2 and len(shape) == 1
-        else input.reshape(-1, n)
-        if input.numel()
-        else input.reshape(0, n)
-    )
-    flat = [None if t is None else t if t.array.ndim == 1 else t.reshape(-1) for t in (weight, bias)]
+    rows, flat = _in_rows("layer_norm", input, normalized_shape, weight, bias)
     out = LayerNorm.apply(rows, *flat, eps=eps)
     return out if rows is input else out.reshape(input.shape)
+
+
+def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    """Divide by the root of the mean square over the last dimensions; then times weight, of their shape.
+
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+    """
+    rows, flat = _in_rows("rms_norm", input, normalized_shape, weight)
+    out = RMSNorm.apply(rows, *flat, eps=float(np.finfo(input.array.dtype).eps) if eps is None else eps)
+    return out if rows is input else out.reshape(input.shape)
+
+
+def _in_rows(name: str, input: Tensor, normalized_shape: Any, *parameters: Tensor | None) -> tuple[Tensor, list[Any]]:
+    """input as (N, D), D being the product of normalized_shape, and each parameter as (D,)."""
+    shape = tuple(normalized_shape) if isinstance(normalized_shape, (list, tuple)) else (int(normalized_shape),)
+    _check_tail(name, input, shape)
+    flat = [None if t is None else t if t.array.ndim == 1 else t.reshape(-1) for t in parameters]
+    if input.array.ndim == 2 and len(shape) == 1:
+        return input, flat
+    return input.reshape(-1 if input.numel() else 0, math.prod(shape)), flat
 
 
 def _check_tail(name: str, input: Tensor, shape: tuple[int, ...]) -> None:
@@ -73,16 +110,6 @@ def _check_tail(name: str, input: Tensor, shape: tuple[int, ...]) -> None:
             f"{name}: Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got "
             f"input of size{list(input.shape)}"
         )
-
-
-def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
-    """Divide by the root of the mean square over the last dimensions (Zhang & Sennrich, 2019)."""
-    shape = tuple(normalized_shape) if isinstance(normalized_shape, (list, tuple)) else (int(normalized_shape),)
-    _check_tail("rms_norm", input, shape)
-    axes = tuple(range(input.array.ndim - len(shape), input.array.ndim))
-    small = float(np.finfo(input.array.dtype).eps) if eps is None else eps
-    out = input * rsqrt((input * input).mean(axes, True) + small)
-    return out if weight is None else out * weight
 
 
 def _per_channel(t: Tensor | None, ndim: int) -> Tensor | None:

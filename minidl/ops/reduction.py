@@ -11,6 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.op import Op, SparseOperand
 from ..kernels import array_module
+from ..kernels import reduce as kernels
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .axes import axes_of, either, restored
@@ -22,7 +23,7 @@ from .rearrange import Flip
 from .selection import isnan, where
 from .shape import sizes_of
 
-LARGE = 2**14  # elements from which on it matters in which order they are added
+LARGE = 2**11  # elements from which on a kernel that adds them quickly and in a good order pays
 
 
 class Sum(Op):
@@ -34,35 +35,13 @@ class Sum(Op):
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.shape, self.axes, self.keepdim = x.shape, axes, keepdim
         if x.size >= LARGE:
-            return _sum_of_blocks(x, axes, keepdim)
+            return kernels.sum_axes(x, axes, keepdim)
         # not x.sum, whose warnings (of inf - inf) come from NumPy's own Python code and are not filtered
-        return array_module(x).add.reduce(x, axis=axes, keepdims=keepdim)
+        out = array_module(x).add.reduce(x, axis=axes, keepdims=keepdim)
+        return out if x.ndim < 2 else kernels.row_major(out)
 
     def backward(self, g: Any) -> Any:
         return Spread.apply(g, shape=self.shape, axes=self.axes, keepdim=self.keepdim)
-
-
-def _sum_of_blocks(x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
-    """A sum whose rounding errors stay small however many terms there are.
-
-    NumPy adds in pairs of pairs along the innermost axis alone. Along any other it adds term after term, and the error grows with
-    their number: over a million float32 rows it is some 1e-5 of the sum. Here blocks of rows are added, then their sums.
-    """
-    add = array_module(x).add.reduce
-    if x.dtype.kind != "f" or not axes or (len(axes) == x.ndim and (x.flags.c_contiguous or x.flags.f_contiguous)):
-        return add(x, axis=axes, keepdims=keepdim)
-    for axis in axes:
-        n, block = x.shape[axis], math.isqrt(x.shape[axis])
-        if block < 16 or x.strides[axis] == x.itemsize:
-            x = add(x, axis=axis, keepdims=True)
-            continue
-        before, whole = (slice(None),) * axis, n // block * block
-        blocks = x[(*before, slice(whole))].reshape(*x.shape[:axis], n // block, block, *x.shape[axis + 1 :])
-        rest = x[(*before, slice(whole, None))]
-        x = add(add(blocks, axis=axis + 1), axis=axis, keepdims=True)
-        if n > whole:
-            x = x + add(rest, axis=axis, keepdims=True)
-    return x if keepdim else x.reshape([m for a, m in enumerate(x.shape) if a not in axes])
 
 
 class Spread(Op):
