@@ -17,6 +17,7 @@ from typing import Any
 from . import Kernel, array_module
 from .common import Array, at_least_float32
 from .cuda import Entry, Source, aligned, blocks, launchable, limits
+from .gemm import gemm
 
 
 @Kernel
@@ -34,7 +35,7 @@ def attention(q: Array, k: Array, v: Array, scale: float, causal: bool) -> tuple
     largest = s.max(axis=-1, keepdims=True)
     e = xp.exp(s - largest)
     total = e.sum(axis=-1, keepdims=True)
-    out = (e / total) @ at_least_float32(v)
+    out = gemm(e / total, at_least_float32(v), None)
     return out.astype(q.dtype, copy=False), (largest + xp.log(total))[..., 0]
 
 
@@ -46,14 +47,14 @@ def attention_backward(
     wide_g, wide_v = at_least_float32(g), at_least_float32(v)
     p = array_module(q).exp(scores(q, k, scale, causal) - lse[..., None])
     delta = (wide_g * at_least_float32(out)).sum(axis=-1, keepdims=True)
-    ds = p * (wide_g @ wide_v.swapaxes(-1, -2) - delta) * scale
-    gradients = ds @ at_least_float32(k), ds.swapaxes(-1, -2) @ at_least_float32(q), p.swapaxes(-1, -2) @ wide_g
-    return tuple(d.astype(q.dtype, copy=False) for d in gradients)
+    ds = p * (gemm(wide_g, wide_v.swapaxes(-1, -2), None) - delta) * scale
+    pairs = (ds, at_least_float32(k)), (ds.swapaxes(-1, -2), at_least_float32(q)), (p.swapaxes(-1, -2), wide_g)
+    return tuple(gemm(a, b, None).astype(q.dtype, copy=False) for a, b in pairs)
 
 
 def scores(q: Array, k: Array, scale: float, causal: bool) -> Array:
     """scale q k^T (N, L, S), -infinity where a key is hidden."""
-    s = at_least_float32(q) @ at_least_float32(k).swapaxes(-1, -2) * scale
+    s = gemm(at_least_float32(q), at_least_float32(k).swapaxes(-1, -2), None) * scale
     if not causal:
         return s
     xp = array_module(q)

@@ -1,8 +1,7 @@
 """Matrix products on a GPU by cuBLAS, called directly.
 
 CuPy calls cuBLAS too, with two differences: it refuses to while the work of a stream is being recorded into a CUDA graph, and
-a product costs it several times the Python. The library is the one that CuPy has loaded. It gets memory of its own to work
-in, once for each device, so that a recorded product allocates nothing.
+a product costs it several times the Python. The library is the one that CuPy has loaded.
 
 cuBLAS counts columns first, so what it takes for a matrix is our matrix transposed. Hence out = a @ b is asked for as
 outᵀ = bᵀ @ aᵀ, where no array has to move.
@@ -13,20 +12,23 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 from math import prod
-from typing import Any
+from threading import get_ident
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import array_module
 from .common import Array
 
 PLAIN, TRANSPOSED, DEFAULT_ALGORITHM = 0, 1, -1  # cublas_api.h
-# of the elements, of the sums (cublasComputeType_t), and of alpha and beta
+# of the elements (cudaDataType), of the sums (cublasComputeType_t), and of alpha and beta
 TYPES = {
     np.dtype(np.float16): (2, 68, ctypes.c_float),
     np.dtype(np.float32): (0, 68, ctypes.c_float),
     np.dtype(np.float64): (1, 70, ctypes.c_double),
 }
 WORKSPACE = 32 << 20  # bytes: what NVIDIA advises for Hopper
+LARGEST = 2**31 - 1  # sizes and steps are C's int
 
 
 class CublasError(RuntimeError):
@@ -63,83 +65,123 @@ def check(status: int, what: str) -> None:
 
 
 @cache
-def handle_of(device: int) -> tuple[Any, Any]:
-    """cuBLAS's handle for a device, and the memory that it works in."""
+def handle_of(device: int, thread: int) -> Any:
+    """cuBLAS's handle for a device. Each thread has its own: between choosing a stream and a product another might step in."""
     import cupy
 
+    if cupy.cuda.get_current_stream().is_capturing():
+        raise CublasError("cuBLAS cannot be started while the stream is capturing: multiply matrices once before")
     handle = ctypes.c_void_p()
     with cupy.cuda.Device(device):
         check(library().cublasCreate_v2(ctypes.byref(handle)), "cublasCreate")
-        return handle, cupy.cuda.alloc(WORKSPACE)
+    return handle
 
 
-def operand(x: Array) -> tuple[Array, int, int, int] | None:
-    """(x, whether it lies transposed, step between rows or columns, step between matrices) of (M, K) or (B, M, K), in elements.
+class Operand(NamedTuple):
+    """Matrices as cuBLAS is told of them; steps are in elements."""
 
-    None where neither rows nor columns are contiguous, or steps are none that cuBLAS takes.
-    """
-    *batch, rows, columns = x.shape
-    steps = [s // x.itemsize for s in x.strides]
-    down, along = steps[-2:]
-    between = steps[0] if batch else 0
+    address: int
+    transposed: int  # whether columns are contiguous, and not rows
+    step: int  # between rows, or between columns if transposed
+    between: int  # between matrices, 0 for a single one
+
+
+def operand(x: Array) -> Operand | None:
+    """(..., M, K) as an operand, where it lies. None for what cuBLAS cannot read: gaps between elements, irregular steps."""
+    rows, columns = x.shape[-2:]
+    down, along = (s // x.itemsize for s in x.strides[-2:])
+    between = batch_step(x)
+    if between is None or max(rows, columns, abs(down), abs(along)) > LARGEST:
+        return None
     if (columns == 1 or along == 1) and (rows == 1 or down >= columns):
-        return x, PLAIN, max(down if rows > 1 else columns, columns, 1), between
+        return Operand(start(x), PLAIN, down if rows > 1 else columns, between)
     if (rows == 1 or down == 1) and (columns == 1 or along >= rows):
-        return x, TRANSPOSED, max(along if columns > 1 else rows, rows, 1), between
+        return Operand(start(x), TRANSPOSED, along if columns > 1 else rows, between)
     return None
 
 
-def matrices(a: Array, b: Array) -> tuple[Array, Array] | None:
-    """a (..., M, K) and b (..., K, N) as two matrices or two equal batches (B, ...) of them, without copying; else None."""
-    if b.ndim == 2:
-        if a.ndim == 2:
-            return a, b
-        return (a.reshape(prod(a.shape[:-1]), a.shape[-1]), b) if a.flags.c_contiguous else None
-    if a.ndim == b.ndim == 3 and a.shape[0] == b.shape[0]:
+def start(x: Array) -> int:
+    return x.ctypes.data if type(x) is np.ndarray else x.data.ptr
+
+
+def batch_step(x: Array) -> int | None:
+    """The one step, in elements, that leads through all matrices of (..., M, K) in order; None where there is none."""
+    step, count = 0, 1
+    for size, stride in zip(x.shape[-3::-1], x.strides[-3::-1], strict=True):
+        if size == 1:
+            continue
+        if count == 1:
+            step = stride
+        elif stride != step * count:
+            return None
+        count *= size
+    return step // x.itemsize if step >= 0 else None
+
+
+def matrices(a: Array, b: Array) -> tuple[Array, Array]:
+    """a and b with equal batches (..., M, K) and (..., K, N), without copying where it can be avoided.
+
+    Vectors become matrices. The rows of a batch that meets a single matrix are those of one matrix.
+    """
+    a = a[None] if a.ndim == 1 else a
+    b = b[:, None] if b.ndim == 1 else b
+    if b.ndim == 2 and a.ndim > 2 and a.flags.c_contiguous:
+        return a.reshape(prod(a.shape[:-1]), a.shape[-1]), b
+    if a.shape[:-2] == b.shape[:-2]:
         return a, b
-    if a.shape[:-2] == b.shape[:-2] and all(_one_step(x) for x in (a, b)):
-        return tuple(x.reshape(prod(x.shape[:-2]), *x.shape[-2:]) for x in (a, b))
-    return None
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return tuple(broadcast(x, (*batch, *x.shape[-2:])) for x in (a, b))
 
 
-def _one_step(x: Array) -> bool:
-    """Whether the matrices of a batch with several dimensions lie the same step apart."""
-    batch, strides = x.shape[:-2], x.strides[:-2]
-    return all(strides[i] == strides[i + 1] * batch[i + 1] for i in range(len(batch) - 1))
+def broadcast(x: Array, shape: tuple[int, ...]) -> Array:
+    return array_module(x).broadcast_to(x, shape)
 
 
 def fits(a: Array, b: Array) -> bool:
     """Whether `product` is made for a @ b."""
-    if a.dtype != b.dtype or a.dtype not in TYPES or a.ndim < 2 or b.ndim < 2 or a.size == 0 or b.size == 0:
+    if type(a) is not type(b) or a.dtype != b.dtype or a.dtype not in TYPES or not (a.size and b.size):
         return False
-    if a.shape[-1] != b.shape[-2] or library() is None:
+    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0] or library() is None:
         return False
-    pair = matrices(a, b)
-    return pair is not None and operand(pair[0]) is not None and operand(pair[1]) is not None
+    import cupy
+
+    return a.data.device_id == b.data.device_id == cupy.cuda.get_device_id()
 
 
 def product(a: Array, b: Array) -> Array:
     """a @ b in CuPy's current stream, for arrays that fit. Sums of float16 products are float32. Raises CublasError."""
     import cupy
 
-    pair = matrices(a, b)
-    assert pair is not None
-    left, right = operand(pair[0]), operand(pair[1])
-    assert left is not None and right is not None
-    (x, x_transposed, x_step, x_next), (y, y_transposed, y_step, y_next) = left, right
-    m, k, n = x.shape[-2], x.shape[-1], y.shape[-1]
-    count = x.shape[0] if x.ndim == 3 else 1
-    out = cupy.empty((*a.shape[:-1], n), a.dtype)
+    x, y = matrices(a, b)
+    left, right = operand(x), operand(y)
+    if left is None:
+        x = x.copy()  # in C order; bound to a name, so that its memory stays until the product is in the stream
+        left = operand(x)
+    if right is None:
+        y = y.copy()
+        right = operand(y)
+    (m, k), n, count = x.shape[-2:], y.shape[-1], prod(x.shape[:-2])
+    if left is None or right is None or count > LARGEST:
+        raise CublasError(f"the product of {list(a.shape)} and {list(b.shape)}: sizes above {LARGEST} are too large for cuBLAS")
+    out = cupy.empty((*x.shape[:-2], m, n), a.dtype)
+    # Memory for cuBLAS to work in. From the pool, and given back at once, it is nobody else's while this stream needs it: one
+    # workspace for all streams would be written by two at a time. A product that is recorded takes it from its graph's memory.
+    memory = cupy.cuda.alloc(WORKSPACE)
     kind, sums, number = TYPES[a.dtype]
     one, zero = number(1), number(0)
-    handle, memory = handle_of(out.device.id)
-    blas = library()
+    blas, handle = library(), handle_of(out.data.device_id, get_ident())
     check(blas.cublasSetStream_v2(handle, cupy.cuda.get_current_stream().ptr), "cublasSetStream")
-    check(blas.cublasSetWorkspace_v2(handle, memory.ptr, WORKSPACE), "cublasSetWorkspace")
+    check(blas.cublasSetWorkspace_v2(handle, memory.ptr, WORKSPACE), "cublasSetWorkspace")  # after the stream, which resets it
     status = blas.cublasGemmStridedBatchedEx(
-        handle, y_transposed, x_transposed, n, m, k, ctypes.addressof(one),
-        y.data.ptr, kind, y_step, y_next, x.data.ptr, kind, x_step, x_next,
+        handle, right.transposed, left.transposed, n, m, k, ctypes.addressof(one),
+        right.address, kind, right.step, right.between, left.address, kind, left.step, left.between,
         ctypes.addressof(zero), out.data.ptr, kind, n, m * n, count, sums, DEFAULT_ALGORITHM,
     )  # fmt: skip
     check(status, f"the product of {list(a.shape)} and {list(b.shape)}, {a.dtype},")
-    return out
+    return out if a.ndim == b.ndim == 2 else out.reshape(result_shape(a.shape, b.shape))
+
+
+def result_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a @ b; a vector's own dimension is gone."""
+    batch = np.broadcast_shapes(a[:-2], b[:-2])
+    return (*batch, *a[-2:-1], *(b[-1:] if len(b) > 1 else ()))

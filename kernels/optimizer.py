@@ -30,7 +30,7 @@ def adam(
     exp_avg: Array,
     exp_avg_sq: Array,
     max_exp_avg_sq: Array | None,
-    step: int,
+    step: int | Array,
     lr: float,
     beta1: float,
     beta2: float,
@@ -41,6 +41,7 @@ def adam(
 ) -> None:
     """One step, in place, of Adam, or of AdamW if `decoupled`; `step` is 1 in the first call.
 
+    `step` may be an array without dimensions, which a graph of a GPU's work reads anew at every replay.
     AMSGrad when max_exp_avg_sq is an array: the largest exp_avg_sq so far divides instead of the present one.
     """
     xp = array_module(param)
@@ -57,8 +58,16 @@ def adam(
     if max_exp_avg_sq is not None:
         xp.maximum(max_exp_avg_sq, exp_avg_sq, out=max_exp_avg_sq)
         second = max_exp_avg_sq
-    denominator = xp.sqrt(second) / math.sqrt(1 - beta2**step) + eps
-    param -= lr / (1 - beta1**step) * exp_avg / denominator
+    step_size, correction = corrections(step, lr, beta1, beta2, param.dtype)
+    param -= step_size * exp_avg / (xp.sqrt(second) / correction + eps)
+
+
+def corrections(step: Any, lr: float, beta1: float, beta2: float, dtype: Any) -> tuple[Any, Any]:
+    """What the means, which begin at 0, are made up for with: lr / (1 - beta1^step) and the root of 1 - beta2^step."""
+    if not hasattr(step, "dtype"):
+        return lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
+    count = step.astype(np.float64)
+    return (lr / (1 - beta1**count)).astype(dtype), array_module(step).sqrt(1 - beta2**count).astype(dtype)
 
 
 @Kernel
@@ -184,7 +193,7 @@ def supports(param: Array, grad: Array, *rest: Any) -> bool:
     return float32_in_order(param, grad) and grad.shape == shape
 
 
-@adam.variant("numba", device="cpu", supports=supports)
+@adam.variant("numba", device="cpu", supports=supports)  # a step that is an array has another shape: not supported
 def adam_numba(
     param: Array,
     grad: Array,
@@ -388,6 +397,7 @@ def rmsprop_loop(
 CU = Source(
     "optimizer.cu",
     Entry("adam_flat", "adam", registers=64),
+    Entry("adam_counted", "adam", registers=64, shared=8),
     Entry("adam_table", "adam_many", registers=64),
     Entry("sgd_flat", "sgd", registers=48),
     Entry("sgd_table", "sgd_many", registers=48),
@@ -411,8 +421,7 @@ def adam_scalars(
     """The numbers of the loop: sign, keep, l2, rate1, beta2, rate2, step_size, correction, eps."""
     sign = -1.0 if maximize else 1.0
     keep, l2 = (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, float(weight_decay))
-    corrections = lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
-    return (sign, keep, l2, 1 - beta1, beta2, 1 - beta2, *corrections, eps)
+    return (sign, keep, l2, 1 - beta1, beta2, 1 - beta2, *corrections(step, lr, beta1, beta2, None), eps)
 
 
 def sgd_scalars(
@@ -436,14 +445,21 @@ def launch_table(entry: str, lists: list[list[Array] | None], scalars: tuple[flo
     CU.launch(entry, int(chunks[-1]), THREADS, *tables, len(params), *scalars)
 
 
-@adam.variant("cuda", device="cuda", supports=supports_cuda)
+def supports_adam(
+    param: Array, grad: Array, exp_avg: Array, exp_avg_sq: Array, max_exp_avg_sq: Array | None, step: Any, *rest: Any
+) -> bool:
+    counted = not hasattr(step, "dtype") or launchable(step)
+    return counted and supports_cuda(param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq)
+
+
+@adam.variant("cuda", device="cuda", supports=supports_adam)
 def adam_cuda(
     param: Array,
     grad: Array,
     exp_avg: Array,
     exp_avg_sq: Array,
     max_exp_avg_sq: Array | None,
-    step: int,
+    step: int | Array,
     lr: float,
     beta1: float,
     beta2: float,
@@ -452,9 +468,15 @@ def adam_cuda(
     decoupled: bool,
     maximize: bool,
 ) -> None:
-    scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
     arrays = (param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq)
-    CU.launch("adam_flat", blocks(param.size, CHUNK), THREADS, *arrays, param.size, *scalars)
+    grid = blocks(param.size, CHUNK)
+    if not hasattr(step, "dtype"):
+        scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
+        CU.launch("adam_flat", grid, THREADS, *arrays, param.size, *scalars)
+        return
+    sign, keep, l2, rate1, _, rate2, *_ = adam_scalars(1, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
+    numbers = (sign, keep, l2, rate1, rate2, eps, lr, beta1, beta2)
+    CU.launch("adam_counted", grid, THREADS, *arrays, step, param.size, *numbers)
 
 
 @adam_many.variant("cuda", device="cuda", supports=supports_many_cuda)

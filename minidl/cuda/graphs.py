@@ -95,22 +95,27 @@ class graph:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         devices.capturing.reset(self.before)
         self.allocator.__exit__(None, None, None)
-        runtime_error = cupy_for("cuda.graph").cuda.runtime.CUDARuntimeError
         try:
             self.graph.capture_end()
-        except runtime_error:
-            if error is None:
-                raise
+        except cupy_for("cuda.graph").cuda.runtime.CUDARuntimeError as given_up:  # which may follow an error of the block
+            error = error or given_up
         finally:
             self.stream.__exit__(None, None, None)
         if error is not None:
             self.graph.reset()
-        if isinstance(error, runtime_error):
+        if is_of_a_capture(error):
             raise RuntimeError(
                 f"cuda.graph: the capture was given up ({error}). Something in the block waits for the GPU: item(), a condition "
                 "on a tensor, a result whose size depends on values, or a kernel that ran for the first time; run the block "
                 "once before it is recorded"
             ) from error
+
+
+def is_of_a_capture(error: Any) -> bool:
+    """Whether CUDA or CuPy raised it because work was being recorded: an error of the runtime, or one that says so."""
+    if isinstance(error, cupy_for("cuda.graph").cuda.runtime.CUDARuntimeError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in ("is capturing", "stream capture", "was capturing"))
 
 
 def make_graphed_callables(

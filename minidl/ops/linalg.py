@@ -25,7 +25,7 @@ def _same_dtype(name: str, *arrays: Any) -> None:
         )
 
 
-def _product(a: Any, b: Any) -> Any:
+def product(a: Any, b: Any) -> Any:
     """a @ b in a gradient rule: by the kernel for arrays, as an operation for Tensors."""
     return a @ b if isinstance(a, Tensor) or isinstance(b, Tensor) else gemm(a, b, None)
 
@@ -52,21 +52,21 @@ class MatMul(Op):
             return g * y if wants_x else None, g * x if wants_y else None
         if self.x_ndim == 1:  # a row vector: (K,) @ (..., K, N)
             g = g.reshape((*g.shape[:-1], 1, g.shape[-1]))
-            dx = _product(g, y.swapaxes(-1, -2)).reshape((*g.shape[:-2], y.shape[-2])) if wants_x else None
-            return dx, _product(x.reshape((-1, 1)), g) if wants_y else None
+            dx = product(g, y.swapaxes(-1, -2)).reshape((*g.shape[:-2], y.shape[-2])) if wants_x else None
+            return dx, product(x.reshape((-1, 1)), g) if wants_y else None
         if self.y_ndim == 1:  # a column vector: (..., M, K) @ (K,)
             g = g.reshape((*g.shape, 1))
-            dy = _product(x.swapaxes(-1, -2), g).reshape((*x.shape[:-2], x.shape[-1])) if wants_y else None
-            return _product(g, y.reshape((1, -1))) if wants_x else None, dy
+            dy = product(x.swapaxes(-1, -2), g).reshape((*x.shape[:-2], x.shape[-1])) if wants_y else None
+            return product(g, y.reshape((1, -1))) if wants_x else None, dy
         if self.y_ndim == 2 and self.x_ndim > 2:  # one product with all rows of the batch, instead of one per matrix
-            dx = _product(g, y.swapaxes(-1, -2)) if wants_x else None
+            dx = product(g, y.swapaxes(-1, -2)) if wants_x else None
             dy = None
             if wants_y:
                 n = math.prod(g.shape[:-1])  # written out: -1 is ambiguous for empty tensors
-                dy = _product(x.reshape((n, x.shape[-1])).swapaxes(-1, -2), g.reshape((n, g.shape[-1])))
+                dy = product(x.reshape((n, x.shape[-1])).swapaxes(-1, -2), g.reshape((n, g.shape[-1])))
             return dx, dy
-        dx = _product(g, y.swapaxes(-1, -2)) if wants_x else None
-        return dx, _product(x.swapaxes(-1, -2), g) if wants_y else None
+        dx = product(g, y.swapaxes(-1, -2)) if wants_x else None
+        return dx, product(x.swapaxes(-1, -2), g) if wants_y else None
 
 
 def _mismatch(x: tuple[int, ...], y: tuple[int, ...]) -> str:
@@ -107,10 +107,10 @@ class Linear(Op):
     def backward(self, g: Any, x: Any, weight: Any) -> Any:
         wants_x, wants_weight, wants_bias = self.edges
         rows = g.reshape((-1, g.shape[-1])) if g.ndim != 2 else g
-        dx = _product(g, weight) if wants_x else None
+        dx = product(g, weight) if wants_x else None
         dweight = None
         if wants_weight:
-            dweight = _product(rows.swapaxes(0, 1), x.reshape((-1, x.shape[-1])) if x.ndim != 2 else x)
+            dweight = product(rows.swapaxes(0, 1), x.reshape((-1, x.shape[-1])) if x.ndim != 2 else x)
         return dx, dweight, rows.sum(axis=0) if wants_bias else None
 
 
@@ -357,6 +357,12 @@ class Einsum(Op):
     def forward(self, *operands: Any, subscripts: str) -> Any:
         self.inputs, _, self.output = subscripts.replace(" ", "").partition("->")
         self.shapes_of = [x.shape for x in operands]
+        if any(type(x) is not type(operands[0]) for x in operands):  # CuPy would move them
+            raise TypeError("the operands are not on one device")
+        if len(operands) == 2:
+            made = _as_matrix_product(*self.inputs.split(","), self.output, *operands)
+            if made is not None:
+                return made
         return array_module(operands[0]).einsum(subscripts, *operands, optimize=len(operands) > 1)
 
     def backward(self, g: Any, operands: Any) -> Any:  # `operands`: all of them, as a list
@@ -385,6 +391,25 @@ class Einsum(Op):
         if len(letters) == len(term):
             return result
         return _onto_diagonals(result, term, letters, sizes)
+
+
+def _as_matrix_product(a: str, b: str, out: str, x: Any, y: Any) -> Any:
+    """einsum of two arrays as one product of matrices, for letters that each operand has once; None for other subscripts."""
+    batch, summed = ([c for c in a if c in b and (c in out) is kept] for kept in (True, False))
+    rows, columns = [c for c in a if c not in b], [c for c in b if c not in a]
+    sizes = dict(zip(a, x.shape, strict=True)) | dict(zip(b, y.shape, strict=True))
+    plain = all(len({*t}) == len(t) for t in (a, b, out)) and set(out) == {*batch, *rows, *columns}
+    if not plain or x.dtype != y.dtype or any(sizes[c] != n for c, n in zip(a, x.shape, strict=True)):
+        return None
+
+    def lay(array: Any, term: str, *groups: list[str]) -> Any:
+        order = array.transpose([term.index(c) for c in batch + groups[0] + groups[1]])
+        return order.reshape([sizes[c] for c in batch] + [math.prod(sizes[c] for c in group) for group in groups])
+
+    left, right = lay(x, a, rows, summed), lay(y, b, summed, columns)
+    made = gemm(left, right, None) if summed else left * right
+    letters = batch + rows + columns
+    return made.reshape([sizes[c] for c in letters]).transpose([letters.index(c) for c in out])
 
 
 def _ones(like: Any, shape: tuple[int, ...]) -> Any:

@@ -237,7 +237,7 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     common = dtypes.result_dtype(operands)
     values = [cast(x, common) if hasattr(x, "dtype") else x for x in (input, other)]
     if not any(hasattr(x, "dtype") for x in values):
-        values[0] = array_module(raw).asarray(input, common)  # a number takes the dtype of an array beside it
+        values[0] = array_module(raw).full((), input, common)  # a number takes the dtype of an array beside it
     return Where.apply(condition, *values)
 
 

@@ -6,13 +6,23 @@ from typing import Any
 
 from ..kernels.optimizer import adam
 from ..tensor import Tensor
-from .optimizer import Optimizer, array_of, check_not_negative, count_step, refuse_differentiable, zeros_like
+from .optimizer import (
+    Optimizer,
+    array_of,
+    check_may_begin,
+    check_not_negative,
+    count_step,
+    count_step_on_gpu,
+    refuse_differentiable,
+    zeros_like,
+)
 
 
 class Adam(Optimizer):
     """Gradient descent with momentum, each element's step divided by the root of its mean squared gradient.
 
-    amsgrad: divide by the largest such root so far. foreach, fused and capturable are accepted and change nothing.
+    amsgrad: divide by the largest such root so far. capturable: on a GPU count the steps there, so that a step can be recorded
+    into a CUDA graph; lr and the other options stay as they were then. foreach and fused are accepted and change nothing.
     Sources: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014; Reddi, Kale and Kumar, "On the
     Convergence of Adam and Beyond", 2018.
 
@@ -59,8 +69,9 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        step = count_step(state)
+        step = count_step_on_gpu(state, param) if group["capturable"] and param.is_cuda else count_step(state)
         if "exp_avg" not in state:
+            check_may_begin("Adam")
             state["exp_avg"], state["exp_avg_sq"] = zeros_like(param), zeros_like(param)
             if group["amsgrad"]:
                 state["max_exp_avg_sq"] = zeros_like(param)

@@ -14,7 +14,7 @@ from ..autograd.grad_mode import enable_grad
 from ..autograd.hooks import RemovableHandle
 from ..autograd.op import wrap
 from ..autograd.storage import mark_written
-from ..devices import capturing
+from ..devices import capturing, make, of_array
 from ..kernels import array_module
 from ..nn.module import clear_grad
 from ..tensor import Tensor
@@ -225,13 +225,28 @@ def count_step(state: dict[str, Any]) -> int:
     if capturing.get():
         raise RuntimeError(
             "cuda.graph: this optimizer counts its steps on the CPU, and a replay would repeat the one that was recorded; "
-            "record the passes, and let the optimizer step outside, or use SGD"
+            "record the passes, and let the optimizer step outside, or use SGD, or Adam with capturable=True"
         )
     if "step" not in state:
         state["step"] = wrap(np.zeros((), np.float32))
     count = state["step"].array
     count += 1
     return int(count)
+
+
+def count_step_on_gpu(state: dict[str, Any], param: Tensor) -> Any:
+    """`count_step` for a graph: the number, an array without dimensions, stays on the GPU, and a replay counts on."""
+    where = of_array(param.array)
+    state["step"] = state["step"].to(where) if "step" in state else wrap(make("zeros", where, (), np.float32))
+    count = state["step"].array
+    count += 1
+    return count
+
+
+def check_may_begin(name: str) -> None:
+    """Raise where the state of an optimizer would begin within a recording: every replay would begin it again."""
+    if capturing.get():
+        raise RuntimeError(f"cuda.graph: this is the first step of {name}; take one before the recording, which makes its state")
 
 
 def array_of(state: dict[str, Any], key: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from ..autograd.sparse_gradient import scatter_add
 from ..kernels.optimizer import sgd
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_not_negative, refuse_differentiable, zeros_like
+from .optimizer import Optimizer, check_may_begin, check_not_negative, refuse_differentiable, zeros_like
 
 
 class SGD(Optimizer):
@@ -75,6 +75,7 @@ class SGD(Optimizer):
         if group["momentum"] != 0:
             first = state.get("momentum_buffer") is None
             if first:
+                check_may_begin("SGD with momentum")
                 state["momentum_buffer"] = zeros_like(param)
             buffer = state["momentum_buffer"].array
         sgd(

@@ -191,6 +191,8 @@ def adam_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         for options in ADAM_OPTIONS:
             yield *states(rng, n), None, *options
             yield *states(rng, n), normal(rng, n) ** 2, *options
+        step, *others = ADAM_OPTIONS[-1]
+        yield *states(rng, n), None, np.array(step, np.float32), *others
 
 
 @cases("sgd")
