@@ -41,3 +41,9 @@ def float32_side_by_side(*arrays: Array) -> bool:
 def in_memory_order(x: Array) -> Array:
     """x as one axis, its elements in the order in which they lie in memory: a view where there are no gaps."""
     return x.ravel(order="K")
+
+
+def row_major(x: Array) -> Array:
+    """x, copied into row-major order if it is not: PyTorch's results are, so that programs take view() of them, where
+    NumPy keeps the layout of the input."""
+    return x if x.flags.c_contiguous else x.copy()

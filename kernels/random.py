@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, array_module
-from .common import Array, float32_in_order
+from .common import FLOAT32, Array, float32_in_order
 from .cuda import ELEMENTS, Entry, Source, launchable
 from .cuda import blocks as blocks_for
 from .jit import jit
@@ -170,7 +170,7 @@ def supports_fill(out: Array, key: int, counter: int) -> bool:
 
 
 def supports_dropout(x: Array, p: float, key: int, counter: int) -> bool:
-    return float32_in_order(x)
+    return bool(x.dtype == FLOAT32)
 
 
 @philox.variant("numba", device="cpu", supports=supports_words)
@@ -190,7 +190,7 @@ def normal_numba(out: Array, key: int, counter: int) -> None:
 
 @dropout.variant("numba", device="cpu", supports=supports_dropout)
 def dropout_numba(x: Array, p: float, key: int, counter: int) -> Array:
-    out = np.empty_like(x)
+    out = np.empty(x.shape, np.float32)
     dropout_loop(x.reshape(-1), *threshold_and_scale(p), *as_uint64(key, counter), out.reshape(-1))
     return out
 

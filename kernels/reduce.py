@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, array_module
-from .common import FLOAT32, Array, at_least_float32
+from .common import FLOAT32, Array, at_least_float32, row_major
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .jit import jit
 from .simd import WIDTH, first, load, splat, sum_lanes
@@ -44,11 +44,6 @@ def sum_axes(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
         if n > whole:
             x = x + add(rest, axis=axis, keepdims=True)
     return row_major(x if keepdim else x.reshape([m for a, m in enumerate(x.shape) if a not in axes]))
-
-
-def row_major(x: Array) -> Array:
-    """x, or a copy of it in row-major order, in which PyTorch's reductions are: NumPy keeps the order of the input."""
-    return x if x.flags.c_contiguous else x.copy()
 
 
 @Kernel

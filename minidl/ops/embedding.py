@@ -10,6 +10,7 @@ from .. import devices
 from ..autograd.op import Op, wrap
 from ..autograd.storage import mark_written
 from ..kernels import array_module
+from ..kernels.common import row_major
 from ..kernels.embedding import embedding_backward
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
@@ -133,7 +134,7 @@ def embedding(
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 rows that are 1 at the place the number names: (...) gives (..., num_classes)."""
-    index, xp = tensor.array, array_module(tensor.array)
+    index, xp = row_major(tensor.array), array_module(tensor.array)
     if index.dtype != np.int64:
         raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype}")
     if index.size and index.min() < 0:

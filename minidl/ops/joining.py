@@ -11,6 +11,7 @@ import numpy as np
 
 from ..autograd.op import Op
 from ..kernels import array_module
+from ..kernels.common import row_major
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .shape import Transpose, expand, normalize_dim, reshape
@@ -265,11 +266,6 @@ def dsplit(input: Any, indices_or_sections: Any) -> Any:
 # Several tensors in one
 
 
-def _row_major(x: Any) -> Any:
-    """x as it lies in PyTorch, where programs take view() of what was joined; NumPy keeps the layout of the inputs."""
-    return x if x.flags.c_contiguous else array_module(x).ascontiguousarray(x)
-
-
 class Cat(Op):
     """Tensors one after the other along dimension `dim`; vectors of size 0 among other tensors are skipped."""
 
@@ -289,7 +285,7 @@ class Cat(Op):
                     f"cat: sizes of tensors must match except in dimension {dim}. Expected {list(used[0].shape)} but "
                     f"got {list(x.shape)} for tensor number {i} in the list"
                 )
-        return _row_major(array_module(used[0]).concatenate(used, axis=dim))
+        return row_major(array_module(used[0]).concatenate(used, axis=dim))
 
     def backward(self, g: Any) -> Any:
         gradients: list[Any] = []
@@ -326,7 +322,7 @@ class Stack(Op):
                     f"stack expects each tensor to be equal size, but got {list(xs[0].shape)} at entry 0 and "
                     f"{list(x.shape)} at entry {i}"
                 )
-        return _row_major(array_module(xs[0]).stack(xs, axis=dim))
+        return row_major(array_module(xs[0]).stack(xs, axis=dim))
 
     def backward(self, g: Any) -> Any:
         edges = enumerate(self.edges)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd.op import Op
 from ..kernels import array_module
+from ..kernels.common import row_major
 from ..kernels.gemm import gemm
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
@@ -219,7 +220,7 @@ class _Triangle(Op):
         if x.ndim < 2:
             raise RuntimeError(f"{type(self).__name__.lower()}: input tensor must have at least 2 dimensions")
         self.diagonal = diagonal
-        return getattr(array_module(x), type(self).__name__.lower())(x, diagonal)
+        return getattr(array_module(x), type(self).__name__.lower())(row_major(x), diagonal)
 
     def backward(self, g: Any) -> Any:
         return type(self).apply(g, diagonal=self.diagonal)

@@ -142,6 +142,9 @@ def batch_norm(
         if input.numel():
             raise RuntimeError(f"batch_norm: expected an input (B, C, ...), got one of shape {list(input.shape)}")
         return input.clone()
+    x = input.array
+    if not (x.flags.c_contiguous or x.transpose(0, *range(2, x.ndim), 1).flags.c_contiguous):
+        input = input.contiguous()  # so that the result is row-major where it is not channels-last
     axes = (0, *range(2, input.array.ndim))
     n = input.numel() // max(input.array.shape[1], 1)
     if training:
@@ -180,6 +183,7 @@ def instance_norm(
     n = input[0, 0].numel() if input.numel() else 0
     if n == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
+    input = input.contiguous()
     variance, mean = var_mean(input, tuple(range(2, input.array.ndim)), correction=0, keepdim=True)
     for running, now in ((running_mean, mean), (running_var, variance)):
         if running is not None and n:

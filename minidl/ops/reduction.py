@@ -12,6 +12,7 @@ from .. import dtypes
 from ..autograd.op import Op, SparseOperand
 from ..kernels import array_module
 from ..kernels import reduce as kernels
+from ..kernels.common import row_major
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .axes import axes_of, either, restored
@@ -38,7 +39,7 @@ class Sum(Op):
             return kernels.sum_axes(x, axes, keepdim)
         # not x.sum, whose warnings (of inf - inf) come from NumPy's own Python code and are not filtered
         out = array_module(x).add.reduce(x, axis=axes, keepdims=keepdim)
-        return out if x.ndim < 2 else kernels.row_major(out)
+        return out if x.ndim < 2 else row_major(out)
 
     def backward(self, g: Any) -> Any:
         return Spread.apply(g, shape=self.shape, axes=self.axes, keepdim=self.keepdim)
@@ -65,7 +66,7 @@ class Prod(Op):
 
     def forward(self, x: Any, *, axis: int, keepdim: bool) -> Any:
         self.axis, self.keepdim = axis, keepdim
-        return array_module(x).multiply.reduce(x, axis=axis, keepdims=keepdim)
+        return row_major(array_module(x).multiply.reduce(x, axis=axis, keepdims=keepdim))
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         g, out = restored(g, (self.axis,), self.keepdim), restored(out, (self.axis,), self.keepdim)
@@ -206,12 +207,12 @@ def std_mean(
 
 class All(Op):
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
-        return (x != 0).all(axis=axes, keepdims=keepdim)
+        return row_major((x != 0).all(axis=axes, keepdims=keepdim))
 
 
 class Any_(Op):
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
-        return (x != 0).any(axis=axes, keepdims=keepdim)
+        return row_major((x != 0).any(axis=axes, keepdims=keepdim))
 
 
 def _logical(op: type[Op], name: str, input: Tensor, dim: Any, keepdim: bool) -> Tensor:
@@ -284,7 +285,8 @@ class Norm2(Op):
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes, self.keepdim = axes, keepdim
-        return array_module(x).sqrt((abs(x) ** 2).sum(axis=axes, keepdims=keepdim))
+        squares = x.real * x.real + x.imag * x.imag if x.dtype.kind == "c" else x * x
+        return array_module(x).sqrt(kernels.sum_axes(squares, axes, keepdim))
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         length = restored(out, self.axes, self.keepdim)
@@ -299,7 +301,7 @@ class NormP(Op):
 
     def forward(self, x: Any, *, p: float, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.p, self.axes, self.keepdim = p, axes, keepdim
-        return (abs(x) ** p).sum(axis=axes, keepdims=keepdim) ** (1.0 / p)
+        return kernels.sum_axes(abs(x) ** p, axes, keepdim) ** (1.0 / p)
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         length = restored(out, self.axes, self.keepdim)
