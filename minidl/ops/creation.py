@@ -11,9 +11,10 @@ import numpy as np
 from .. import devices, dtypes
 from ..autograd.op import wrap
 from ..kernels import array_module
+from ..layouts import strided
 from ..tensor import Tensor, method
 
-# `layout` and `pin_memory` are taken for PyTorch's sake: every tensor here is strided, and none is pinned
+# `layout` and `pin_memory` are taken for PyTorch's sake: but for zeros and empty every tensor here is strided, and none is pinned
 
 
 def _finish(array: Any, device: Any, requires_grad: bool) -> Tensor:
@@ -211,6 +212,12 @@ def _sized(name: str, what: str) -> Any:
         pin_memory: bool = False, **named: Any,
     ) -> Tensor:  # fmt: skip
         shape = _shape(name, _named_size(name, size, named))
+        if layout not in (None, strided):
+            if name == "ones":
+                raise RuntimeError(f"ones: not implemented for {layout}, of which nothing would be left out")
+            from ..sparse.creation import zeros
+
+            return zeros(shape, layout, dtype, device, requires_grad)
         where = devices.chosen(device)
         if where is None:
             return _leaf(on_cpu(shape, _float_or(dtype)), requires_grad)

@@ -62,6 +62,12 @@ def sparse_coo_tensor(
     return SparseTensor(pattern, entries)
 
 
+def zeros(shape: tuple[int, ...], layout: Layout, dtype: Any, device: Any, requires_grad: bool) -> SparseTensor:
+    """A tensor of which nothing is stored: minidl.zeros(shape, layout=...)."""
+    nothing = sparse_coo_tensor(size=shape, dtype=dtype, device=device).to_sparse(layout=layout)
+    return nothing.requires_grad_() if requires_grad else nothing
+
+
 def _coo_shape(coordinates: Any, dense_shape: tuple[int, ...], size: Any) -> tuple[int, ...]:
     """The shape of a sparse_coo tensor: given and checked, or inferred."""
     sparse_dim, nnz = coordinates.shape

@@ -44,6 +44,13 @@ def test_size_is_inferred():
 def test_nothing_stored():
     for t in (md.sparse_coo_tensor(size=(2, 3)), md.sparse_coo_tensor((2, 3)), md.sparse.FloatTensor(2, 3)):
         assert t._nnz() == 0 and t.is_coalesced() and t.to_dense().tolist() == [[0, 0, 0], [0, 0, 0]]
+    for layout in (md.sparse_coo, md.sparse_csr, md.sparse_csc):
+        t = md.zeros(2, 3, layout=layout, dtype=md.float64, requires_grad=True)
+        assert t.layout is layout and t._nnz() == 0 and t.shape == (2, 3) and t.dtype is md.float64 and t.requires_grad
+    assert md.empty((2, 3), layout=md.sparse_csr).crow_indices().tolist() == [0, 0, 0]
+    assert md.zeros(2, layout=md.strided).layout is md.strided
+    with pytest.raises(RuntimeError, match=r"ones: not implemented for torch\.sparse_coo"):
+        md.ones(2, 3, layout=md.sparse_coo)
     empty = md.zeros(0, 3).to_sparse_csr()
     assert (empty @ md.ones(3, 2)).shape == (0, 2) and (md.ones(2, 0) @ empty).tolist() == [[0, 0, 0], [0, 0, 0]]
 
