@@ -25,8 +25,8 @@ tests() { # name, seconds at most, arguments of pytest
     echo "$name: exit $?, $((SECONDS - start)) s, $(tail -n 1 "$out/$name.log")"
 }
 
-tests values 170 "${workers[@]}" tests/test_ops.py tests/devices --ignore tests/devices/test_cuda.py --ignore tests/devices/test_products.py
-tests streams 90 tests/devices/test_cuda.py tests/devices/test_products.py # apart: an error of a graph may leave the device unusable for its process
+tests values 170 "${workers[@]}" tests/test_ops.py tests/devices --ignore tests/devices/test_cuda.py --ignore tests/devices/test_products.py --ignore tests/devices/test_recorded_steps.py
+tests streams 90 tests/devices/test_{cuda,products,recorded_steps}.py # apart: an error of a graph may leave the device unusable for its process
 
 echo
 grep -hE '^(FAILED|ERROR) ' "$out"/*.log | cut -c1-200
