@@ -20,13 +20,15 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import gpu_kernels, workloads
+from . import compare, gpu_kernels, workloads
 from .gpu_kernels import Call, Machine, Work, first
+from .workloads import Step
 
 CEILINGS, TRAINING = "ceilings", "training step: "
 SAMPLES, SAMPLE_SECONDS, MOST_SECONDS = 20, 2e-3, 1.5
@@ -117,31 +119,53 @@ def kernel_results(m: Machine, name: str, work: Work) -> list[dict[str, Any]]:
     return results
 
 
-def training_results(name: str) -> list[dict[str, Any]]:
-    """Milliseconds of a training step of minidl and of PyTorch eager, both on the GPU."""
+def training_results(name: str) -> Iterator[dict[str, Any]]:
+    """A training step of minidl and of PyTorch eager, both on the GPU; then minidl's as one CUDA graph, or why it is none."""
     import torch
 
     import minidl
 
-    from . import compare
-
     modules: list[Any] = [minidl, torch]
+    row: dict[str, Any] = {"name": TRAINING + name}
     try:
         for module in modules:
             module.set_default_device("cuda")
         ours, theirs = (workloads.WORKLOADS[name](module) for module in modules)
-        figures, losses = compare(ours, theirs, rounds=5, seconds=0.2), [ours(), theirs()]
+        yield row | {"version": "minidl"} | side_by_side(ours, theirs)
+        ours, theirs = (workloads.WORKLOADS[name](module) for module in modules)
+        yield row | {"version": "graph"} | recorded_results(ours, theirs)
     finally:
         for module in modules:
             module.set_default_device("cpu")
-    return [{"name": TRAINING + name, "version": "minidl", "seconds": figures["ours"], "torch_seconds": figures["theirs"],
-             "ratio": figures["ratio"], "losses": losses}]  # fmt: skip
+
+
+def side_by_side(ours: Step, theirs: Step) -> dict[str, Any]:
+    figures = compare(ours, theirs, rounds=5, seconds=0.2)
+    return {"seconds": figures["ours"], "torch_seconds": figures["theirs"], "ratio": figures["ratio"],
+            "losses": [ours(), theirs()]}  # fmt: skip
+
+
+def recorded_results(ours: Any, theirs: Step) -> dict[str, Any]:
+    """Figures of the recorded step, or the reason why it was not recorded."""
+    try:
+        return side_by_side(ours.recorded(), theirs)
+    except Exception as error:  # of whichever operation cannot be recorded
+        return {"error": f"{type(error).__name__}: {error}"[:600]}
 
 
 def names(only: str = "") -> list[str]:
     """What can be measured, in order, as far as it matches a regular expression; the ceilings always."""
     steps = [TRAINING + name for name in workloads.WORKLOADS if "train" in name]
     return [CEILINGS, *(n for n in [*gpu_kernels.WORKLOADS, *steps] if re.search(only, n, re.IGNORECASE))]
+
+
+def rows_of(m: Machine, name: str) -> Iterable[dict[str, Any]]:
+    """The figures of one workload."""
+    if name == CEILINGS:
+        return ceilings(m)
+    if name.startswith(TRAINING):
+        return training_results(name.removeprefix(TRAINING))
+    return kernel_results(m, name, gpu_kernels.WORKLOADS[name](m))
 
 
 def measure(wanted: list[str]) -> None:
@@ -151,16 +175,10 @@ def measure(wanted: list[str]) -> None:
     m = machine()
     for name in wanted:
         try:
-            if name == CEILINGS:
-                rows = ceilings(m)
-            elif name.startswith(TRAINING):
-                rows = training_results(name.removeprefix(TRAINING))
-            else:
-                rows = kernel_results(m, name, gpu_kernels.WORKLOADS[name](m))
+            for row in rows_of(m, name):
+                print(json.dumps(row), flush=True)
         except Exception as error:  # whatever it is, the others are still to be measured
-            rows = [{"name": name, "error": f"{type(error).__name__}: {error}"[:600]}]
-        for row in rows:
-            print(json.dumps(row), flush=True)
+            print(json.dumps({"name": name, "error": f"{type(error).__name__}: {error}"[:600]}), flush=True)
         cupy.get_default_memory_pool().free_all_blocks()
         if m.torch is not None:
             m.torch.cuda.empty_cache()
@@ -203,7 +221,8 @@ def one_line(row: dict[str, Any], ceiling: dict[str, Any]) -> str:
         rates = f"copy {row['copy'] / 1e9:.0f} GB/s, float32 {row['float32'] / 1e12:.1f} and float16 {row['float16'] / 1e12:.0f}"
         return f"{row['device']}: {rates} TFLOP/s"
     if "error" in row:
-        return f"{row['name']:<58} FAILED {row['error'].splitlines()[0][:120]}"
+        version = f" [{row['version']}]" if "version" in row else ""
+        return f"{row['name'] + version:<58} FAILED {row['error'].splitlines()[0][:120]}"
     parts = [f"{row['name']} [{row['version']}]"[:58].ljust(58), f"{row['seconds'] * 1e3:9.3f} ms"]
     if row.get("bytes"):
         rate = row["bytes"] / row["seconds"]

@@ -353,7 +353,8 @@ def arange(
     integers = not any(isinstance(x, float) for x in (start, end, step))
     wanted = (dtypes.int64.dtype if integers else _float_or(None)) if dtype is None else dtypes.as_array_dtype(dtype)
     if integers:
-        return _finish(np.arange(start, end, step, dtype=np.int64).astype(wanted, copy=False), device, requires_grad)
+        count = devices.make("arange", devices.chosen(device), start, end, step, np.int64)
+        return _leaf(count.astype(wanted, copy=False), requires_grad)
     n = math.ceil((end - start) / step)
     if wanted.kind in "iu":
         start, step = int(start), int(step)

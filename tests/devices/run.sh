@@ -20,13 +20,14 @@ python3 -c 'import xdist' 2> /dev/null && workers=(-n "${1:-12}")
 tests() { # name, seconds at most, arguments of pytest
     local name=$1 limit=$2 start=$SECONDS
     shift 2
-    timeout -s INT -k 10 "$limit" python3 -m pytest --device cuda -m device -q -rfE --tb=short --durations=8 -p no:cacheprovider -p no:benchmark \
-        "$@" > "$out/$name.log" 2>&1
+    timeout -s INT -k 10 "$limit" python3 -m pytest --device cuda -m device -q -rfE --tb=short --durations=8 \
+        -p no:cacheprovider -p no:benchmark "$@" > "$out/$name.log" 2>&1
     echo "$name: exit $?, $((SECONDS - start)) s, $(tail -n 1 "$out/$name.log")"
 }
 
-tests values 170 "${workers[@]}" tests/test_ops.py tests/devices --ignore tests/devices/test_cuda.py --ignore tests/devices/test_products.py
-tests streams 90 tests/devices/test_cuda.py tests/devices/test_products.py # apart: an error of a graph may leave the device unusable for its process
+graphs=(tests/devices/test_{cuda,products,recorded_steps}.py) # apart: an error of a graph may leave the device unusable for its process
+tests values 170 "${workers[@]}" tests/test_ops.py tests/devices "${graphs[@]/#/--ignore=}"
+tests streams 90 "${graphs[@]}"
 
 echo
 grep -hE '^(FAILED|ERROR) ' "$out"/*.log | cut -c1-200
