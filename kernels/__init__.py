@@ -28,7 +28,7 @@ from typing import Any, Self
 if __name__ == "kernels":
     raise ImportError("this package is minidl.kernels: write `from minidl import kernels`, not `import kernels`")
 
-DEFAULT_ORDER = {"cpu": ("numba", "numpy"), "cuda": ("cuda", "cupy")}
+DEFAULT_ORDER: dict[str, tuple[str, ...]] = {"cpu": ("numba", "numpy"), "cuda": ("cuda", "cupy")}
 REFERENCE = {"cpu": "numpy", "cuda": "cupy"}
 REGISTRY: dict[str, Kernel] = {}
 
@@ -97,6 +97,8 @@ class Kernel:
         try:
             run = self._resolved[type(args[0])]
         except KeyError:
+            if type(args[0]) is list:  # of arrays: their type decides, and lists of others may follow
+                return self._resolve(device_of(type(args[0][0])) if args[0] else "cpu")(*args)
             run = self._resolved[type(args[0])] = self._resolve(device_of(type(args[0])))
         return run(*args)
 

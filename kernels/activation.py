@@ -16,6 +16,7 @@ import numpy as np
 
 from . import Kernel, array_module
 from .common import Array, at_least_float32, float32_in_order, float32_side_by_side, in_memory_order, rows
+from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .elementary import erf32, exp32, sigmoid32, tanh32
 from .jit import jit
 
@@ -336,3 +337,97 @@ BIAS_BACKWARD = {
     "sigmoid": bias_sigmoid_backward,
     "tanh": bias_tanh_backward,
 }
+
+
+# CUDA: see activation.cu. A block of THREADS takes four packs of 16 bytes a thread.
+
+CU = Source(
+    "activation.cu",
+    Entry("gelu_naive", "gelu", registers=48, types=ELEMENTS),
+    Entry("gelu_stride", "gelu", registers=48, types=ELEMENTS),
+    Entry("gelu_none_packed", "gelu", registers=64, types=ELEMENTS),
+    Entry("gelu_tanh_packed", "gelu", registers=64, types=ELEMENTS),
+    Entry("gelu_backward_none_packed", "gelu_backward", registers=64, types=ELEMENTS),
+    Entry("gelu_backward_tanh_packed", "gelu_backward", registers=64, types=ELEMENTS),
+    Entry("sigmoid_packed", "sigmoid", registers=64, types=ELEMENTS),
+    Entry("erf_packed", "erf", registers=64, types=ELEMENTS),
+    *(Entry(f"bias_{name}", "bias_activation", registers=64, types=ELEMENTS) for name in ACTIVATIONS),
+    *(
+        Entry(f"bias_{name}_backward", "bias_activation_backward", registers=64, types=ELEMENTS)
+        for name in ACTIVATIONS[1:]
+    ),
+)
+THREADS, IN_FLIGHT = 256, 4
+
+
+def supports_cuda(*arguments: Array | str) -> bool:
+    arrays = [a for a in arguments if not isinstance(a, str)]
+    return arrays[0].size > 0 and launchable(*arrays, types=ELEMENTS)
+
+
+def launch_elementwise(entry: str, *arrays: Array) -> Array:
+    out = array_module(arrays[0]).empty_like(arrays[0])
+    per_block = THREADS * 16 // out.itemsize * IN_FLIGHT // len(arrays)
+    CU.launch(entry, blocks(out.size, per_block), THREADS, *arrays, out, out.size)
+    return out
+
+
+def launch_bias(entry: str, bias: Array, *arrays: Array) -> Array:
+    out, width = array_module(bias).empty_like(arrays[0]), bias.size
+    count = out.size // width
+    across = blocks(width, THREADS * 16 // out.itemsize)
+    down = min(count, blocks(4096, across))  # some thousand blocks: all multiprocessors, several times over
+    CU.launch(entry, (across, down), THREADS, *arrays, bias, out, count, width)
+    return out
+
+
+@sigmoid.variant("cuda", device="cuda", supports=supports_cuda)
+def sigmoid_cuda(x: Array) -> Array:
+    return launch_elementwise("sigmoid_packed", x)
+
+
+@erf.variant("cuda", device="cuda", supports=supports_cuda)
+def erf_cuda(x: Array) -> Array:
+    return launch_elementwise("erf_packed", x)
+
+
+@gelu.variant("cuda", device="cuda", supports=supports_cuda)
+def gelu_cuda(x: Array, approximate: str) -> Array:
+    check("gelu", "approximate", approximate, APPROXIMATIONS)
+    return launch_elementwise(f"gelu_{approximate}_packed", x)
+
+
+@gelu_backward.variant("cuda", device="cuda", supports=supports_cuda)
+def gelu_backward_cuda(g: Array, x: Array, approximate: str) -> Array:
+    check("gelu_backward", "approximate", approximate, APPROXIMATIONS)
+    return launch_elementwise(f"gelu_backward_{approximate}_packed", g, x)
+
+
+@bias_activation.variant("cuda", device="cuda", supports=supports_cuda)
+def bias_activation_cuda(x: Array, bias: Array, activation: str) -> Array:
+    check("bias_activation", "activation", activation, ACTIVATIONS)
+    return launch_bias(f"bias_{activation}", bias, x)
+
+
+@bias_activation_backward.variant("cuda", device="cuda", supports=supports_cuda)
+def bias_activation_backward_cuda(g: Array, x: Array, bias: Array, activation: str) -> Array:
+    check("bias_activation_backward", "activation", activation, ACTIVATIONS)
+    return g.copy() if activation == "identity" else launch_bias(f"bias_{activation}_backward", bias, g, x)
+
+
+def supports_gelu_none(x: Array, approximate: str) -> bool:
+    return approximate == "none" and supports_cuda(x)
+
+
+@gelu.variant("cuda_naive", device="cuda", supports=supports_gelu_none)
+def gelu_naive(x: Array, approximate: str) -> Array:
+    out = array_module(x).empty_like(x)
+    CU.launch("gelu_naive", blocks(x.size, THREADS), THREADS, x, out, x.size)
+    return out
+
+
+@gelu.variant("cuda_stride", device="cuda", supports=supports_gelu_none)
+def gelu_stride(x: Array, approximate: str) -> Array:
+    out = array_module(x).empty_like(x)
+    CU.launch("gelu_stride", min(1024, blocks(x.size, THREADS)), THREADS, x, out, x.size)
+    return out

@@ -23,9 +23,11 @@ from __future__ import annotations
 
 import itertools
 from math import prod
+from typing import Any
 
 from . import Kernel, array_module, convolution_direct, winograd
 from .common import FLOAT32, Array
+from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .gemm import gemm
 
 Sizes = tuple[int, ...]
@@ -224,3 +226,67 @@ def conv_backward_weight_numba(
     if winograd.pays(weight_shape, g.shape[0], g.shape[2:], stride, padding, dilation, groups):
         return winograd.weight_gradient(g, x, padding)
     return convolution_direct.weight_gradient(g, x, weight_shape, stride, padding, dilation, groups)
+
+
+# CUDA, for one and two spatial dimensions: see convolution.cu. The reference's product of the windows goes to cuBLAS, and stays
+# the default for the convolution itself.
+
+CU = Source(
+    "convolution.cu",
+    Entry("unfold_2d", "unfold", registers=64, types=ELEMENTS),
+    Entry("fold_2d", "fold", registers=64, types=ELEMENTS),
+    Entry("conv_implicit", "conv_forward", registers=96, shared=8512, rtol=1e-5),
+)
+THREADS, MOST, TILE = 256, 1 << 16, 64
+
+
+def supports_cuda(x: Array, *rest: Any) -> bool:
+    return x.size > 0 and launchable(x, types=ELEMENTS) and 1 <= len(rest[-1]) <= 2
+
+
+def supports_implicit(
+    x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> bool:
+    return x.ndim in (3, 4) and groups == 1 and x.size > 0 and weight.size > 0 and launchable(x, weight)
+
+
+def planar(*sizes: Sizes) -> list[int]:
+    """Sizes of one or two dimensions, one after another, as those of two: a line is a plane of height 1."""
+    return [n for size in sizes for n in ((1, *size) if len(size) == 1 else size)]
+
+
+def geometry(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> list[int]:
+    """H, W, P, Q, kh, kw, sh, sw, ph, pw, dh, dw."""
+    pads = padding if len(padding) == 2 else (0, *padding)
+    positions = output_size(size, kernel, stride, padding, dilation)
+    return [*planar(size, positions, kernel, stride), *pads, *planar(dilation)]
+
+
+@unfold.variant("cuda", device="cuda", supports=supports_cuda)
+def unfold_cuda(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Array:
+    positions = output_size(x.shape[2:], kernel, stride, padding, dilation)
+    out = array_module(x).empty((x.shape[0], x.shape[1] * prod(kernel), prod(positions)), x.dtype)
+    numbers = geometry(x.shape[2:], kernel, stride, padding, dilation)
+    CU.launch("unfold_2d", blocks(out.size, THREADS, MOST), THREADS, x, out, out.size, *numbers)
+    return out
+
+
+@fold.variant("cuda", device="cuda", supports=supports_cuda)
+def fold_cuda(columns: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Array:
+    out = array_module(columns).empty((columns.shape[0], columns.shape[1] // prod(kernel), *size), columns.dtype)
+    numbers = geometry(size, kernel, stride, padding, dilation)
+    CU.launch("fold_2d", blocks(out.size, THREADS, MOST), THREADS, columns, out, out.size, *numbers)
+    return out
+
+
+@conv_forward.variant("cuda_implicit", device="cuda", supports=supports_implicit)
+def conv_implicit(
+    x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> Array:
+    kernel, channels = weight.shape[2:], weight.shape[0]
+    positions = output_size(x.shape[2:], kernel, stride, padding, dilation)
+    out = array_module(x).empty((len(x), channels, *positions), x.dtype)
+    grid = (blocks(len(x) * prod(positions), TILE), blocks(channels, TILE))
+    numbers = (len(x), channels, x.shape[1], *geometry(x.shape[2:], kernel, stride, padding, dilation))
+    CU.launch("conv_implicit", grid, THREADS, x, weight, out, *numbers)
+    return _with_bias(out, bias)

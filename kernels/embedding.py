@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, array_module
+from .accumulate import add_at
 from .common import Array, float32_in_order
+from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .jit import jit
 
 
@@ -15,7 +17,7 @@ from .jit import jit
 def embedding_backward(g: Array, index: Array, rows: int) -> Array:
     """Dense gradient (rows, D): row r is the sum of the g[i] (N, D) with index[i] == r, in the order of i.
 
-    index is (N,), integers in [0, rows). Raises IndexError for an index outside.
+    index is (N,), integers in [0, rows). Raises IndexError for an index outside, on the CPU.
 
     Example:
         >>> embedding_backward(np.array([[1.0], [2.0], [4.0]]), np.array([2, 0, 2]), 3)
@@ -24,9 +26,10 @@ def embedding_backward(g: Array, index: Array, rows: int) -> Array:
                [5.]])
     """
     xp = array_module(g)
-    check_range(index, rows)
+    if xp is np:  # on a GPU a look at them would wait for it
+        check_range(index, rows)
     out = xp.zeros((rows, g.shape[1]), dtype=g.dtype)
-    xp.add.at(out, index, g)
+    add_at(out, (index,), g)
     return out
 
 
@@ -53,3 +56,37 @@ def add_rows(g: Any, index: Any, out: Any) -> None:
         row = index[i]
         for j in range(g.shape[1]):
             out[row, j] += g[i, j]
+
+
+# CUDA: see embedding.cu.
+
+CU = Source(
+    "embedding.cu",
+    Entry("embedding_atomic", "embedding_backward", registers=32),
+    Entry("embedding_segments", "embedding_backward", registers=64, types=ELEMENTS),
+)
+
+
+def supports_cuda(g: Array, index: Array, rows: int) -> bool:
+    return g.size > 0 and launchable(g, types=ELEMENTS) and launchable(index, types=("int64",))
+
+
+@embedding_backward.variant("cuda", device="cuda", supports=supports_cuda)
+def embedding_backward_cuda(g: Array, index: Array, rows: int) -> Array:
+    xp, width = array_module(g), g.shape[1]
+    out, order = xp.empty((rows, width), g.dtype), xp.argsort(index, kind="stable")
+    starts = xp.searchsorted(index[order], xp.arange(rows + 1))
+    threads = min(256, 32 * blocks(width, 32 * 16 // g.itemsize))
+    CU.launch("embedding_segments", rows, threads, g, order, starts, out, width)
+    return out
+
+
+def supports_atomic(g: Array, index: Array, rows: int) -> bool:
+    return supports_cuda(g, index, rows) and g.itemsize == 4
+
+
+@embedding_backward.variant("cuda_atomic", device="cuda", supports=supports_atomic)
+def embedding_backward_atomic(g: Array, index: Array, rows: int) -> Array:
+    out = array_module(g).zeros((rows, g.shape[1]), g.dtype)
+    CU.launch("embedding_atomic", blocks(g.size, 256), 256, g, index, out, index.size, rows, g.shape[1])
+    return out

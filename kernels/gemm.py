@@ -7,8 +7,14 @@ cuts the matrices into blocks that fit the caches (Goto & van de Geijn, "Anatomy
 
 from __future__ import annotations
 
-from . import Kernel
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from . import Kernel, array_module
 from .common import Array, at_least_float32
+from .cuda import Entry, Source, aligned, blocks, launchable, limits
 
 
 @Kernel
@@ -23,10 +29,88 @@ def gemm(a: Array, b: Array, bias: Array | None) -> Array:
         array([[11., 22.],
                [13., 24.]])
     """
-    if a.dtype.kind == "f" and a.dtype.itemsize == 2:
+    if a.dtype.kind == "f" and a.dtype.itemsize == 2 and array_module(a) is np:  # CuPy's products do so by themselves
         wide = at_least_float32(a) @ at_least_float32(b)
         return (wide if bias is None else wide + bias).astype(a.dtype)
     out = a @ b
     if bias is not None:
         out += bias
     return out
+
+
+# CUDA, for learning: see gemm.cu. None of these is the default: on a GPU the reference calls cuBLAS.
+
+CU = Source(
+    "gemm.cu",
+    Entry("sgemm_naive", "gemm", registers=64),
+    Entry("sgemm_coalesced", "gemm", registers=64),
+    Entry("sgemm_tiled", "gemm", registers=64, shared=8192),
+    Entry("sgemm_registers", "gemm", registers=160, shared=8192),
+    Entry("sgemm_vectorised", "gemm", registers=128, shared=8192),
+    Entry("sgemm_warps", "gemm", registers=128, shared=16384),
+    Entry("hgemm_mma", "gemm", registers=128, types=("float16",), since=80),
+)
+HGEMM_SHARED = 4 * (128 * 32 + 32 * 128) * 2  # bytes of four stages
+
+
+def supports_cuda(a: Array, b: Array, bias: Array | None) -> bool:
+    return a.ndim >= 2 and b.ndim == 2 and a.size > 0 and b.size > 0 and launchable(a, b, bias)
+
+
+def supports_packs(a: Array, b: Array, bias: Array | None) -> bool:
+    return supports_cuda(a, b, bias) and b.shape[0] % 4 == 0 and b.shape[1] % 4 == 0 and aligned(a, b)
+
+
+def supports_half(a: Array, b: Array, bias: Array | None) -> bool:
+    shapes = a.ndim >= 2 and b.ndim == 2 and a.size > 0 and b.size > 0 and b.shape[0] % 8 == 0 and b.shape[1] % 8 == 0
+    return shapes and launchable(a, b, bias, types=("float16",)) and aligned(a, b) and limits(a).capability >= 80
+
+
+def launch(
+    entry: str, a: Array, b: Array, bias: Array | None, tile: tuple[int, int], block: Any, shared: int = 0
+) -> Array:
+    """Launch an entry on a grid of tiles of tile[0] columns and tile[1] rows."""
+    (k, n), m = b.shape, prod(a.shape[:-1])
+    if a.shape[-1] != k:
+        raise ValueError(f"gemm: the matrices {list(a.shape)} and {list(b.shape)} do not fit")
+    out = array_module(a).empty((*a.shape[:-1], n), a.dtype)
+    CU.launch(entry, (blocks(n, tile[0]), blocks(m, tile[1])), block, a, b, bias, out, m, n, k, shared=shared)
+    return out
+
+
+@gemm.variant("cuda_naive", device="cuda", supports=supports_cuda)
+def sgemm_naive(a: Array, b: Array, bias: Array | None) -> Array:
+    (k, n), m = b.shape, prod(a.shape[:-1])
+    out = array_module(a).empty((*a.shape[:-1], n), a.dtype)
+    CU.launch("sgemm_naive", (blocks(m, 32), blocks(n, 8)), (32, 8), a, b, bias, out, m, n, k)
+    return out
+
+
+@gemm.variant("cuda_coalesced", device="cuda", supports=supports_cuda)
+def sgemm_coalesced(a: Array, b: Array, bias: Array | None) -> Array:
+    return launch("sgemm_coalesced", a, b, bias, (32, 8), (32, 8))
+
+
+@gemm.variant("cuda_tiled", device="cuda", supports=supports_cuda)
+def sgemm_tiled(a: Array, b: Array, bias: Array | None) -> Array:
+    return launch("sgemm_tiled", a, b, bias, (32, 32), (32, 32))
+
+
+@gemm.variant("cuda_registers", device="cuda", supports=supports_cuda)
+def sgemm_registers(a: Array, b: Array, bias: Array | None) -> Array:
+    return launch("sgemm_registers", a, b, bias, (128, 128), 256)
+
+
+@gemm.variant("cuda_vectorised", device="cuda", supports=supports_packs)
+def sgemm_vectorised(a: Array, b: Array, bias: Array | None) -> Array:
+    return launch("sgemm_vectorised", a, b, bias, (128, 128), 256)
+
+
+@gemm.variant("cuda_warps", device="cuda", supports=supports_packs)
+def sgemm_warps(a: Array, b: Array, bias: Array | None) -> Array:
+    return launch("sgemm_warps", a, b, bias, (128, 128), 256)
+
+
+@gemm.variant("cuda_tensor_cores", device="cuda", supports=supports_half)
+def hgemm_mma(a: Array, b: Array, bias: Array | None) -> Array:
+    return launch("hgemm_mma", a, b, bias, (128, 128), 256, HGEMM_SHARED)

@@ -32,7 +32,7 @@ class LazyJit(Lazy):
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
         self.function = function
         self.options = options
-        self.compiled: Callable[..., Any] | None = None
+        self.compiled: Any = None
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
@@ -41,6 +41,9 @@ class LazyJit(Lazy):
         """The compiled function. Raises ImportError where Numba is not installed."""
         if self.compiled is None:
             import numba
+
+            from ._cache import cache_of
+            from .threads import limit_numba
 
             scope: dict[str, Any] = self.function.__globals__
             callees = []
@@ -55,8 +58,12 @@ class LazyJit(Lazy):
                     constants.append((name, value))
             self.function.__qualname__ += self.origin(callees, constants)
             # numpy's error model: with Python's, the branch that raises ZeroDivisionError prevents vectorisation
-            options = {"cache": True, "error_model": "numpy", **self.options}
-            self.compiled = numba.njit(**options)(self.function)
+            self.compiled = numba.njit(**{"error_model": "numpy", **self.options})(self.function)
+            self.compiled._cache = cache_of(
+                self.function
+            )  # what njit(cache=True) does, with a cache that does not fail
+            if self.options.get("parallel"):
+                limit_numba()
             if scope.get(self.function.__name__) is self:
                 scope[self.function.__name__] = self.compiled
         return self.compiled

@@ -1,11 +1,12 @@
-"""Layer normalization over the last axis, and its backward pass.
+"""Layer and RMS normalization over the last axis, and their backward passes.
 
 For each row x of D numbers, with mean m and variance v (divided by D):
     xhat = (x - m) r,  r = 1 / sqrt(v + eps)         out = xhat * weight + bias
     h    = g * weight                                dx = r (h - mean(h) - xhat * mean(h * xhat))
     dweight = sum over the rows of g * xhat          dbias = sum over the rows of g
+RMS normalization is the same with m = 0 and without a bias.
 
-Source: Ba, Kiros and Hinton, "Layer Normalization", 2016.
+Sources: Ba, Kiros and Hinton, "Layer Normalization", 2016; Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 
 from . import Kernel, array_module
 from .common import Array, at_least_float32, float32_in_order
+from .cuda import ELEMENTS, Entry, Source, aligned, blocks, launchable
 from .jit import jit
 
 
@@ -57,6 +59,32 @@ def layer_norm_backward(
     dx = rstd * (h - mean_h - xhat * mean_h_xhat)
     dweight, dbias = (wide_g * xhat).sum(axis=0), wide_g.sum(axis=0)
     return dx.astype(x.dtype, copy=False), dweight.astype(g.dtype, copy=False), dbias.astype(g.dtype, copy=False)
+
+
+@Kernel
+def rms_norm(x: Array, weight: Array | None, eps: float) -> tuple[Array, Array]:
+    """Divide the rows of x (N, D) by their root mean square; returns out (N, D) and rstd (N,).
+
+    weight is (D,) or None. For a float16 x, rstd is float32.
+
+    Example:
+        >>> rms_norm(np.array([[3.0, 3.0]]), None, 0.0)
+        (array([[1., 1.]]), array([0.33333333]))
+    """
+    wide = at_least_float32(x)
+    rstd = 1 / array_module(x).sqrt((wide * wide).sum(axis=1, keepdims=True) / max(x.shape[1], 1) + eps)
+    out = wide * rstd if weight is None else wide * rstd * weight
+    return out.astype(x.dtype, copy=False), rstd[:, 0]
+
+
+@Kernel
+def rms_norm_backward(g: Array, x: Array, rstd: Array, weight: Array | None) -> tuple[Array, Array]:
+    """Gradients (dx, dweight) from the gradient g (N, D) of the result; without a weight, as if it were ones."""
+    wide_g, rstd = at_least_float32(g), rstd[:, None]
+    xhat = at_least_float32(x) * rstd
+    h = wide_g if weight is None else wide_g * weight
+    dx = rstd * (h - xhat * (h * xhat).sum(axis=1, keepdims=True) / max(x.shape[1], 1))
+    return dx.astype(x.dtype, copy=False), (wide_g * xhat).sum(axis=0).astype(g.dtype, copy=False)
 
 
 # Numba: one pass over memory. A row is read once; the loops after the first find it in the first-level cache.
@@ -125,3 +153,117 @@ def gradient_rows(g: Any, x: Any, mean: Any, rstd: Any, weight: Any, dx: Any, dw
             dx[i, j] = r * (g[i, j] * weight[j] - mean_h - xhat * mean_h_xhat)
             dweight[j] += g[i, j] * xhat
             dbias[j] += g[i, j]
+
+
+# CUDA: see layernorm.cu.
+
+CU = Source(
+    "layernorm.cu",
+    Entry("layer_norm_naive", "layer_norm", registers=48, types=ELEMENTS),
+    Entry("layer_norm_block", "layer_norm", registers=32, shared=128, types=ELEMENTS),
+    Entry("layer_norm_cached", "layer_norm", registers=64, shared=128, types=ELEMENTS),
+    Entry("rms_norm_block", "rms_norm", registers=32, shared=128, types=ELEMENTS),
+    Entry("rms_norm_cached", "rms_norm", registers=64, shared=128, types=ELEMENTS),
+    Entry("layer_norm_backward_rows", "layer_norm_backward", registers=32, shared=128, types=ELEMENTS),
+    Entry("layer_norm_backward_columns", "layer_norm_backward", registers=48, shared=2048, types=ELEMENTS),
+    Entry("layer_norm_backward_fused", "layer_norm_backward", registers=64, shared=256, types=ELEMENTS),
+    Entry("rms_norm_backward_rows", "rms_norm_backward", registers=32, shared=128, types=ELEMENTS),
+    Entry("rms_norm_backward_columns", "rms_norm_backward", registers=48, shared=2048, types=ELEMENTS),
+    Entry("rms_norm_backward_fused", "rms_norm_backward", registers=64, shared=256, types=ELEMENTS),
+    Entry("columns_finish", "layer_norm_backward", registers=32, shared=1024, types=ELEMENTS),
+)
+CACHED, TALL = 16, 8  # elements of a row that a thread keeps, rows at a time in the column sums: as in the file
+
+
+def supports_cuda(x: Array, weight: Array | None, bias: Array | None, eps: float) -> bool:
+    return x.size > 0 and launchable(x, weight, bias, types=ELEMENTS)
+
+
+def supports_rms_cuda(x: Array, weight: Array | None, eps: float) -> bool:
+    return supports_cuda(x, weight, None, eps)
+
+
+def supports_backward_cuda(g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None) -> bool:
+    return x.size > 0 and launchable(g, x, weight, types=ELEMENTS) and launchable(mean, rstd)
+
+
+def supports_rms_backward_cuda(g: Array, x: Array, rstd: Array, weight: Array | None) -> bool:
+    return supports_backward_cuda(g, x, rstd, rstd, weight)
+
+
+def in_packs(width: int, *arrays: Array | None) -> bool:
+    """Whether rows of this width begin at multiples of 16 bytes in all arrays."""
+    there = [a for a in arrays if a is not None]
+    return width * there[0].itemsize % 16 == 0 and aligned(*there)
+
+
+def launch_norm(kind: str, x: Array, eps: float, *parameters: Array | None) -> tuple[Array, ...]:
+    """out, mean and rstd of "layer", out and rstd of "rms"; parameters are the weight, and the bias of "layer"."""
+    xp, (count, width) = array_module(x), x.shape
+    out, statistics = xp.empty_like(x), [xp.empty(count, "float32") for _ in parameters]
+    if in_packs(width, x, *parameters) and width <= 1024 * CACHED:
+        version, threads = "cached", 32 * blocks(width, 32 * CACHED)
+    else:
+        version, threads = "block", min(512, 32 * blocks(width, 32 * 4))
+    CU.launch(f"{kind}_norm_{version}", count, threads, x, *parameters, eps, out, *statistics, count, width)
+    return out, *statistics
+
+
+def launch_norm_backward(kind: str, fused: bool, g: Array, x: Array, weight: Array | None, *statistics: Array) -> Any:
+    """dx, dweight and for "layer" dbias; statistics are the mean of "layer", and rstd."""
+    xp, (count, width) = array_module(x), x.shape
+    dx, sums = xp.empty_like(x), [xp.empty(width, x.dtype) for _ in statistics]
+    across = blocks(width, 32)
+    if fused:
+        threads = 32 * blocks(width, 32 * 16 // x.itemsize)
+        chunk = blocks(count, min(count, 2048 * 264 // threads))  # as many blocks as an H100 holds at a time
+        partial = [xp.empty((blocks(count, chunk), width), "float32") for _ in sums]
+        arrays = (g, x, *statistics, weight, dx, *partial)
+        CU.launch(f"{kind}_norm_backward_fused", len(partial[0]), threads, *arrays, count, width, chunk)
+    else:
+        threads, chunk = min(512, 32 * blocks(width, 32 * 4)), max(4 * TALL, blocks(count, blocks(1024, across)))
+        partial = [xp.empty((blocks(count, chunk), width), "float32") for _ in sums]
+        CU.launch(f"{kind}_norm_backward_rows", count, threads, g, x, *statistics, weight, dx, width)
+        grid, arrays = (across, len(partial[0])), (g, x, *statistics, *partial)
+        CU.launch(f"{kind}_norm_backward_columns", grid, (32, TALL), *arrays, count, width, chunk)
+    for part, out in zip(partial, sums, strict=True):
+        CU.launch("columns_finish", across, (32, TALL), part, out, len(part), width)
+    return dx, *sums
+
+
+def one_pack_each(g: Array, x: Array, weight: Array | None) -> bool:
+    """Whether a block of 1024 threads covers a row with a pack a thread, as the fused version needs it."""
+    return in_packs(x.shape[1], g, x, weight) and x.shape[1] * x.itemsize <= 1024 * 16
+
+
+@layer_norm.variant("cuda", device="cuda", supports=supports_cuda)
+def layer_norm_cuda(x: Array, weight: Array | None, bias: Array | None, eps: float) -> tuple[Array, ...]:
+    return launch_norm("layer", x, eps, weight, bias)
+
+
+@rms_norm.variant("cuda", device="cuda", supports=supports_rms_cuda)
+def rms_norm_cuda(x: Array, weight: Array | None, eps: float) -> tuple[Array, ...]:
+    return launch_norm("rms", x, eps, weight)
+
+
+@layer_norm_backward.variant("cuda", device="cuda", supports=supports_backward_cuda)
+def layer_norm_backward_cuda(g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None) -> tuple[Array, ...]:
+    return launch_norm_backward("layer", one_pack_each(g, x, weight), g, x, weight, mean, rstd)
+
+
+@rms_norm_backward.variant("cuda", device="cuda", supports=supports_rms_backward_cuda)
+def rms_norm_backward_cuda(g: Array, x: Array, rstd: Array, weight: Array | None) -> tuple[Array, ...]:
+    return launch_norm_backward("rms", one_pack_each(g, x, weight), g, x, weight, rstd)
+
+
+@layer_norm.variant("cuda_naive", device="cuda", supports=supports_cuda)
+def layer_norm_naive(x: Array, weight: Array | None, bias: Array | None, eps: float) -> tuple[Array, ...]:
+    xp, (count, width) = array_module(x), x.shape
+    out, mean, rstd = xp.empty_like(x), xp.empty(count, "float32"), xp.empty(count, "float32")
+    CU.launch("layer_norm_naive", blocks(count, 64), 64, x, weight, bias, eps, out, mean, rstd, count, width)
+    return out, mean, rstd
+
+
+@layer_norm_backward.variant("cuda_two_kernels", device="cuda", supports=supports_backward_cuda)
+def layer_norm_backward_two(g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None) -> tuple[Array, ...]:
+    return launch_norm_backward("layer", False, g, x, weight, mean, rstd)

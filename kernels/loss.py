@@ -17,6 +17,7 @@ import numpy as np
 
 from . import Kernel, array_module
 from .common import Array, at_least_float32, float32_in_order
+from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .elementary import exp32, row_max, sum_exp
 from .jit import jit
 
@@ -163,3 +164,80 @@ def gradient_rows(
         for c in range(classes):
             dx[i, c] = p_part * exp32((logits[i, c] - high) - low) - flat_part * weight[c]
         dx[i, y] -= g[i] * one_hot_part
+
+
+# CUDA: see loss.cu.
+
+CU = Source(
+    "loss.cu",
+    Entry("cross_entropy_naive", "cross_entropy", registers=64, types=ELEMENTS),
+    Entry("cross_entropy_warp", "cross_entropy", registers=64, types=ELEMENTS),
+    Entry("cross_entropy_block", "cross_entropy", registers=64, shared=512, types=ELEMENTS),
+    Entry("cross_entropy_backward_rows", "cross_entropy_backward", registers=64, types=ELEMENTS),
+)
+WARP_CLASSES = 1024  # up to so many classes a warp takes a row
+
+
+def supports_cuda(
+    logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float, lse: Array | None = None
+) -> bool:
+    indices = target.dtype == np.int64 and target.flags.c_contiguous
+    return indices and logits.size > 0 and launchable(logits, weight, types=ELEMENTS)
+
+
+def supports_backward_cuda(
+    g: Array, logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float, lse: Array
+) -> bool:
+    return (
+        supports_cuda(logits, target, weight, ignore_index, smoothing)
+        and launchable(g, logits, types=ELEMENTS)
+        and launchable(lse, types=("float64",))
+    )
+
+
+def weight_and_total(weight: Array | None, smoothing: float) -> tuple[Array | None, Array | None]:
+    """The weights and their sum, which only smoothing needs; without weights the kernels count ones."""
+    return weight, weight.sum(keepdims=True) if weight is not None and smoothing else None
+
+
+def launch_forward(
+    version: str, logits: Array, target: Array, weight: Array | None, ignore: int, smoothing: float
+) -> Any:
+    xp, (count, classes) = array_module(logits), logits.shape
+    losses, lse = xp.empty(count, logits.dtype), xp.empty(count, "float64")
+    if version == "naive":
+        grid, block = blocks(count, 64), 64
+    elif version == "warp":
+        grid, block = blocks(count, 8), 8 * 32
+    else:
+        grid, block = count, min(512, 32 * blocks(classes, 32 * 8))
+    parameters = (*weight_and_total(weight, smoothing), ignore, smoothing, losses, lse, count, classes)
+    CU.launch(f"cross_entropy_{version}", grid, block, logits, target, *parameters)
+    return losses, lse
+
+
+@cross_entropy.variant("cuda", device="cuda", supports=supports_cuda)
+def cross_entropy_cuda(
+    logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float
+) -> tuple[Array, Array]:
+    version = "warp" if logits.shape[1] <= WARP_CLASSES else "block"
+    return launch_forward(version, logits, target, weight, ignore_index, smoothing)
+
+
+@cross_entropy.variant("cuda_naive", device="cuda", supports=supports_cuda)
+def cross_entropy_naive(
+    logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float
+) -> tuple[Array, Array]:
+    return launch_forward("naive", logits, target, weight, ignore_index, smoothing)
+
+
+@cross_entropy_backward.variant("cuda", device="cuda", supports=supports_backward_cuda)
+def cross_entropy_backward_cuda(
+    g: Array, logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float, lse: Array
+) -> Array:
+    dx, (count, classes) = array_module(g).empty_like(logits), logits.shape
+    threads = min(256, 32 * blocks(classes, 32 * 4))
+    pieces = min(blocks(classes, 16 * threads), blocks(2048, count))
+    parameters = (*weight_and_total(weight, smoothing), ignore_index, smoothing, lse, dx, classes)
+    CU.launch("cross_entropy_backward_rows", (count, pieces), threads, g, logits, target, *parameters)
+    return dx

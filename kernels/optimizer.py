@@ -19,6 +19,7 @@ import numpy as np
 
 from . import Kernel, array_module
 from .common import Array, float32_in_order
+from .cuda import Entry, Source, address, blocks, launchable
 from .jit import jit
 
 
@@ -89,6 +90,47 @@ def sgd(
             momentum_buffer += (1 - dampening) * grad
         grad = grad + momentum * momentum_buffer if nesterov else momentum_buffer
     param -= lr * grad
+
+
+@Kernel
+def adam_many(
+    params: list[Array],
+    grads: list[Array],
+    exp_avgs: list[Array],
+    exp_avg_sqs: list[Array],
+    max_exp_avg_sqs: list[Array] | None,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    maximize: bool,
+) -> None:
+    """`adam` for several parameters with the same options: on a GPU one launch for all of them."""
+    largest = max_exp_avg_sqs or [None] * len(params)
+    for arrays in zip(params, grads, exp_avgs, exp_avg_sqs, largest, strict=True):
+        adam(*arrays, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
+
+
+@Kernel
+def sgd_many(
+    params: list[Array],
+    grads: list[Array],
+    momentum_buffers: list[Array] | None,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    maximize: bool,
+    first: bool,
+) -> None:
+    """`sgd` for several parameters with the same options: on a GPU one launch for all of them."""
+    buffers = momentum_buffers or [None] * len(params)
+    for arrays in zip(params, grads, buffers, strict=True):
+        sgd(*arrays, lr, momentum, dampening, weight_decay, nesterov, maximize, first)
 
 
 @Kernel
@@ -339,3 +381,131 @@ def rmsprop_loop(
             update += momentum * buffer[i]
             buffer[i] = update
         param[i] -= lr * update
+
+
+# CUDA: see optimizer.cu. A block takes CHUNK elements of one array.
+
+CU = Source(
+    "optimizer.cu",
+    Entry("adam_flat", "adam", registers=64),
+    Entry("adam_table", "adam_many", registers=64),
+    Entry("sgd_flat", "sgd", registers=48),
+    Entry("sgd_table", "sgd_many", registers=48),
+)
+CHUNK, THREADS = 16384, 256
+
+
+def supports_cuda(param: Array, grad: Array, *rest: Any) -> bool:
+    states = [a for a in rest if hasattr(a, "shape")]
+    return param.size > 0 and launchable(param, grad, *states) and all(a.shape == param.shape for a in (grad, *states))
+
+
+def supports_many_cuda(params: list[Array], *rest: Any) -> bool:
+    lists = [arrays for arrays in rest if isinstance(arrays, list)]
+    return bool(params) and all(supports_cuda(*arrays) for arrays in zip(params, *lists, strict=True))
+
+
+def adam_scalars(
+    step: int, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool
+) -> tuple[float, ...]:
+    """The numbers of the loop: sign, keep, l2, rate1, beta2, rate2, step_size, correction, eps."""
+    sign = -1.0 if maximize else 1.0
+    keep, l2 = (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, float(weight_decay))
+    corrections = lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
+    return (sign, keep, l2, 1 - beta1, beta2, 1 - beta2, *corrections, eps)
+
+
+def sgd_scalars(
+    lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool, maximize: bool, first: bool
+) -> tuple[float, ...]:
+    """The numbers of the loop: lr, decay, rate, of_buffer, of_grad, weight_decay, sign."""
+    decay, rate = (0.0, 1.0) if first else (momentum, 1.0 - dampening)
+    of_buffer, of_grad = (momentum, 1.0) if nesterov else (1.0, 0.0)
+    return lr, decay, rate, of_buffer, of_grad, weight_decay, -1.0 if maximize else 1.0
+
+
+def launch_table(entry: str, lists: list[list[Array] | None], scalars: tuple[float, ...]) -> None:
+    """One launch for all arrays: their addresses, the first chunk of each, and their sizes go to the device as tables."""
+    params = lists[0]
+    assert params is not None
+    xp = array_module(params[0])
+    addresses = [[0] * len(params) if arrays is None else [address(a) for a in arrays] for arrays in lists]
+    sizes = np.array([p.size for p in params])
+    chunks = np.concatenate(([0], np.cumsum(-(-sizes // CHUNK)))).astype(np.int32)
+    tables = (xp.asarray(np.array(addresses, np.uint64)), xp.asarray(chunks), xp.asarray(sizes))
+    CU.launch(entry, int(chunks[-1]), THREADS, *tables, len(params), *scalars)
+
+
+@adam.variant("cuda", device="cuda", supports=supports_cuda)
+def adam_cuda(
+    param: Array,
+    grad: Array,
+    exp_avg: Array,
+    exp_avg_sq: Array,
+    max_exp_avg_sq: Array | None,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    maximize: bool,
+) -> None:
+    scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
+    arrays = (param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq)
+    CU.launch("adam_flat", blocks(param.size, CHUNK), THREADS, *arrays, param.size, *scalars)
+
+
+@adam_many.variant("cuda", device="cuda", supports=supports_many_cuda)
+def adam_many_cuda(
+    params: list[Array],
+    grads: list[Array],
+    exp_avgs: list[Array],
+    exp_avg_sqs: list[Array],
+    max_exp_avg_sqs: list[Array] | None,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    maximize: bool,
+) -> None:
+    scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
+    launch_table("adam_table", [params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs], scalars)
+
+
+@sgd.variant("cuda", device="cuda", supports=supports_cuda)
+def sgd_cuda(
+    param: Array,
+    grad: Array,
+    momentum_buffer: Array | None,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    maximize: bool,
+    first: bool,
+) -> None:
+    scalars = sgd_scalars(lr, momentum, dampening, weight_decay, nesterov, maximize, first)
+    CU.launch("sgd_flat", blocks(param.size, CHUNK), THREADS, param, grad, momentum_buffer, param.size, *scalars)
+
+
+@sgd_many.variant("cuda", device="cuda", supports=supports_many_cuda)
+def sgd_many_cuda(
+    params: list[Array],
+    grads: list[Array],
+    momentum_buffers: list[Array] | None,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    maximize: bool,
+    first: bool,
+) -> None:
+    scalars = sgd_scalars(lr, momentum, dampening, weight_decay, nesterov, maximize, first)
+    launch_table("sgd_table", [params, grads, momentum_buffers], scalars)

@@ -14,7 +14,9 @@ from math import prod
 from typing import Any
 
 from . import Kernel, array_module
+from .accumulate import add_at
 from .common import Array
+from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 
 Sizes = tuple[int, ...]
 
@@ -82,7 +84,7 @@ def spill(g: Array, index: Array, size: Sizes) -> Array:
     xp, rows, n = array_module(g), prod(g.shape[:2]), prod(size)
     out = xp.zeros(rows * n, g.dtype)
     first = (xp.arange(rows) * n).reshape(*g.shape[:2], *(1,) * (index.ndim - 2))
-    xp.add.at(out, (index + first).reshape(-1), g.reshape(-1))
+    add_at(out, ((index + first).reshape(-1),), g.reshape(-1))
     return out.reshape(*g.shape[:2], *size)
 
 
@@ -170,3 +172,66 @@ def _source(
         place = (xp.arange(m) * s + i * d - p).reshape([-1 if a == axis else 1 for a in range(len(size))])
         flat, valid = flat * n + place, valid & (place >= 0) & (place < n)
     return xp.where(valid, flat, -1)
+
+
+# CUDA, for one and two spatial dimensions: see pooling.cu.
+
+CU = Source(
+    "pooling.cu",
+    Entry("max_pool_index_2d", "max_pool_index", registers=64, types=ELEMENTS),
+    Entry("sum_pool_2d", "sum_pool", registers=64, types=ELEMENTS),
+    Entry("sum_pool_backward_2d", "sum_pool_backward", registers=64, types=ELEMENTS),
+    Entry("pick_2d", "pick", registers=48, types=ELEMENTS),
+)
+THREADS, MOST = 256, 1 << 16
+
+
+def supports_cuda(x: Array, *rest: Any) -> bool:
+    return x.ndim in (3, 4) and x.size > 0 and launchable(x, types=ELEMENTS)
+
+
+def supports_pick_cuda(x: Array, index: Array) -> bool:
+    return supports_cuda(x) and launchable(index, types=("int64",)) and prod(x.shape[2:]) > 0
+
+
+def planar(*sizes: Sizes) -> list[int]:
+    """Sizes of one or two dimensions, one after another, as those of two: a line is a plane of height 1."""
+    one = (1,)
+    return [n for size in sizes for n in ((*one, *size) if len(size) == 1 else size)]
+
+
+def launch(entry: str, out: Array, *arguments: Any) -> Array:
+    """Launch with a thread for each element of out, the last array among the arguments."""
+    if out.size:
+        CU.launch(entry, blocks(out.size, THREADS, MOST), THREADS, *arguments)
+    return out
+
+
+@max_pool_index.variant("cuda", device="cuda", supports=supports_cuda)
+def max_pool_index_cuda(
+    x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes
+) -> Array:
+    out = array_module(x).empty((*x.shape[:2], *positions), "int64")
+    pads = padding if len(padding) == 2 else (0, *padding)
+    numbers = (*planar(x.shape[2:], positions, kernel, stride), *pads, *planar(dilation))
+    return launch("max_pool_index_2d", out, x, out, out.size, *numbers)
+
+
+@sum_pool.variant("cuda", device="cuda", supports=supports_cuda)
+def sum_pool_cuda(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, positions: Sizes) -> Array:
+    out = array_module(x).empty((*x.shape[:2], *positions), x.dtype)
+    pads = padding if len(padding) == 2 else (0, *padding)
+    return launch("sum_pool_2d", out, x, out, out.size, *planar(x.shape[2:], positions, kernel, stride), *pads)
+
+
+@sum_pool_backward.variant("cuda", device="cuda", supports=supports_cuda)
+def sum_pool_backward_cuda(g: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes) -> Array:
+    dx = array_module(g).empty((*g.shape[:2], *size), g.dtype)
+    pads = padding if len(padding) == 2 else (0, *padding)
+    return launch("sum_pool_backward_2d", dx, g, dx, dx.size, *planar(size, g.shape[2:], kernel, stride), *pads)
+
+
+@pick.variant("cuda", device="cuda", supports=supports_pick_cuda)
+def pick_cuda(x: Array, index: Array) -> Array:
+    out = array_module(x).empty(index.shape, x.dtype)
+    return launch("pick_2d", out, x, index, out, out.size, prod(x.shape[2:]), prod(index.shape[2:]))

@@ -20,6 +20,8 @@ import numpy as np
 
 from . import Kernel, array_module
 from .common import Array, float32_in_order
+from .cuda import ELEMENTS, Entry, Source, launchable
+from .cuda import blocks as blocks_for
 from .jit import jit
 
 ROUNDS = 10
@@ -266,3 +268,62 @@ def dropout_loop(x: Any, threshold: Any, scale: float, low: Any, high: Any, key:
     rest = block_words(n // 4, low, high, key)
     for i in range(n - n % 4, n):
         out[i] = x[i] * (kept if rest[i % 4] >= threshold else dropped)
+
+
+# CUDA: see random.cu. A thread computes one block of the stream, four elements.
+
+CU = Source(
+    "random.cu",
+    Entry("philox_blocks", "philox", registers=32, rtol=0),
+    Entry("uniform_blocks", "uniform", registers=32, rtol=0),
+    # rtol: one unit in the last place, rarely; the stack is that of CUDA's cosine of large angles, which do not occur
+    Entry("normal_blocks", "normal", registers=48, stack=40, rtol=1e-7),
+    Entry("dropout_naive", "dropout", registers=32, rtol=0, types=ELEMENTS),
+    Entry("dropout_blocks", "dropout", registers=32, rtol=0, types=ELEMENTS),
+)
+THREADS = 256
+
+
+def supports_words_cuda(out: Array, key: int, counter: int) -> bool:
+    return launchable(out, types=("uint32",))
+
+
+def supports_fill_cuda(out: Array, key: int, counter: int) -> bool:
+    return launchable(out)
+
+
+def supports_dropout_cuda(x: Array, p: float, key: int, counter: int) -> bool:
+    return launchable(x, types=ELEMENTS)
+
+
+def fill(entry: str, out: Array, key: int, counter: int) -> None:
+    CU.launch(entry, blocks_for(out.size, 4 * THREADS), THREADS, out, out.size, *as_uint64(key, counter))
+
+
+@philox.variant("cuda", device="cuda", supports=supports_words_cuda)
+def philox_cuda(out: Array, key: int, counter: int) -> None:
+    fill("philox_blocks", out, key, counter)
+
+
+@uniform.variant("cuda", device="cuda", supports=supports_fill_cuda)
+def uniform_cuda(out: Array, key: int, counter: int) -> None:
+    fill("uniform_blocks", out, key, counter)
+
+
+@normal.variant("cuda", device="cuda", supports=supports_fill_cuda)
+def normal_cuda(out: Array, key: int, counter: int) -> None:
+    fill("normal_blocks", out, key, counter)
+
+
+@dropout.variant("cuda", device="cuda", supports=supports_dropout_cuda)
+def dropout_cuda(x: Array, p: float, key: int, counter: int) -> Array:
+    out, numbers = array_module(x).empty_like(x), (*threshold_and_scale(p), *as_uint64(key, counter))
+    CU.launch("dropout_blocks", blocks_for(x.size, 4 * THREADS), THREADS, x, out, x.size, *numbers)
+    return out
+
+
+@dropout.variant("cuda_naive", device="cuda", supports=supports_dropout_cuda)
+def dropout_naive(x: Array, p: float, key: int, counter: int) -> Array:
+    out, numbers = array_module(x).empty_like(x), (*threshold_and_scale(p), *as_uint64(key, counter))
+    CU.launch("dropout_naive", blocks_for(x.size, THREADS), THREADS, x, out, x.size, *numbers)
+    return out

@@ -13,6 +13,7 @@ from typing import Any
 
 from . import Kernel, array_module
 from .common import Array
+from .cuda import Entry, Source, blocks, launchable
 from .gemm import gemm
 
 Sizes = tuple[int, ...]
@@ -165,3 +166,91 @@ def gru_backward(
 def _outer(d: Array, before: Array) -> Any:
     """The sum over time and batch of d (T, B, M) times before (T, B, N): (M, N)."""
     return gemm(d.reshape(-1, d.shape[2]).T, before.reshape(-1, before.shape[2]), None)
+
+
+# CUDA: see recurrent.cu. A time step is one product and one launch.
+
+CU = Source(
+    "recurrent.cu",
+    Entry("lstm_step", "lstm", registers=48, rtol=1e-5),  # rounding adds up over the steps
+    Entry("lstm_step_backward", "lstm_backward", registers=48, rtol=1e-5),
+    Entry("gru_step", "gru", registers=48, rtol=1e-5),
+    Entry("gru_step_backward", "gru_backward", registers=48, rtol=1e-5),
+)
+THREADS = 128  # a step is small: more blocks, more multiprocessors
+
+
+def supports_cuda(*arguments: Any) -> bool:
+    arrays = [a for a in arguments if hasattr(a, "dtype")]
+    return launchable(*arrays) and all(a.size for a in arrays)
+
+
+def launch(entry: str, n: int, width: int, *arrays: Array | None) -> None:
+    CU.launch(entry, blocks(n * width, THREADS), THREADS, *arrays, n, width)
+
+
+@lstm.variant("cuda", device="cuda", supports=supports_cuda)
+def lstm_cuda(
+    x: Array, w_hh: Array, h0: Array, c0: Array, w_hr: Array | None, sizes: Sizes, reverse: bool
+) -> tuple[Array, ...]:
+    xp, H, (T, B) = array_module(x), c0.shape[1], x.shape[:2]
+    out, before = xp.zeros((T, B, h0.shape[1]), x.dtype), xp.zeros((T, B, h0.shape[1]), x.dtype)
+    gates, cells, hidden = xp.zeros_like(x), xp.zeros((T, B, H), x.dtype), xp.zeros((T, B, H), x.dtype)
+    h, c, weight = h0.copy(), c0.copy(), w_hh.T
+    for t, n in steps(sizes, reverse):
+        product = gemm(h[:n], weight, None)
+        inner = (x[t], product, gates[t], c, cells[t], hidden[t])
+        if w_hr is None:
+            launch("lstm_step", n, H, *inner, h, before[t], out[t])
+        else:
+            before[t, :n] = h[:n]
+            launch("lstm_step", n, H, *inner, None, None, None)
+            out[t, :n] = h[:n] = gemm(hidden[t, :n], w_hr.T, None)
+    return out, h, c, before, gates, cells, hidden
+
+
+@lstm_backward.variant("cuda", device="cuda", supports=supports_cuda)
+def lstm_backward_cuda(
+    g: Array,
+    g_h: Array,
+    g_c: Array,
+    w_hh: Array,
+    w_hr: Array | None,
+    before: Array,
+    gates: Array,
+    cells: Array,
+    hidden: Array,
+    sizes: Sizes,
+    reverse: bool,
+) -> tuple[Array, Array, Array, Array, Array | None]:
+    xp, H = array_module(g), cells.shape[2]
+    dx, dh, dc, d_out = xp.zeros_like(gates), g_h.copy(), g_c.copy(), xp.zeros_like(g)
+    for t, n in reversed(steps(sizes, reverse)):
+        xp.add(g[t, :n], dh[:n], out=d_out[t, :n])
+        d_hidden = d_out[t] if w_hr is None else gemm(d_out[t, :n], w_hr, None)
+        launch("lstm_step_backward", n, H, d_hidden, gates[t], cells[t], dc, dx[t])
+        dh[:n] = gemm(dx[t, :n], w_hh, None)
+    return dx, _outer(dx, before), dh, dc, None if w_hr is None else _outer(d_out, hidden)
+
+
+@gru.variant("cuda", device="cuda", supports=supports_cuda)
+def gru_cuda(x: Array, w_hh: Array, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool) -> tuple[Array, ...]:
+    xp, H = array_module(x), h0.shape[1]
+    out, before = xp.zeros((*x.shape[:2], H), x.dtype), xp.zeros((*x.shape[:2], H), x.dtype)
+    gates, inner, h, weight = xp.zeros_like(x), xp.zeros_like(out), h0.copy(), w_hh.T
+    for t, n in steps(sizes, reverse):
+        product = gemm(h[:n], weight, b_hh)
+        launch("gru_step", n, H, x[t], product, gates[t], inner[t], h, before[t], out[t])
+    return out, h, before, gates, inner
+
+
+@gru_backward.variant("cuda", device="cuda", supports=supports_cuda)
+def gru_backward_cuda(
+    g: Array, g_last: Array, w_hh: Array, before: Array, gates: Array, inner: Array, sizes: Sizes, reverse: bool
+) -> tuple[Array, Array, Array, Array]:
+    xp, H = array_module(g), before.shape[2]
+    dx, dw, dh = xp.zeros_like(gates), xp.zeros_like(gates), g_last.copy()
+    for t, n in reversed(steps(sizes, reverse)):
+        launch("gru_step_backward", n, H, g[t], gates[t], inner[t], before[t], dh, dx[t], dw[t])
+        dh[:n] += gemm(dw[t, :n], w_hh, None)
+    return dx, _outer(dw, before), dw.sum(axis=(0, 1)), dh

@@ -16,6 +16,7 @@ import numpy as np
 
 from . import Kernel, array_module
 from .common import Array, at_least_float32, float32_in_order, rows
+from .cuda import ELEMENTS, Entry, Source, aligned, blocks, launchable
 from .elementary import exp32, row_max, sum_exp
 from .jit import jit
 
@@ -151,3 +152,105 @@ def log_softmax_backward_rows(g: Any, out: Any, dx: Any) -> None:
             total += g[i, j]
         for j in range(g.shape[1]):
             dx[i, j] = g[i, j] - exp32(out[i, j]) * total
+
+
+# CUDA. The numbered versions of softmax.cu are variants too, so that each can be run, compared and timed.
+
+CU = Source(
+    "softmax.cu",
+    Entry("softmax_naive", "softmax", registers=48, types=ELEMENTS),
+    Entry("softmax_block", "softmax", registers=32, shared=256, types=ELEMENTS),
+    Entry("softmax_online", "softmax", registers=40, shared=256, types=ELEMENTS),
+    Entry("log_softmax_online", "log_softmax", registers=40, shared=256, types=ELEMENTS),
+    Entry("softmax_cached", "softmax", registers=40, shared=256, types=ELEMENTS),
+    Entry("log_softmax_cached", "log_softmax", registers=40, shared=256, types=ELEMENTS),
+    Entry("softmax_warp", "softmax", registers=56, types=ELEMENTS),
+    Entry("log_softmax_warp", "log_softmax", registers=56, types=ELEMENTS),
+    Entry("softmax_backward_warp", "softmax_backward", registers=64, types=ELEMENTS),
+    Entry("log_softmax_backward_warp", "log_softmax_backward", registers=64, types=ELEMENTS),
+    Entry("softmax_backward_block", "softmax_backward", registers=40, shared=128, types=ELEMENTS),
+    Entry("log_softmax_backward_block", "log_softmax_backward", registers=40, shared=128, types=ELEMENTS),
+)
+WARP_WIDTH, CACHED = 512, 16  # the longest row for one warp, and how many elements a thread keeps: as in the file
+
+
+def supports_cuda(x: Array, axis: int) -> bool:
+    return x.size > 0 and axis in (-1, x.ndim - 1) and x.ndim > 0 and launchable(x, types=ELEMENTS)
+
+
+def supports_backward_cuda(g: Array, out: Array, axis: int) -> bool:
+    return supports_cuda(out, axis) and launchable(g, out, types=ELEMENTS)
+
+
+def supports_cached(x: Array, axis: int) -> bool:
+    fits = supports_cuda(x, axis) and x.shape[-1] <= 1024 * CACHED and x.shape[-1] * x.itemsize % 16 == 0
+    return fits and aligned(x)
+
+
+def supports_warp(x: Array, axis: int) -> bool:
+    return supports_cuda(x, axis) and x.shape[-1] <= WARP_WIDTH
+
+
+def launch_rows(entry: str, *arrays: Array) -> Array:
+    """Launch a version of softmax.cu on the rows of the arrays; the last word of its name says how rows are shared out."""
+    out, width = array_module(arrays[0]).empty_like(arrays[0]), arrays[0].shape[-1]
+    count, version = out.size // width, entry.rpartition("_")[2]
+    if version == "naive":
+        grid, block = blocks(count, 64), 64  # a thread a row
+    elif version == "warp":
+        grid, block = blocks(count, 8), 8 * 32  # a warp a row
+    else:
+        per_thread, most = (CACHED, 1024) if version == "cached" else (8, 512)
+        grid, block = count, min(most, 32 * blocks(width, 32 * per_thread))  # a block a row
+    CU.launch(entry, grid, block, *arrays, out, count, width)
+    return out
+
+
+def fitting(x: Array, axis: int) -> str:
+    """The fastest forward version for rows of this width."""
+    return "warp" if supports_warp(x, axis) else "cached" if supports_cached(x, axis) else "online"
+
+
+@softmax.variant("cuda", device="cuda", supports=supports_cuda)
+def softmax_cuda(x: Array, axis: int) -> Array:
+    return launch_rows(f"softmax_{fitting(x, axis)}", x)
+
+
+@log_softmax.variant("cuda", device="cuda", supports=supports_cuda)
+def log_softmax_cuda(x: Array, axis: int) -> Array:
+    return launch_rows(f"log_softmax_{fitting(x, axis)}", x)
+
+
+@softmax_backward.variant("cuda", device="cuda", supports=supports_backward_cuda)
+def softmax_backward_cuda(g: Array, out: Array, axis: int) -> Array:
+    return launch_rows(f"softmax_backward_{'warp' if out.shape[-1] <= WARP_WIDTH else 'block'}", g, out)
+
+
+@log_softmax_backward.variant("cuda", device="cuda", supports=supports_backward_cuda)
+def log_softmax_backward_cuda(g: Array, out: Array, axis: int) -> Array:
+    return launch_rows(f"log_softmax_backward_{'warp' if out.shape[-1] <= WARP_WIDTH else 'block'}", g, out)
+
+
+@softmax.variant("cuda_naive", device="cuda", supports=supports_cuda)
+def softmax_naive(x: Array, axis: int) -> Array:
+    return launch_rows("softmax_naive", x)
+
+
+@softmax.variant("cuda_block", device="cuda", supports=supports_cuda)
+def softmax_block(x: Array, axis: int) -> Array:
+    return launch_rows("softmax_block", x)
+
+
+@softmax.variant("cuda_online", device="cuda", supports=supports_cuda)
+def softmax_online(x: Array, axis: int) -> Array:
+    return launch_rows("softmax_online", x)
+
+
+@softmax.variant("cuda_cached", device="cuda", supports=supports_cached)
+def softmax_cached(x: Array, axis: int) -> Array:
+    return launch_rows("softmax_cached", x)
+
+
+@softmax.variant("cuda_warp", device="cuda", supports=supports_warp)
+def softmax_warp(x: Array, axis: int) -> Array:
+    return launch_rows("softmax_warp", x)

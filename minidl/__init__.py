@@ -60,6 +60,7 @@ from .dtypes import (  # noqa: E402
     uint64,
 )
 from .ops import *  # noqa: E402
+from .paths import submodule  # noqa: E402
 from .printing import set_printoptions  # noqa: E402
 from .random import (  # noqa: E402
     Generator,
@@ -80,30 +81,33 @@ for _name in ("add", "sub", "mul", "div", "matmul", "mm", "bmm"):  # the functio
 float = float32  # the dtypes' names, as in PyTorch
 int = int32
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
+newaxis = None
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .serialization import load, save
     from . import accelerator, amp, backends, bench, cuda, datasets, distributions, fft, jit, kernels, linalg, nn
-    from . import distributed, onnx, optim, profiler, special, testing, utils, version
+    from . import distributed, func, hub, multiprocessing, onnx, optim, profiler, signal, special, testing, transforms
+    from . import utils, version
 
-_LAZY = {"load": "serialization", "save": "serialization", "autocast": "amp"}
+_LAZY = {
+    "load": "serialization", "save": "serialization", "autocast": "amp", "GradScaler": "amp", "is_autocast_enabled": "amp",
+    "constant_pad_nd": "ops.padding", "vmap": "func",
+}  # fmt: skip
 _LAZY |= dict.fromkeys(
     ("adaptive_avg_pool1d", "adaptive_max_pool1d", "avg_pool1d", "channel_shuffle", "instance_norm", "max_pool1d",
-     "max_pool2d", "max_pool3d", "pixel_shuffle", "pixel_unshuffle"),
+     "max_pool1d_with_indices", "max_pool2d", "max_pool3d", "native_channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
+     "celu_", "rrelu_", "selu_", "threshold_"),
     "nn.functional",
 )  # fmt: skip
-_SUBMODULES = (
-    "accelerator", "amp", "backends", "bench", "cuda", "datasets", "distributed", "distributions", "fft", "jit", "kernels",
-    "linalg", "nn", "onnx", "optim", "profiler", "special", "testing", "utils", "version",
-)  # fmt: skip
+_METHODS = ("detach", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes")  # of Tensor that are functions as well
 
 
 def __getattr__(name: str) -> Any:
     """Submodules are imported when they are first used, so that `import minidl` stays cheap."""
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    if name in _SUBMODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module 'minidl' has no attribute {name!r}")
+    if (name in _METHODS or name.endswith("_")) and not name.startswith("_") and hasattr(Tensor, name):
+        return getattr(Tensor, name)  # sin_(x) is x.sin_()
+    return submodule(__name__, name)

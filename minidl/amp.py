@@ -9,35 +9,104 @@ from typing import Any, Self
 
 import numpy as np
 
-from . import cuda
+from . import cuda, dtypes
+from .autograd.op import half_of
 from .autograd.storage import mark_written
+from .kernels import array_module
+from .paths import submodule
 from .tensor import Tensor
+
+__path__: list[str] = []  # amp.grad_scaler is a path of PyTorch's, see paths.py
 
 
 class autocast:
-    """A context manager and decorator that changes nothing: every operation computes in the dtype of its inputs.
+    """A context manager and decorator in which products of tensors on a GPU are computed in float16, and what needs it in
+    float32.
 
-    PyTorch chooses lower precision for some operations inside, to save time on hardware that has units for it. Values in
-    float32 are at least as exact, so programs written for autocast run as they are.
+    Products are matmul and what is made of it, linear, convolutions and recurrent layers: their float32 inputs are cast to
+    `dtype`, and so is their result. Softmax, layer normalization, sums, norms and losses cast float16 to float32. Everything
+    else computes in the dtype of its inputs; PyTorch also takes powers, exponentials and logarithms to float32. Gradients come
+    in the dtypes of the forward pass. On the CPU nothing changes, as NumPy has no fast half precision; nor does
+    anything for dtype=bfloat16, which there are no tensors of: results are then more exact than asked for.
+
+    Source: Micikevicius et al., "Mixed Precision Training", 2018.
+
+    Example:
+        >>> with minidl.autocast("cuda"):
+        ...     loss = F.cross_entropy(model(x), y)
     """
 
     def __init__(
         self, device_type: str = "cuda", dtype: Any = None, enabled: bool = True, cache_enabled: bool | None = None
     ) -> None:
-        self.device, self.fast_dtype, self.enabled = device_type, dtype, enabled
+        if dtype not in (None, dtypes.float16, dtypes.bfloat16, dtypes.float32):
+            raise RuntimeError(f"autocast: dtype must be float16 or bfloat16, got {dtype!r}")
+        self.device, self.enabled = device_type, enabled
+        self.fast_dtype = dtype or (dtypes.float16 if device_type == "cuda" else dtypes.bfloat16)
+        self._before: list[Any] = []
 
     def __enter__(self) -> Self:
+        self._before.append(half_of.get())
+        if self.device == "cuda":
+            half_of.set(np.dtype(np.float16) if self.enabled and self.fast_dtype is dtypes.float16 else None)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        return None
+        half_of.set(self._before.pop())
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            return function(*args, **kwargs)
+            with self:
+                return function(*args, **kwargs)
 
         return wrapped
+
+
+def is_autocast_available(device_type: str) -> bool:
+    """Whether autocast is known on a device; it casts on a GPU only."""
+    return device_type in ("cpu", "cuda")
+
+
+def is_autocast_enabled(device_type: str = "cuda") -> bool:
+    """Whether products of tensors on a GPU are computed in lower precision here."""
+    return device_type == "cuda" and half_of.get() is not None
+
+
+def custom_fwd(fwd: Any = None, *, device_type: str = "cuda", cast_inputs: Any = None) -> Any:
+    """Decorates a Function's forward, so that custom_bwd finds the autocast that it ran under.
+
+    cast_inputs: under autocast, cast the float tensors among the arguments to this dtype, and run without autocast.
+    """
+    if fwd is None:
+        return functools.partial(custom_fwd, device_type=device_type, cast_inputs=cast_inputs)
+
+    @functools.wraps(fwd)
+    def wrapped(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        ctx._half = None if cast_inputs is not None else half_of.get()
+        if cast_inputs is None or half_of.get() is None:
+            return fwd(ctx, *args, **kwargs)
+        cast = [a.to(cast_inputs) if isinstance(a, Tensor) and a.is_floating_point() else a for a in args]
+        with autocast(device_type, enabled=False):
+            return fwd(ctx, *cast, **kwargs)
+
+    return wrapped
+
+
+def custom_bwd(bwd: Any = None, *, device_type: str = "cuda") -> Any:
+    """Decorates a Function's backward, which then runs under the autocast that its forward ran under."""
+    if bwd is None:
+        return functools.partial(custom_bwd, device_type=device_type)
+
+    @functools.wraps(bwd)
+    def wrapped(ctx: Any, *args: Any) -> Any:
+        before = half_of.set(ctx._half)
+        try:
+            return bwd(ctx, *args)
+        finally:
+            half_of.reset(before)
+
+    return wrapped
 
 
 class GradScaler:
@@ -64,7 +133,7 @@ class GradScaler:
             enabled = False
         self._scale, self._growth, self._backoff = init_scale, growth_factor, backoff_factor
         self._interval, self._good_steps, self._enabled = growth_interval, 0, enabled
-        self._found_inf: dict[int, bool] = {}  # by optimizer, once its gradients are divided
+        self._found_inf: dict[int, Any] = {}  # by optimizer, once its gradients are divided; on a GPU an array there
 
     def is_enabled(self) -> bool:
         """Whether it does anything."""
@@ -88,13 +157,18 @@ class GradScaler:
             return
         if id(optimizer) in self._found_inf:
             raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
-        bad = False
+        bad: Any = False
         for group in optimizer.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
+                    if p.grad.array.dtype == np.float16:
+                        raise ValueError(
+                            "GradScaler.unscale_: Attempting to unscale FP16 gradients; keep the weights in float32, and "
+                            "compute under autocast"
+                        )
                     p.grad.array *= 1.0 / self._scale
                     mark_written(p.grad)
-                    bad |= not bool(np.isfinite(p.grad.array).all())
+                    bad = bad | ~array_module(p.grad.array).isfinite(p.grad.array).all()
         self._found_inf[id(optimizer)] = bad
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -103,7 +177,9 @@ class GradScaler:
             return optimizer.step(*args, **kwargs)
         if id(optimizer) not in self._found_inf:
             self.unscale_(optimizer)
-        return None if self._found_inf[id(optimizer)] else optimizer.step(*args, **kwargs)
+        # the one look at a value on the GPU, whatever the number of parameters
+        self._found_inf[id(optimizer)] = bad = bool(self._found_inf[id(optimizer)])
+        return None if bad else optimizer.step(*args, **kwargs)
 
     def update(self, new_scale: float | None = None) -> None:
         """Adapt the factor to what the last steps found."""
@@ -134,3 +210,7 @@ class GradScaler:
             self._scale, self._growth = state_dict["scale"], state_dict["growth_factor"]
             self._backoff, self._interval = state_dict["backoff_factor"], state_dict["growth_interval"]
             self._good_steps = state_dict["_growth_tracker"]
+
+
+def __getattr__(name: str) -> Any:
+    return submodule(__name__, name)

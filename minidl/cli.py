@@ -1,4 +1,4 @@
-"""The command line: minidl train, doctor, bench, profile."""
+"""The command line: minidl train, doctor, bench, profile, warmup."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def start(context: typer.Context) -> None:
             "  minidl train     train on handwritten digits, with curves and a report\n"
             "  minidl doctor    what this machine has, and what that means\n"
             "  minidl bench     measure against PyTorch, where it is installed\n"
-            "  minidl profile   where the time and the memory of a program go\n\n"
+            "  minidl profile   where the time and the memory of a program go\n"
+            "  minidl warmup    compile the CPU kernels now instead of at their first calls\n\n"
             "In Python: `import minidl as torch`, then as you know it. `minidl COMMAND --help` says more."
         )
 
@@ -229,12 +230,49 @@ def profile(
 
 
 @app.command()
+def warmup() -> None:
+    """Compile the CPU kernels now, so that no first call has to wait. They are kept on disk; `minidl doctor` says where."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from . import warmup as warming
+
+    console = Console()
+    columns = (TextColumn("compiling"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("")
+            found = warming.warmup(
+                lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
+            )
+    except ImportError as error:
+        _fail(f"warmup: {error}; kernels need Numba, without it everything runs on NumPy", code=1)
+    except KeyboardInterrupt:
+        typer.echo("\nminidl: stopped; what was compiled is kept", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"{found['kernels']} kernels compiled in {found['seconds']:.1f} s, kept in {found['folder']}")
+
+
+def _bench_gpu(only: str, json: Path | None, names: bool) -> None:
+    from . import cuda
+    from .bench import gpu
+
+    if names:
+        typer.echo("\n".join(gpu.names(only)))
+    elif not cuda.is_available():
+        _fail("--device cuda: there is no GPU that CuPy can use; minidl doctor says what this machine has")
+    else:
+        gpu.run(json, only)
+
+
+@app.command()
 def bench(
     rounds: Annotated[int, typer.Option(min=1, help="alternating rounds")] = 5,
     only: Annotated[str, typer.Option(help="measure what matches this regular expression")] = "",
     threads: Annotated[int, typer.Option(min=1, help="threads of both sides")] = 1,
     json: Annotated[Path | None, typer.Option(help="write the figures to this file")] = None,
     plot: Annotated[Path | None, typer.Option(help="draw the ratios to this file, .png, .svg or .pdf")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda: every CUDA kernel, and training steps on the GPU")] = "cpu",
     roofline: Annotated[
         Path | None, typer.Option(help="draw the operations of the first match of --only instead")
     ] = None,
@@ -249,6 +287,11 @@ def bench(
     for option, path in (("--json", json), ("--plot", plot), ("--roofline", roofline)):
         if path is not None and not path.absolute().parent.is_dir():
             _fail(f"{option} {path}: there is no folder {path.absolute().parent}")
+    if device == "cuda":
+        _bench_gpu(only, json, list)
+        return
+    if device != "cpu":
+        _fail(f"--device {device}: it is cpu or cuda")
     try:
         steps, alone = benches.chosen(only)
         if list:

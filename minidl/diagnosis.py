@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from . import cuda, devices
+
 
 def findings() -> list[tuple[str, str, str]]:
     """Rows of (what, what was found, what it means)."""
@@ -58,9 +60,12 @@ def _cache() -> tuple[str, str, str]:
     try:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=place):
-            return "kernel cache", str(place), "writable: compiled once"
+            pass
     except OSError:
         return "kernel cache", f"{place} (read-only)", "Numba uses a folder of your own, or set NUMBA_CACHE_DIR"
+    files = [path for pattern in ("*.nbi", "*.nbc") for path in place.rglob(pattern)]
+    size = sum(path.stat().st_size for path in files) / 1e6
+    return "kernel cache", f"{place}, {size:.1f} MB", "kernels are compiled once; `minidl warmup` does it now"
 
 
 def _cpu() -> tuple[str, str, str]:
@@ -79,20 +84,20 @@ def _cpu() -> tuple[str, str, str]:
 
 
 def _threads() -> tuple[str, str, str]:
-    asked = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS") if name in os.environ}
-    return "cores", str(os.cpu_count()), f"BLAS threads are set by {asked}" if asked else "BLAS uses all of them"
+    from .kernels import blas, threads
+
+    return "threads", f"{threads.get_num_threads()} of {os.cpu_count()} cores", f"BLAS in kernels: {blas.describe()}"
 
 
 def _cupy() -> tuple[str, str, str]:
     cupy, found = _import("cupy")
     if cupy is None:
         return "CuPy", found, "no GPU: install minidl[cuda12] or minidl[cuda13], whichever the driver supports"
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-        names = [cupy.cuda.runtime.getDeviceProperties(i)["name"].decode() for i in range(count)]
-        return "CuPy", f"{found}: {', '.join(names)}", "tensors can move to cuda"
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return "CuPy", f"{found}, no usable GPU", str(error)
+    count, why = devices.gpus()
+    if not count:
+        return "CuPy", f"{found}, no usable GPU", why
+    names = [cuda.get_device_name(i) for i in range(count)]
+    return "CuPy", f"{found}: {', '.join(names)}", "tensors can move to cuda"
 
 
 def _driver() -> tuple[str, str, str]:

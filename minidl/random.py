@@ -50,6 +50,8 @@ class Generator:
 
     def take(self, blocks: int) -> tuple[int, int]:
         """Reserve blocks of four words: the key and the counter of the first."""
+        if devices.capturing.get():
+            raise RuntimeError("cuda.graph: random numbers cannot be recorded: every replay would have the same ones")
         start = self.offset
         self.offset += blocks
         return self.key, start
@@ -66,6 +68,12 @@ class Generator:
             raise RuntimeError("set_state: expected a state from get_state(), a uint8 tensor of 16 elements")
         self.key, self.offset = (int(v) for v in np.ascontiguousarray(state.array).view(np.uint64))
         return self
+
+    def clone_state(self) -> Generator:
+        """Another generator at the same position of the same stream."""
+        other = Generator(self.device)
+        other.key, other.offset = self.key, self.offset
+        return other
 
 
 default_generator = Generator()

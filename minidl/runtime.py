@@ -53,6 +53,34 @@ def compile(model: Any = None, **options: Any) -> Any:
     return model if model is not None else lambda function: function
 
 
+def get_num_threads() -> int:
+    """How many threads one operation may use: in the BLAS, and in the parallel loops of kernels."""
+    from .kernels import threads
+
+    return threads.get_num_threads()
+
+
+def set_num_threads(threads: int) -> None:
+    """Let one operation use that many threads, from now on. Raises RuntimeError for a number below 1.
+
+    Without it: OMP_NUM_THREADS, else as many as the process has cores.
+    """
+    from .kernels import threads as settings
+
+    settings.set_num_threads(threads)
+
+
+def get_num_interop_threads() -> int:
+    """Always 1: operations run one after the other."""
+    return 1
+
+
+def set_num_interop_threads(threads: int) -> None:
+    """Does nothing: operations run one after the other. Raises RuntimeError for a number below 1."""
+    if threads < 1:
+        raise RuntimeError(f"set_num_interop_threads expects a positive integer, got {threads!r}")
+
+
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
     """Does nothing: the same program gives the same numbers anyway."""
 
@@ -75,18 +103,28 @@ def get_float32_matmul_precision() -> str:
     return "highest"
 
 
+def set_flush_denormal(mode: bool) -> bool:
+    """False: numbers near zero keep their precision."""
+    return False
+
+
+def set_warn_always(b: bool) -> None:
+    """Does nothing: Python's own filters say how often a warning is shown."""
+
+
 def get_default_device() -> devices.device:
-    """Where new tensors are made: the CPU."""
-    return devices.CPU
+    """Where new tensors are made unless device= says otherwise."""
+    return devices.default_device.get() or devices.CPU
 
 
 def set_default_device(device: Any) -> None:
-    """Accepts the CPU, where new tensors are made. For a GPU, say device="cuda" where tensors are made, or use to()."""
-    if device is not None and devices.device(device).type != "cpu":
-        raise RuntimeError(
-            f"set_default_device: new tensors are made on the CPU, got {device}; give device= to the functions that make "
-            "tensors, or move models and data with to()"
-        )
+    """Make new tensors on that device unless device= says otherwise; None is the CPU. Raises where there is no such device.
+
+    What has a device already keeps it: from_numpy, the *_like functions, as_tensor of a tensor, results of operations.
+    """
+    where = devices.CPU if device is None else devices.device(device)
+    devices.library(where)
+    devices.default_device.set(None if where.type == "cpu" else where)
 
 
 def set_default_tensor_type(t: Any) -> None:
@@ -101,6 +139,8 @@ def set_default_tensor_type(t: Any) -> None:
 
 __all__ = [
     "are_deterministic_algorithms_enabled", "channels_last", "channels_last_3d", "compile", "contiguous_format",
-    "get_default_device", "get_float32_matmul_precision", "memory_format", "preserve_format", "set_default_device",
-    "set_default_tensor_type", "set_float32_matmul_precision", "strided", "use_deterministic_algorithms",
+    "get_default_device", "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads", "memory_format",
+    "preserve_format", "set_default_device", "set_default_tensor_type", "set_float32_matmul_precision",
+    "set_flush_denormal", "set_num_interop_threads", "set_num_threads", "set_warn_always", "strided",
+    "use_deterministic_algorithms",
 ]  # fmt: skip

@@ -13,6 +13,8 @@ import secrets
 import shutil
 import zlib
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,9 +25,24 @@ from .autograd.op import same_memory, wrap
 from .nn.parameter import Parameter
 from .tensor import Size, Tensor
 
+
+@contextmanager
+def safe_globals(globals: list[Any]) -> Iterator[None]:
+    """Changes nothing: reading a file makes no objects but tensors, containers, numbers and texts, whatever is called safe."""
+    yield
+
+
+def add_safe_globals(globals: list[Any]) -> None:
+    """Does nothing; see safe_globals."""
+
+
 FORMAT = "minidl-1"
 CONTAINERS: dict[str, type] = {t.__name__: t for t in (dict, OrderedDict, Counter, list, tuple, Size)}
 PLAIN = (type(None), bool, int, str)  # what JSON holds as it is
+CODES = {
+    "F64": "f8", "F32": "f4", "F16": "f2", "C64": "c8", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1",
+    "U64": "u8", "U32": "u4", "U16": "u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip  # the names of dtypes in a safetensors file
 
 
 def save(obj: Any, f: str | os.PathLike[str] | BinaryIO) -> None:
@@ -79,37 +96,52 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 def load(f: str | os.PathLike[str] | BinaryIO, map_location: Any = None, weights_only: bool = True) -> Any:
     """Read what `save` wrote, a safetensors file from elsewhere, which is a dict of tensors, or PyTorch's own .pt weights.
 
-    Nothing in the file is executed, whatever `weights_only` says.
+    Nothing in the file is executed, whatever `weights_only` says. Numbers in bfloat16 become float32.
+    weights_only=False: an object of another class in a .pt file, such as a settings object beside the weights, comes as a
+    `minidl.pickles.StandIn`, which holds its name and state; by default it is an error.
     map_location: the device that the tensors go to (default: the CPU, which is also what a function or a dict stands for).
     Raises RuntimeError for a file that is damaged or of another kind; FileNotFoundError for none.
     """
     from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
 
     anywhere = map_location is None or callable(map_location) or isinstance(map_location, dict)
     target = devices.CPU if anywhere else devices.device(map_location)
     named = getattr(f, "name", "the file") if hasattr(f, "read") else str(f)
     data = f.read() if hasattr(f, "read") else Path(f).read_bytes()
-    if data[:2] in (b"\x80\x02", b"\x80\x04", b"\x80\x05") and data[8:9] != b"{":
-        raise RuntimeError(
-            f"load: {named} is a pickle, and reading one can run code; save the weights with a newer PyTorch, or with "
-            "safetensors.torch.save_file"
-        )
-    if torch_files.is_archive(data) and data[8:9] != b"{":
+    if data[8:9] != b"{" and (torch_files.is_archive(data) or torch_files.is_pickle(data)):
         try:
-            return torch_files.read(data, target)
+            return torch_files.read(data, target, stand_ins=not weights_only)
         except Exception as error:  # a pickle can go wrong in any way
             raise RuntimeError(f"load: {named} cannot be read: {error}") from None
     try:
-        length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-        arrays = from_bytes(data)
+        metadata, arrays = _parts(data)
         return _Reader(arrays, target).decode(_structure(metadata, arrays))
     except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise RuntimeError(
             f"load: {named} ({len(data)} bytes) is damaged or was not written by minidl.save: {error}. "
             "If it was cut short, use the last complete checkpoint."
         ) from None
+
+
+def _parts(data: bytes) -> tuple[dict[str, str], dict[str, np.ndarray[Any, Any]]]:
+    """The metadata of a safetensors file and its arrays, in the order of its header."""
+    from safetensors import deserialize
+
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    parts = dict(deserialize(data))  # type: ignore[no-untyped-call]
+    arrays = {}
+    for name in header:
+        if name == "__metadata__":
+            continue
+        code, raw = parts[name]["dtype"], parts[name]["data"]
+        if code == "BF16":
+            row = torch_files.bfloat16_to_float32(raw)
+        elif code in CODES:
+            row = np.frombuffer(raw, CODES[code])
+        else:
+            raise ValueError(f"{name} holds numbers of type {code}, which NumPy does not have")
+        arrays[name] = row.reshape(parts[name]["shape"])
+    return header.get("__metadata__", {}), arrays
 
 
 def _structure(metadata: dict[str, str], arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
@@ -172,7 +204,7 @@ class _Writer:
 
     def name(self, t: Tensor, path: str) -> str:
         """Put the tensor's array, if it is not there yet, under its path of keys; the name it has."""
-        place = (t.data_ptr(), t.array.shape, t.array.strides, t.array.dtype) if t.numel() and not t.is_cuda else t
+        place = (t.is_cuda, t.data_ptr(), t.array.shape, t.array.strides, t.array.dtype) if t.numel() else t
         if place not in self.names:
             name = path.removeprefix(".").encode(errors="replace").decode() or "tensor"
             while name in self.arrays or name == "__metadata__":

@@ -74,13 +74,13 @@ class Tensor:
         elif len(data) == 1 and isinstance(data[0], Size):
             array = np.zeros(data[0], dtypes.get_default_dtype().dtype)
         elif len(data) == 1:
-            source = data[0].array if isinstance(data[0], Tensor) else data[0]
+            source = devices.move(data[0].array, devices.CPU) if isinstance(data[0], Tensor) else data[0]
             array = np.array(source, dtypes.get_default_dtype().dtype)
         elif not data:
             array = np.zeros(0, dtypes.get_default_dtype().dtype)
         else:
             raise TypeError(f"Tensor: expected sizes or one sequence of data, got {data!r}; use minidl.tensor(data)")
-        self.array = devices.move(array, devices.device(device or "cpu"))
+        self.array = array if device is None else devices.move(array, devices.device(device))
 
     # -- what it is ----------------------------------------------------------------------------------------------------
 
@@ -104,11 +104,23 @@ class Tensor:
     def is_cuda(self) -> bool:
         return self.device.type == "cuda"
 
+    def get_device(self) -> int:
+        """The number of the GPU, -1 for a tensor on the CPU."""
+        index = self.device.index
+        return -1 if index is None else index
+
     @property
     def is_sparse(self) -> bool:
         return False
 
-    is_quantized = is_meta = is_mps = is_xpu = is_sparse  # what else PyTorch knows and is not here
+    # what else PyTorch knows and is not here
+    is_quantized = is_meta = is_mps = is_xpu = is_mkldnn = is_nested = is_vulkan = is_xla = is_ipu = is_maia = (
+        is_mtia
+    ) = is_sparse
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.device.type == "cpu"
 
     @property
     def nbytes(self) -> int:
@@ -144,13 +156,12 @@ class Tensor:
 
     def storage_offset(self) -> int:
         """Where the tensor begins in the memory that it is a view of, counted in elements."""
-        owner = self.array if self.array.base is None else self.array.base
-        start = getattr(owner, "__array_interface__", self.array.__array_interface__)["data"][0]
-        return int((self.array.__array_interface__["data"][0] - start) // self.array.itemsize)
+        first, start = devices.address(self.array)
+        return (first - start) // self.array.itemsize
 
     def data_ptr(self) -> int:
         """The address of the first element."""
-        return int(self.array.__array_interface__["data"][0])
+        return devices.address(self.array)[0]
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements lie in memory in row-major order without gaps."""

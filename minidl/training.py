@@ -21,9 +21,9 @@ import numpy as np
 import minidl as md
 
 from . import nn, optim
-from .datasets import SPLITS, digits
+from .datasets import SPLITS, ArrayDataset, digits
 from .serialization import write_whole
-from .utils.data import DataLoader, TensorDataset
+from .utils.data import DataLoader
 
 
 def linear() -> nn.Module:
@@ -92,7 +92,7 @@ class Run:
     model: nn.Module
     optimizer: optim.Optimizer
     scheduler: Any
-    data: dict[str, TensorDataset]
+    data: dict[str, ArrayDataset]
     epoch: int = 0
     best_accuracy: float = -1.0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -223,7 +223,7 @@ def _train_epoch(run: Run, loader: DataLoader, on_batch: Callable[[Run, dict[str
 
 
 def evaluate(model: nn.Module, dataset: Any, device: str = "cpu") -> tuple[float, float, np.ndarray[Any, Any]]:
-    """Mean loss, accuracy and predicted labels (N,) on a TensorDataset."""
+    """Mean loss, accuracy and predicted labels (N,) on a data set."""
     model.eval()
     x, y = (t.to(device) for t in dataset.tensors)
     with md.no_grad():

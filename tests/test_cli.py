@@ -48,14 +48,14 @@ def metrics(folder):
 def test_alone_it_says_what_to_do_next_as_module_and_as_script():
     alone = process()
     assert alone.returncode == 0 and not alone.stderr
-    assert all(f"minidl {command}" in alone.stdout for command in ("train", "doctor", "bench"))
+    assert all(f"minidl {command}" in alone.stdout for command in ("train", "doctor", "bench", "profile", "warmup"))
     usage = [process("train", "--help", start=start) for start in (MODULE, SCRIPT)]
     assert usage[0].stdout == usage[1].stdout and usage[0].stdout.startswith("Usage: minidl train")
 
 
 @pytest.mark.tiny
 def test_help_names_the_commands_and_every_recipe():
-    for command in ("train", "doctor", "bench"):
+    for command in ("train", "doctor", "bench", "profile", "warmup"):
         described = minidl(command, "--help")
         assert described.exit_code == 0 and f"Usage: minidl {command}" in described.stdout
     assert all(name in minidl("train", "--help").stdout for name in RECIPES)
@@ -164,7 +164,7 @@ def test_cuda_without_a_gpu(tmp_path):
     if md.cuda.is_available():
         pytest.skip("there is one")
     done = minidl("train", "--device", "cuda", "--out", tmp_path / "run")
-    assert done.exit_code == 2 and "cannot move a tensor to cuda" in done.stderr and "minidl doctor" in done.stderr
+    assert done.exit_code == 2 and "cannot use cuda" in done.stderr and "minidl doctor" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -211,3 +211,12 @@ def test_doctor_with_packages_missing_and_broken(tmp_path, monkeypatch):
 def test_the_file_of_a_benchmark_is_checked_before_it_runs(tmp_path):
     done = minidl("bench", "--json", tmp_path / "nowhere" / "figures.json")
     assert done.exit_code == 2 and "there is no folder" in done.stderr
+
+
+def test_warmup_leaves_nothing_to_compile():
+    state = md.get_rng_state()
+    first = minidl("warmup")
+    assert first.exit_code == 0, first.output
+    assert "kept in" in first.stdout
+    assert minidl("warmup").stdout.startswith("0 kernels compiled in 0.0 s")
+    assert (md.get_rng_state() == state).all()

@@ -234,3 +234,8 @@ def test_output_size_out_of_range(wanted, message):
 def test_layers_refuse(cls, args, kwargs, message):
     with pytest.raises(ValueError, match=message):
         cls(*args, **kwargs)
+
+
+def test_one_number_in_a_list_counts_for_every_dimension():
+    layer = nn.Conv2d(1, 1, 3, stride=[2], padding=(1,))
+    assert layer.stride == (2, 2) and layer.padding == (1, 1) and layer(minidl.ones(1, 1, 8, 8)).shape == (1, 1, 4, 4)

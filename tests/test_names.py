@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections import OrderedDict
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -45,7 +47,7 @@ def test_devices_without_a_gpu():
     md.set_default_device("cpu")
     if not md.cuda.is_available():
         assert md.accelerator.current_accelerator() is None and not md.accelerator.is_available()
-        with pytest.raises(RuntimeError, match="CPU"):
+        with pytest.raises(RuntimeError, match="cannot use cuda"):
             md.set_default_device("cuda")
 
 
@@ -163,3 +165,70 @@ def test_fourier_transforms():
     image = md.arange(12.0).reshape(3, 4)
     np.testing.assert_allclose(md.fft.ifft2(md.fft.fft2(image)).real.numpy(), image.numpy(), atol=1e-6)
     assert md.fft.fftshift(md.fft.fftfreq(4)).tolist() == [-0.5, -0.25, 0, 0.25]
+
+
+def test_trees_of_containers():
+    from minidl.utils import _pytree as trees
+
+    class Pair(NamedTuple):
+        a: object
+        b: object
+
+    tree = {"x": [1, (2, Pair(3, [4]))], "y": OrderedDict(z=5), "w": {}}
+    leaves, shape = trees.tree_flatten(tree)
+    assert leaves == [1, 2, 3, 4, 5] == trees.tree_leaves(tree) and shape.num_leaves == 5
+    again = trees.tree_unflatten(leaves, shape)
+    assert again == tree and type(again["x"][1][1]) is Pair and type(again["y"]) is OrderedDict
+    assert trees.tree_map(lambda a, b: a + b, tree, tree)["x"] == [2, (4, Pair(6, [8]))]
+    assert trees.tree_map_only(int, str, [1, 2.5]) == ["1", 2.5]
+    assert trees.tree_flatten([(1, 2), 3], is_leaf=lambda t: isinstance(t, tuple))[0] == [(1, 2), 3]
+    with pytest.raises(ValueError, match="2 leaves for a tree of 5"):
+        trees.tree_unflatten([1, 2], shape)
+
+
+def test_weights_by_their_address(tmp_path, monkeypatch):
+    from minidl.utils import model_zoo
+
+    url = "https://example.org/models/net-1234.pth?download=1"
+    with pytest.raises(FileNotFoundError, match=r"net-1234\.pth is not there; get it from"):
+        model_zoo.load_url(url, tmp_path)
+    md.save({"w": md.ones(2)}, tmp_path / "net-1234.pth")
+    assert model_zoo.load_url(url, tmp_path)["w"].tolist() == [1, 1]
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    md.save({"w": md.zeros(1)}, tmp_path / "hub" / "checkpoints" / "other.pth")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert model_zoo.load_url(url, file_name="other.pth")["w"].tolist() == [0]
+
+
+def test_functions_under_autocast():
+    from minidl.amp import custom_bwd, custom_fwd, is_autocast_available, is_autocast_enabled
+
+    states = []
+
+    class Half(md.autograd.Function):
+        @staticmethod
+        @custom_fwd(device_type="cuda")
+        def forward(ctx, x):
+            states.append(is_autocast_enabled())
+            return x * 2
+
+        @staticmethod
+        @custom_bwd(device_type="cuda")
+        def backward(ctx, g):
+            states.append(is_autocast_enabled())
+            return g * 2
+
+    class Full(Half):
+        @staticmethod
+        @custom_fwd(cast_inputs=md.float32)
+        def forward(ctx, x):
+            states.append((is_autocast_enabled(), x.dtype))
+            return x.double()
+
+    x = md.ones(2, dtype=md.float64, requires_grad=True)
+    with autocast("cuda"):
+        y = Half.apply(x)
+        Full.apply(x).sum().backward()
+    y.sum().backward()
+    assert states == [True, (False, md.float32), False, True] and not is_autocast_enabled()
+    assert is_autocast_available("cpu") and not is_autocast_available("abacus")

@@ -9,7 +9,8 @@ import pytest
 
 from minidl import ops
 from minidl.autograd.op import Op
-from minidl.testing.checks import check_op
+from minidl.ops.conversion import Move
+from minidl.testing.checks import check_op, check_op_on_device
 from minidl.testing.samples import REGISTRY
 
 for _module in pkgutil.iter_modules(ops.__path__):
@@ -35,6 +36,13 @@ DIFFERENTIABLE = sorted(
 def test_op_against_its_samples(op):
     assert op in REGISTRY, f"{op.__module__}.{op.__name__} has a gradient and no samples: declare them beside it"
     assert check_op(op) > 0
+
+
+@pytest.mark.parametrize(
+    "op", sorted(set(REGISTRY) - {Move}, key=lambda op: (op.__module__, op.__name__)), ids=lambda op: op.__name__
+)
+def test_op_on_the_device(op, device):
+    assert check_op_on_device(op, device) > 0
 
 
 def test_every_sample_belongs_to_an_op():

@@ -221,3 +221,21 @@ def test_writing_to_windows_reaches_the_graph_of_the_owner():
 def test_errors_say_what_is_wrong(call, error, message):
     with pytest.raises(error, match=message):
         call(minidl.zeros(2, 3))
+
+
+@pytest.mark.parametrize("join", [minidl.stack, minidl.cat])
+def test_what_was_joined_can_be_viewed(join):
+    """PyTorch lays joined tensors out row by row, whatever the layout of the parts was."""
+    x = minidl.arange(24.0).reshape(2, 3, 4).permute(2, 0, 1)
+    for parts in ([x], [x, x]):
+        joined = join(parts)
+        assert joined.is_contiguous() and joined.view(-1).tolist() == joined.reshape(-1).tolist()
+
+
+def test_writing_to_tensors_without_elements():
+    x = minidl.ones(3, 5)[minidl.zeros(3, dtype=minidl.bool)]
+    x[:, :4] = x[:, :4] + 1
+    x.add_(1).mul_(2)
+    assert x.shape == (0, 5)
+    with pytest.raises(RuntimeError, match="single memory location"):
+        minidl.ones(1, 1).expand(2, 3).add_(1)

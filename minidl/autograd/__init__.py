@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ..paths import submodule
 from .engine import backward, grad
 from .function import Function
 from .grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -32,6 +33,4 @@ _LAZY = {"detect_anomaly": "anomaly", "set_detect_anomaly": "anomaly"}
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    if name in ("graph", "checkpoint"):
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module 'minidl.autograd' has no attribute {name!r}")
+    return submodule(__name__, name)

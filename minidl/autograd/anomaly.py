@@ -26,10 +26,8 @@ def _user_line() -> str:
 def _not_finite(values: Any) -> str:
     """ "NaN", "an infinity" or nothing, for an array, a Tensor, a number or several of them."""
     for x in values if isinstance(values, (tuple, list)) else (values,):
-        array = getattr(x, "array", x)
-        if array is None or (
-            getattr(array, "dtype", np.asarray(array).dtype).kind != "f" and not isinstance(array, float)
-        ):
+        array: Any = getattr(x, "array", x)
+        if not isinstance(array, float) and (not hasattr(array, "dtype") or array.dtype.kind != "f"):
             continue
         if np.isnan(array).any():
             return "NaN"

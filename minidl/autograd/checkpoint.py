@@ -35,6 +35,19 @@ def saved_tensors_hooks(pack: Callable[[Any], Any], unpack: Callable[[Any], Any]
         _op.observers.remove(observe)
 
 
+def save_on_cpu(pin_memory: bool = False, device_type: str = "cuda") -> Any:
+    """Inside, what operations keep waits in the CPU's memory, and comes back to its GPU when backward asks for it."""
+
+    def pack(t: Any) -> tuple[Any, Any]:
+        return t.device, t.cpu()
+
+    def unpack(packed: tuple[Any, Any]) -> Any:
+        device, t = packed
+        return t.to(device)
+
+    return saved_tensors_hooks(pack, unpack)
+
+
 def checkpoint(
     function: Callable[..., Any],
     *args: Any,

@@ -17,12 +17,10 @@ from operator import attrgetter
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..kernels import array_module
 from . import op as _op
 from .grad_mode import grad_mode
-from .op import FREED, AccumulateGrad, Op, OutputOf, wrap
+from .op import FREED, AccumulateGrad, Op, OutputOf, as_array, wrap
 from .storage import mark_written
 
 if TYPE_CHECKING:
@@ -176,7 +174,7 @@ def _accumulate(node: AccumulateGrad, g: Any, create_graph: bool, may_keep: bool
         g = conjugated(g)
     if tensor.grad is None:
         if not create_graph:
-            g = np.asarray(g) if isinstance(g, np.generic) else g
+            g = as_array(g)
             g = wrap(g if may_keep and g.flags.owndata else g.copy())
         tensor.grad = g
     elif create_graph:
@@ -203,7 +201,7 @@ def _run_hooks(node: Op, g: Any, create_graph: bool) -> Any:
     if isinstance(g, list):
         return g  # one gradient per result: each has its own node, where its hooks ran
     for hook in tuple(hooks.pre.values()):
-        changed = hook(conjugated(g if create_graph else wrap(np.asarray(g))))
+        changed = hook(conjugated(g if create_graph else wrap(as_array(g))))
         if changed is not None:
             if tuple(changed.shape) != g.shape:
                 raise RuntimeError(
@@ -212,7 +210,7 @@ def _run_hooks(node: Op, g: Any, create_graph: bool) -> Any:
             g = conjugated(changed if create_graph else changed.array)
     tensor = hooks.retain and hooks.retain()
     if tensor is not None:
-        new = conjugated(g if create_graph else wrap(np.array(g)))
+        new = conjugated(g if create_graph else wrap(as_array(g).copy()))
         tensor.grad = new if tensor.grad is None else tensor.grad + new
     return g
 
@@ -221,7 +219,7 @@ def _run_post_hooks(node: Op, gs: tuple[Any, ...], g: Any, create_graph: bool) -
     """Let the node's hooks see and replace what its rule returned."""
 
     def shown(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        tensors = values if create_graph else tuple(None if x is None else wrap(np.asarray(x)) for x in values)
+        tensors = values if create_graph else tuple(None if x is None else wrap(as_array(x)) for x in values)
         return tuple(None if x is None else conjugated(x) for x in tensors)
 
     assert node.hooks is not None
@@ -275,7 +273,7 @@ def backward(
     run(roots, gradients, create_graph if retain_graph is None else retain_graph, create_graph, captured)
     for t in () if inputs is None else _tuple(inputs):
         if not t.is_leaf and captured is not None and captured[t.node] is not None:
-            g = conjugated(captured[t.node] if create_graph else wrap(np.array(captured[t.node])))
+            g = conjugated(captured[t.node] if create_graph else wrap(as_array(captured[t.node]).copy()))
             t.grad = g if t.grad is None else t.grad + g
 
 
@@ -314,14 +312,14 @@ def grad(
         g = captured[t.node]
         if g is None:
             if materialize_grads:
-                g = wrap(np.zeros_like(t.array))
+                g = wrap(array_module(t.array).zeros_like(t.array))
             elif not allow_unused:
                 raise RuntimeError(
                     f"grad: input {i} (shape {list(t.shape)}) appears to not have been used in the graph of the outputs. "
                     "Set allow_unused=True to get None for it."
                 )
         elif not create_graph:
-            g = wrap(np.array(g) if type(t.array) is np.ndarray else g.copy())  # never shared with another result
+            g = wrap(as_array(g).copy())  # never shared with another result
         results.append(None if g is None else conjugated(g))
     return tuple(results)
 

@@ -9,12 +9,11 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from ..kernels import array_module
 from . import op as _op
 from .engine import conjugated
 from .grad_mode import grad_mode, no_grad
-from .op import Op, new, record, same_memory, wrap
+from .op import Op, as_array, new, record, same_memory, wrap
 from .storage import mark_written
 
 
@@ -88,11 +87,13 @@ class FunctionNode(Op):
         gs = g if isinstance(g, list) else (g,)
         on_tensors = grad_mode.get()
         tensors: list[Any] = []
+        given = next(x for x in gs if x is not None)
+        xp = array_module(getattr(given, "array", given))
         for x, (shape, dtype) in zip(gs, self._shapes_of_results, strict=True):
             if x is None and self._materialize:
-                tensors.append(wrap(np.zeros(shape, dtype)))
+                tensors.append(wrap(xp.zeros(shape, dtype)))
             else:
-                tensors.append(None if x is None else conjugated(x if on_tensors else wrap(np.asarray(x))))
+                tensors.append(None if x is None else conjugated(x if on_tensors else wrap(as_array(x))))
         result = self.function.backward(self, *tensors)
         results = result if isinstance(result, tuple) else (result,)
         if len(results) > len(self.edges) and all(r is None for r in results[len(self.edges) :]):

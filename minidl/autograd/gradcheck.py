@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import move, of_array
 from .engine import grad
-from .op import wrap
+from .op import as_array, wrap
 
 
 class GradcheckError(RuntimeError):
@@ -28,9 +29,11 @@ def _results(function: Callable[..., Any], inputs: Sequence[Any]) -> list[Any]:
 
 
 def _random_like(t: Any, random: np.random.Generator) -> Any:
-    """Random numbers of a tensor's shape, complex ones for a complex tensor."""
-    real = random.standard_normal(t.array.shape)
-    return real + 1j * random.standard_normal(t.array.shape) if t.array.dtype.kind == "c" else real
+    """Random numbers of a tensor's shape on its device, complex ones for a complex tensor."""
+    drawn: Any = random.standard_normal(t.array.shape)
+    if t.array.dtype.kind == "c":
+        drawn = drawn + 1j * random.standard_normal(t.array.shape)
+    return move(np.asarray(drawn), of_array(t.array))
 
 
 def _inner(g: Any, v: Any) -> float:
@@ -56,9 +59,9 @@ def directional_check(
     at = [i for i, x in enumerate(inputs) if hasattr(x, "node") and x.node is not None]
     directions = {i: _random_like(inputs[i], random) for i in at}
 
-    def moved(step: float) -> list[np.ndarray[Any, Any]]:
+    def moved(step: float) -> list[Any]:
         shifted = [
-            wrap(np.asarray(x.array + step * directions[i], x.array.dtype)) if i in directions else x
+            wrap(as_array(x.array + step * directions[i]).astype(x.array.dtype, copy=False)) if i in directions else x
             for i, x in enumerate(inputs)
         ]
         return [t.array for t in _results(function, shifted)]
@@ -76,12 +79,12 @@ def directional_check(
     gradients = grad(
         [t for t, _ in connected],
         [inputs[i] for i in at],
-        [wrap(np.asarray(g)) for _, g in connected],
+        [wrap(g) for _, g in connected],
         create_graph=with_graph,
         allow_unused=True,
     )
     got = sum(_inner(g.array, directions[i]) for i, g in zip(at, gradients, strict=True) if g is not None)
-    scale = sum(float(np.abs(a * g).sum()) for a, (_, g) in zip(ahead, pairs, strict=True) if np.isfinite(a).all())
+    scale = sum(float(abs(a * g).sum()) for a, (_, g) in zip(ahead, pairs, strict=True) if np.isfinite(a).all())
     rounding = 4e-16 * scale / eps  # what float64 loses in the difference
     if not abs(got - wanted) <= atol + rtol * abs(wanted) + rounding:
         raise GradcheckError(
@@ -112,7 +115,7 @@ def _check_next_order(
         results = grad([t for t, _ in used], chosen, [g for _, g in used], create_graph=True, allow_unused=True)
         return [r for r in results if r is not None]
 
-    gs = [wrap(np.asarray(g)).requires_grad_() for g in cotangents]
+    gs = [wrap(g).requires_grad_() for g in cotangents]
     # differences of gradients carry the error of two differences: a looser bound, still far below a wrong factor
     directional_check(
         gradient, [*inputs, *gs], order=order - 1, eps=eps, rtol=max(rtol, 1e-4), atol=max(atol, 1e-6), seed=seed + 1

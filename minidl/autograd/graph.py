@@ -9,18 +9,29 @@ drawn. What the operations keep for backward is not shown. The layout is Sugiyam
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checkpoint import saved_tensors_hooks
+from .checkpoint import save_on_cpu, saved_tensors_hooks
 from .op import AccumulateGrad, Op, OutputOf
+from .storage import mark_written
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["Drawing", "draw", "saved_tensors_hooks"]
+Node = Op  # PyTorch's name for what `grad_fn` is
+
+__all__ = ["Drawing", "Node", "draw", "increment_version", "save_on_cpu", "saved_tensors_hooks"]
+
+
+def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
+    """Say that the memory of one or several tensors has been written to, by other means than their methods."""
+    tensors: Any = [tensor] if hasattr(tensor, "array") else tensor
+    for t in tensors:
+        mark_written(t)
+
 
 LETTER, LINE, PADDING = 7.3, 16, 10  # the width of a letter, the height of a line, the space around a box's text
 STYLE = """

@@ -45,9 +45,9 @@ def check_writable(x: Tensor, name: str) -> None:
                     f"{what} that requires grad is being used in an in-place operation ({name}_). "
                     "Do it under no_grad(), as optimizers do, or on a clone()."
                 )
-    if not x.array.flags.writeable or any(
-        n > 1 and s == 0 for n, s in zip(x.array.shape, x.array.strides, strict=True)
-    ):
+    if not getattr(x.array.flags, "writeable", True) or (  # CuPy's arrays always are
+        any(n > 1 and s == 0 for n, s in zip(x.array.shape, x.array.strides, strict=True)) and x.array.size
+    ):  # an array without elements may have any strides
         raise RuntimeError(
             f"unsupported operation ({name}_): more than one element of the written-to tensor refers to a single memory "
             "location, or the memory is read-only. Please clone() the tensor before performing the operation."

@@ -23,12 +23,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
 import numpy as np
 
-from .. import dtypes
+from .. import devices, dtypes
 from .grad_mode import grad_mode
 from .hooks import Hooks, RemovableHandle, hooks_of
 from .storage import mark_views, next_seq, storage_of
@@ -42,6 +43,7 @@ ndarray = np.ndarray
 new = object.__new__
 NUMBERS = frozenset((int, float))
 FREED: tuple[Any, ...] = ("freed",)  # stands in `kept` after the backward pass has used it
+half_of: ContextVar[np.dtype[Any] | None] = ContextVar("half_of", default=None)  # the dtype that autocast asks for
 observers: list[Callable[[Op, tuple[Any, ...], Any], None]] = []  # called as (op, inputs, outputs) when one is recorded
 
 
@@ -64,6 +66,7 @@ class Op:
     complex_rule: ClassVar[bool] = (
         False  # the rule holds for complex numbers too; engine.py says what it gets and gives
     )
+    precision: ClassVar[str | None] = None  # under autocast: "half" computes in its dtype, "full" in float32 at least
     kept_for: ClassVar[dict[str, str]] = {}  # {"x": "y"}: x is kept only if y wants a gradient
     differentiable: ClassVar[bool] = False
     several: ClassVar[bool] = False  # forward returns a tuple
@@ -336,16 +339,19 @@ def _positional(function: Any) -> list[str]:
 def _general_call(cls: type[Op]) -> Callable[..., Any]:
     promotes, differentiable, view = cls.promotion is not None, cls.differentiable, cls.view
     complex_rule = cls.complex_rule
+    precision = cls.precision
 
     def apply(*inputs: Any, **params: Any) -> Any:
         some, settled = False, not promotes
         for x in inputs:
             if isinstance(x, _Tensor):
                 some = True
-            elif x.__class__ is ndarray or isinstance(x, np.generic):
+            elif hasattr(x, "dtype"):  # an array, or a number with a type of NumPy's
                 settled = False
         if not some:
             return new(cls).forward(*inputs, **params)  # a gradient rule at work on arrays
+        if precision is not None and half_of.get() is not None:
+            inputs = tuple([with_precision(precision, x) for x in inputs])
         if not settled:
             inputs = settle(cls, inputs)
         arrays, tracked = [], False
@@ -359,9 +365,11 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
         op = new(cls)
         try:
             result = op.forward(*arrays, **params)
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise _explained(cls, inputs, error) from None
-        outputs: Any = tuple([wrap(_array(r)) for r in result]) if result.__class__ is tuple else wrap(_array(result))
+        outputs: Any = (
+            tuple([wrap(as_array(r)) for r in result]) if result.__class__ is tuple else wrap(as_array(result))
+        )
         if view:
             mark_views(cls, inputs[0], outputs, params)
         if tracked and differentiable and grad_mode.get():
@@ -393,7 +401,7 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
             return general(x)
         r = forward(a)
         if r.__class__ is not ndarray:
-            r = _array(r)
+            r = as_array(r)
         t = new(_Tensor)
         t.array = r
         t.grad = t.storage = t.base = None
@@ -443,10 +451,10 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
             return general(x, y)
         try:
             r = forward(a, b)
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise _explained(cls, (x, y), error) from None
         if r.__class__ is not ndarray:
-            r = _array(r)
+            r = as_array(r)
         t = new(_Tensor)
         t.array = r
         t.grad = t.storage = t.base = None
@@ -473,11 +481,9 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
 
 
 def settle(cls: type[Op], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Inputs as an operation wants them: NumPy arrays as Tensors, NumPy scalars as numbers, dtypes by `promotion`."""
-    if any(isinstance(x, (np.ndarray, np.generic)) for x in inputs):
-        inputs = tuple(
-            wrap(x) if isinstance(x, np.ndarray) else x.item() if isinstance(x, np.generic) else x for x in inputs
-        )
+    """Inputs as an operation wants them: arrays as Tensors, NumPy scalars as numbers, dtypes by `promotion`."""
+    if any(hasattr(x, "dtype") and not isinstance(x, _Tensor) for x in inputs):
+        inputs = tuple(_as_input(x) for x in inputs)
     if cls.promotion is None:
         return inputs
     operands = []
@@ -494,16 +500,28 @@ def settle(cls: type[Op], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(_cast(x, common) if isinstance(x, _Tensor) and x.array.dtype != common else x for x in inputs)
 
 
+def with_precision(precision: str, x: Any) -> Any:
+    """A tensor on a GPU in the precision that autocast gives to its operation; float64 and the CPU are left alone."""
+    if isinstance(x, _Tensor) and x.is_cuda and x.array.dtype.char in "ef":
+        return _cast(x, half_of.get() if precision == "half" else np.dtype(np.float32))
+    return x
+
+
+def _as_input(x: Any) -> Any:
+    """An array as a Tensor, a NumPy scalar as a number; anything else as it is."""
+    if isinstance(x, np.generic):
+        return x.item()
+    return wrap(x) if hasattr(x, "dtype") and not isinstance(x, _Tensor) else x
+
+
 def _explained(cls: type[Op], inputs: tuple[Any, ...], error: Exception) -> Exception:
     """The error of a forward, naming the operation and its inputs; tensors on two devices are the likely cause."""
-    places = {str(x.device): x for x in inputs if isinstance(x, _Tensor)}
-    if len(places) > 1:
-        (here, x), (there, y) = list(places.items())[:2]
-        return RuntimeError(
-            f"{cls.__name__}: expected all tensors on one device, found shape {list(x.shape)} on {here} and "
-            f"shape {list(y.shape)} on {there}; nothing is moved implicitly: use .to({here!r})"
-        )
-    shapes = [list(x.array.shape) for x in inputs if isinstance(x, _Tensor)]
+    tensors = [x for x in inputs if isinstance(x, _Tensor)]
+    if len({str(x.device) for x in tensors}) > 1:
+        return devices.mixed(cls.__name__, tensors)
+    if not isinstance(error, (TypeError, ValueError)):
+        return error
+    shapes = [list(x.array.shape) for x in tensors]
     if "broadcast" in str(error) and len(shapes) > 1:
         return RuntimeError(
             f"{cls.__name__}: the shapes {' and '.join(map(str, shapes))} cannot be broadcast together: from the last "
@@ -513,8 +531,8 @@ def _explained(cls: type[Op], inputs: tuple[Any, ...], error: Exception) -> Exce
     return kind(f"{cls.__name__}: {error} (inputs of shape {', '.join(map(str, shapes))})")
 
 
-def _array(r: Any) -> Any:
-    """NumPy gives a scalar where an array without dimensions is meant."""
+def as_array(r: Any) -> Any:
+    """The array that is meant where NumPy gives a scalar."""
     return np.asarray(r) if isinstance(r, (np.generic, int, float, complex)) else r
 
 

@@ -6,6 +6,8 @@ import itertools
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from .. import devices
+
 if TYPE_CHECKING:
     from ..tensor import Tensor
     from .op import Op
@@ -76,7 +78,10 @@ def mark_views(cls: type[Op], x: Tensor, outputs: Any, params: dict[str, Any]) -
     root, steps = (x, ()) if x.base is None else (x.base.root, x.base.steps)
     path = None if several or steps is None else (*steps, (cls, params))
     for t in outputs if several else (outputs,):
-        if t.array.base is None or (t.array.base is not x.array and t.array.base is not x.array.base):
+        base = t.array.base
+        if (base is None or (base is not x.array and base is not x.array.base)) and not devices.same_block(
+            t.array, x.array
+        ):
             continue  # the operation had to copy
         t.storage = storage = storage_of(root)
         t.base = View(root, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from . import cudnn
+from . import cuda, cudnn
 
 
 def _absent() -> bool:
@@ -15,6 +15,5 @@ mps = SimpleNamespace(is_available=_absent, is_built=_absent)
 mkl = SimpleNamespace(is_available=_absent)
 mkldnn = SimpleNamespace(is_available=_absent)
 openmp = SimpleNamespace(is_available=_absent)
-cuda = SimpleNamespace(is_built=_absent, matmul=SimpleNamespace(allow_tf32=False))
 
 __all__ = ["cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp"]

@@ -11,7 +11,8 @@ import json
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,20 @@ def compare(ours: Step, theirs: Step, rounds: int, seconds: float = 0.15) -> dic
     }
 
 
+@contextmanager
+def at_threads(threads: int) -> Iterator[None]:
+    """Hold minidl, and every BLAS in the process, to that many threads until the end of the block."""
+    from threadpoolctl import threadpool_limits
+
+    import minidl
+
+    before = minidl.get_num_threads()
+    with threadpool_limits(threads):
+        minidl.set_num_threads(threads)
+        yield
+    minidl.set_num_threads(before)
+
+
 def chosen(only: str) -> tuple[list[str], list[str]]:
     """The workloads, and the measurements that need a process of their own, whose names match a regular expression.
 
@@ -67,7 +82,6 @@ def run(rounds: int = 5, path: Path | None = None, only: str = "", threads: int 
     """Measure what matches `only`, print the tables, and write the figures as JSON to `path` and a picture to `plot`."""
     from rich.console import Console
     from rich.progress import track
-    from threadpoolctl import threadpool_limits
 
     import minidl
 
@@ -75,8 +89,7 @@ def run(rounds: int = 5, path: Path | None = None, only: str = "", threads: int 
     peer, peer_name = workloads.peer(threads)
     console = Console()
     results: dict[str, dict[str, float]] = {}
-    with threadpool_limits(threads):  # the BLAS of both sides
-        workloads.limit_numba(threads)
+    with at_threads(threads):
         for name in track(steps, "measuring", console=console, transient=True):
             make = workloads.WORKLOADS[name]
             ours, theirs = make(minidl), make(peer)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import measure, workloads
+from . import at_threads, measure, workloads
 
 
 def limits(seconds: float = 0.4) -> tuple[float, float]:
@@ -36,7 +36,6 @@ def roofline(name: str, path: Path, steps: int = 20) -> list[dict[str, Any]]:
 
     Raises ValueError for a name that is no workload.
     """
-    from threadpoolctl import threadpool_limits
 
     import minidl
 
@@ -46,8 +45,7 @@ def roofline(name: str, path: Path, steps: int = 20) -> list[dict[str, Any]]:
     if name not in workloads.WORKLOADS:
         raise ValueError(f"bench: {name!r} is no workload; see minidl bench --list")
     step = workloads.WORKLOADS[name](minidl)
-    with threadpool_limits(1):
-        workloads.limit_numba(1)
+    with at_threads(1):
         for _ in range(3):
             step()
         begin = time.perf_counter()

@@ -28,13 +28,6 @@ def peer(threads: int = 1) -> tuple[Any, str]:
     return minidl, "minidl on NumPy kernels"
 
 
-def limit_numba(threads: int) -> None:
-    """Hold Numba's parallel loops to that many threads, if it is installed and has so many."""
-    if importlib.util.find_spec("numba") is not None:
-        numba = importlib.import_module("numba")
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-
-
 @contextmanager
 def reference_kernels(needed: bool) -> Iterator[Callable[[Step], Step]]:
     """A wrapper for the peer's step: on the reference kernels if there is no PyTorch to compare with."""

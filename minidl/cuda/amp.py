@@ -1,5 +1,14 @@
 """minidl.amp under its old name."""
 
-from ..amp import GradScaler, autocast
+from typing import Any
 
-__all__ = ["GradScaler", "autocast"]
+from ..amp import GradScaler, autocast, custom_bwd, custom_fwd
+from ..paths import submodule
+
+__path__: list[str] = []  # cuda.amp.grad_scaler is a path of PyTorch's, see paths.py
+
+__all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd"]
+
+
+def __getattr__(name: str) -> Any:
+    return submodule(__name__, name)

@@ -128,7 +128,7 @@ class OneHotCategorical(_Classes):
         return self.probs * (1 - self.probs)
 
     def _one_hot(self, classes: Tensor) -> Tensor:
-        return (classes.unsqueeze(-1) == arange(self._event_shape[0])).to(self.probs.dtype)
+        return (classes.unsqueeze(-1) == arange(self._event_shape[0], device=classes.device)).to(self.probs.dtype)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         drawn = self._draw(math.prod(sample_shape)).reshape(*sample_shape, *self._batch_shape)
@@ -177,8 +177,9 @@ class Multinomial(_Classes):
         n, K = math.prod(sample_shape), self._event_shape[0]
         drawn = self._draw(n * self.total_count).reshape(self.total_count, n, -1).permute(1, 2, 0)
         counts = scatter_add(
-            zeros(*drawn.shape[:2], K, dtype=self.probs.dtype), -1, drawn, (drawn * 0 + 1).to(self.probs.dtype)
-        )
+            zeros(*drawn.shape[:2], K, dtype=self.probs.dtype, device=drawn.device), -1, drawn,
+            (drawn * 0 + 1).to(self.probs.dtype),
+        )  # fmt: skip
         return counts.reshape(self._extended_shape(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -189,9 +190,11 @@ class Multinomial(_Classes):
 
     def entropy(self) -> Tensor:
         n = self.total_count
-        counts = arange(n + 1, dtype=self.probs.dtype).reshape((-1,) + (1,) * self.probs.dim())
+        counts = arange(n + 1, dtype=self.probs.dtype, device=self.probs.device).reshape(
+            (-1,) + (1,) * self.probs.dim()
+        )
         chances = Binomial(n, self.probs, validate_args=False).log_prob(counts).exp()  # of each class's count
-        orders = as_tensor(math.lgamma(n + 1), dtype=self.probs.dtype)
+        orders = math.lgamma(n + 1)
         return n * self._entropy_of_one() - orders + (chances * lgamma(counts + 1)).sum((0, -1))
 
 

@@ -49,7 +49,9 @@ class Normal(Distribution):
         return self.scale
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.loc + self.scale * randn(self._extended_shape(sample_shape), dtype=self.loc.dtype)
+        return self.loc + self.scale * randn(
+            self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device
+        )
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
@@ -139,7 +141,9 @@ class Uniform(Distribution):
         return (self.high - self.low) ** 2 / 12
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.low + (self.high - self.low) * rand(self._extended_shape(sample_shape), dtype=self.low.dtype)
+        return self.low + (self.high - self.low) * rand(
+            self._extended_shape(sample_shape), dtype=self.low.dtype, device=self.low.device
+        )
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
@@ -182,7 +186,10 @@ class Exponential(Distribution):
         return self.rate**-2
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return -(-rand(self._extended_shape(sample_shape), dtype=self.rate.dtype)).log1p() / self.rate
+        return (
+            -(-rand(self._extended_shape(sample_shape), dtype=self.rate.dtype, device=self.rate.device)).log1p()
+            / self.rate
+        )
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
@@ -224,7 +231,9 @@ class Laplace(Distribution):
         return 2 * self.scale**2
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.icdf(rand(self._extended_shape(sample_shape), dtype=self.loc.dtype).clamp_min(2.0**-25))
+        return self.icdf(
+            rand(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device).clamp_min(2.0**-25)
+        )
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)

@@ -127,7 +127,7 @@ class Geometric(_Chances):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         probs = self.probs.detach()
-        draws = random.rand(self._extended_shape(sample_shape), dtype=probs.dtype)
+        draws = random.rand(self._extended_shape(sample_shape), dtype=probs.dtype, device=probs.device)
         return ((-draws).log1p() / (-inside(probs)).log1p()).floor()
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -181,7 +181,9 @@ class Binomial(_Chances):
         n = int(self.total_count.max().item())
         if not bool((self.total_count == n).all()):
             raise NotImplementedError("Binomial: the entropy needs one total_count for all distributions")
-        values = arange(n + 1, dtype=self._param.dtype).reshape((-1,) + (1,) * len(self._batch_shape))
+        values = arange(n + 1, dtype=self._param.dtype, device=self._param.device).reshape(
+            (-1,) + (1,) * len(self._batch_shape)
+        )
         log_p = Binomial(self.total_count, logits=self.logits, validate_args=False).log_prob(values)
         return -(log_p.exp() * log_p).sum(0)
 
@@ -218,4 +220,45 @@ class Poisson(Distribution):
         return value.xlogy(rate) - rate - lgamma(value + 1)
 
 
-__all__ = ["Bernoulli", "Binomial", "Geometric", "Poisson"]
+class NegativeBinomial(_Chances):
+    """The number of successes before `total_count` failures."""
+
+    arg_constraints = {
+        "total_count": constraints.nonnegative, "probs": constraints.half_open_interval(0.0, 1.0),
+        "logits": constraints.real,
+    }  # fmt: skip
+    parameters = ("total_count", "_probs", "_logits")
+    support = constraints.nonnegative_integer
+
+    def __init__(
+        self, total_count: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
+    ) -> None:
+        (self.total_count,) = self._set_chances(probs, logits, total_count)
+        super().__init__(self._param.shape, (), validate_args)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.total_count * self.logits.exp()
+
+    @property
+    def mode(self) -> Tensor:
+        return ((self.total_count - 1) * self.logits.exp()).floor().clamp_min(0)
+
+    @property
+    def variance(self) -> Tensor:
+        return self.mean / (-self.logits).sigmoid()
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        rate = random.standard_gamma(self.total_count.detach().expand(shape)) * self.logits.detach().exp()
+        return random.poisson(rate)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self._validate_sample(value)
+        n = self.total_count
+        count = lgamma(n + value) - lgamma(1 + value) - lgamma(n)
+        count = count.masked_fill(n + value == 0, 0.0)
+        return count - n * softplus(self.logits) - value * softplus(-self.logits)
+
+
+__all__ = ["Bernoulli", "Binomial", "Geometric", "NegativeBinomial", "Poisson"]

@@ -155,11 +155,5 @@ class Distribution:
 def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
     """Numbers and tensors as tensors of one shape, numbers in the dtype of the tensors."""
     like = next((v for v in values if isinstance(v, Tensor)), None)
-    return tuple(
-        broadcast_tensors(
-            *(
-                v if isinstance(v, Tensor) else as_tensor(v, dtype=None if like is None else like.dtype) * 1.0
-                for v in values
-            )
-        )
-    )
+    made = {} if like is None else {"dtype": like.dtype, "device": like.device}
+    return tuple(broadcast_tensors(*(v if isinstance(v, Tensor) else as_tensor(v, **made) * 1.0 for v in values)))

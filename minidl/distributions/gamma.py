@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..dtypes import finfo
+from ..dtypes import finfo, float64
 from ..ops.embedding import one_hot
 from ..ops.joining import stack
 from ..ops.random import rand, standard_gamma
 from ..ops.selection import where
 from ..ops.softmax import softmax
-from ..ops.special import digamma, lgamma
+from ..ops.special import GammaQuantile, digamma, lgamma
 from ..tensor import Tensor
 from . import constraints
 from .distribution import Distribution, broadcast_all
@@ -23,7 +23,14 @@ def _log_gamma(concentration: Tensor, shape: Any) -> Tensor:
     2000, section 6).
     """
     a = concentration.detach().expand(shape)
-    return standard_gamma(a + 1).log() + (-rand(shape, dtype=a.dtype)).log1p() / a
+    return standard_gamma(a + 1).log() + (-rand(shape, dtype=a.dtype, device=a.device)).log1p() / a
+
+
+def _log_gamma_as_function(concentration: Tensor, shape: Any) -> Tensor:
+    """_log_gamma as a differentiable function of the concentration."""
+    a = concentration.expand(shape)
+    u = rand(shape, dtype=float64).clamp(1e-12, 1 - 1e-12)
+    return GammaQuantile.apply(a + 1, u=u.array).log() + (-rand(shape, dtype=a.dtype)).log1p() / a
 
 
 class Gamma(Distribution):
@@ -31,6 +38,7 @@ class Gamma(Distribution):
 
     arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
     parameters = ("concentration", "rate")
+    has_rsample = True
     support = constraints.nonnegative
 
     def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
@@ -51,6 +59,10 @@ class Gamma(Distribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         draws = _log_gamma(self.concentration, self._extended_shape(sample_shape)).exp() / self.rate.detach()
+        return draws.clamp_min(float(finfo(draws.dtype).tiny))
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        draws = _log_gamma_as_function(self.concentration, self._extended_shape(sample_shape)).exp() / self.rate
         return draws.clamp_min(float(finfo(draws.dtype).tiny))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -84,6 +96,7 @@ class Dirichlet(Distribution):
     arg_constraints = {"concentration": constraints.independent(constraints.positive, 1)}
     parameters = ("concentration",)
     event_dims = {"concentration": 1}
+    has_rsample = True
     support = constraints.simplex
 
     def __init__(self, concentration: Tensor, validate_args: bool | None = None) -> None:
@@ -111,6 +124,9 @@ class Dirichlet(Distribution):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         return softmax(_log_gamma(self.concentration, self._extended_shape(sample_shape)), -1)
 
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return softmax(_log_gamma_as_function(self.concentration, self._extended_shape(sample_shape)), -1)
+
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
         a = self.concentration
@@ -127,6 +143,7 @@ class Beta(Distribution):
 
     arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     parameters = ("concentration1", "concentration0")
+    has_rsample = True
     support = constraints.unit_interval
 
     def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
@@ -149,6 +166,11 @@ class Beta(Distribution):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         return (_log_gamma(self.concentration1, shape) - _log_gamma(self.concentration0, shape)).sigmoid()
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        logs = [_log_gamma_as_function(a, shape) for a in (self.concentration1, self.concentration0)]
+        return (logs[0] - logs[1]).sigmoid()
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)

@@ -20,6 +20,7 @@ from .distribution import Distribution
 from .gamma import Beta, Dirichlet, Gamma
 from .independent import Independent
 from .multivariate_normal import MultivariateNormal
+from .tails import EULER, Gumbel, HalfNormal, Pareto
 
 _FORMULAS: dict[tuple[type[Distribution], type[Distribution]], Callable[[Any, Any], Tensor]] = {}
 
@@ -80,6 +81,23 @@ def _(p: Exponential, q: Exponential) -> Tensor:
 def _(p: Uniform, q: Uniform) -> Tensor:
     inside = (q.low <= p.low) & (p.high <= q.high)
     return where(inside, ((q.high - q.low) / (p.high - p.low)).log(), math.inf)
+
+
+@register_kl(HalfNormal, HalfNormal)
+def _(p: HalfNormal, q: HalfNormal) -> Tensor:
+    return kl_divergence(Normal(0.0, p.scale), Normal(0.0, q.scale))
+
+
+@register_kl(Gumbel, Gumbel)
+def _(p: Gumbel, q: Gumbel) -> Tensor:
+    ratio, apart = p.scale / q.scale, (p.loc - q.loc) / q.scale
+    return -ratio.log() - 1 + apart + (-apart + lgamma(1 + ratio)).exp() + (ratio - 1) * EULER
+
+
+@register_kl(Pareto, Pareto)
+def _(p: Pareto, q: Pareto) -> Tensor:
+    scales, ratio = p.scale / q.scale, q.alpha / p.alpha
+    return where(p.scale < q.scale, math.inf, q.alpha * scales.log() - ratio.log() + ratio - 1)
 
 
 @register_kl(Gamma, Gamma)

@@ -85,7 +85,7 @@ class MultivariateNormal(Distribution):
         return (self.scale_tril**2).sum(-1).expand(*self._batch_shape, *self._event_shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        draws = randn(self._extended_shape(sample_shape), dtype=self.loc.dtype)
+        draws = randn(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device)
         return self.loc + (self.scale_tril @ draws.unsqueeze(-1)).squeeze(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:

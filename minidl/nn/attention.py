@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
 from typing import Any
 
 from ..ops.joining import cat
@@ -205,3 +208,26 @@ class KVCache:
     def reset(self) -> None:
         """Forget everything."""
         self.key = self.value = None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# PyTorch's choice between implementations of F.scaled_dot_product_attention
+
+
+class SDPBackend(Enum):
+    """PyTorch's implementations of attention. There is one per device here: `kernels.explain` shows it."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+
+
+@contextmanager
+def sdpa_kernel(backends: SDPBackend | list[SDPBackend], set_priority: bool = False) -> Iterator[None]:
+    """Changes nothing: which implementation computes attention does not depend on it. Raises TypeError for no SDPBackend."""
+    for backend in backends if isinstance(backends, (list, tuple)) else [backends]:
+        if not isinstance(backend, SDPBackend):
+            raise TypeError(f"sdpa_kernel: backends should be SDPBackend or a list of them, got {backend!r}")
+    yield

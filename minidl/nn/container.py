@@ -86,7 +86,7 @@ class Sequential(_ModuleSequence):
 
     def forward(self, input: Any) -> Any:
         for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]  # a Sequential holds no None
+            input = module(input)
         return input
 
     def __getitem__(self, index: Any) -> Any:
@@ -122,7 +122,7 @@ class ModuleList(_ModuleSequence):
 
     def __getitem__(self, index: Any) -> Any:
         modules = list(self._modules.values())
-        return type(self)(modules[index]) if isinstance(index, slice) else modules[self._position(index)]  # type: ignore[arg-type]
+        return type(self)(modules[index]) if isinstance(index, slice) else modules[self._position(index)]
 
     def __add__(self, other: Iterable[Module]) -> ModuleList:
         return ModuleList([*self, *other])

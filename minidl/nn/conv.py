@@ -54,7 +54,9 @@ class _ConvNd(Module):
         self.reset_parameters()
 
     def _per_dimension(self, what: str, value: Any) -> tuple[int, ...]:
-        sizes = tuple(value) if isinstance(value, Sequence) else (value,) * self.dimensions
+        sizes = tuple(value) if isinstance(value, Sequence) else (value,)
+        if len(sizes) == 1:
+            sizes *= self.dimensions
         if len(sizes) != self.dimensions:
             raise ValueError(
                 f"{type(self).__name__}: {what} must be one number or {self.dimensions} of them, got {value}"
@@ -167,7 +169,7 @@ class Conv3d(_Conv):
     dimensions, function = 3, F.conv3d
 
 
-class _ConvTranspose(_ConvNd):
+class _ConvTransposeNd(_ConvNd):
     transposed = True
 
     def __init__(
@@ -218,13 +220,13 @@ class _ConvTranspose(_ConvNd):
         return tuple(m - a for m, a in zip(output_size, smallest, strict=True))
 
 
-class ConvTranspose1d(_ConvTranspose):
+class ConvTranspose1d(_ConvTransposeNd):
     """Inputs (B, C, L) taken back through weight (C, O / groups, K), plus bias (O,); see ConvTranspose2d."""
 
     dimensions, function = 1, F.conv_transpose1d
 
 
-class ConvTranspose2d(_ConvTranspose):
+class ConvTranspose2d(_ConvTransposeNd):
     """Inputs (B, C, H, W) taken back through weight (C, O / groups, KH, KW), plus bias (O,): (B, O, H', W').
 
     It is the transpose of a Conv2d from O to C channels with the same weight; with a stride it makes images larger.
@@ -240,7 +242,7 @@ class ConvTranspose2d(_ConvTranspose):
     dimensions, function = 2, F.conv_transpose2d
 
 
-class ConvTranspose3d(_ConvTranspose):
+class ConvTranspose3d(_ConvTransposeNd):
     """Inputs (B, C, D, H, W) taken back through weight (C, O / groups, KD, KH, KW), plus bias; see ConvTranspose2d."""
 
     dimensions, function = 3, F.conv_transpose3d

@@ -28,7 +28,7 @@ from ..ops.activation import (
     threshold,
 )  # fmt: skip
 from ..ops.attention import multi_head_attention_forward, scaled_dot_product_attention
-from ..ops.classification import cross_entropy, multi_margin_loss, nll_loss
+from ..ops.classification import cross_entropy, linear_cross_entropy, multi_margin_loss, nll_loss
 from ..ops.convolution import (
     conv1d,
     conv2d,
@@ -42,6 +42,7 @@ from ..ops.convolution import (
 from ..ops.ctc import ctc_loss
 from ..ops.dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from ..ops.embedding import embedding, one_hot
+from ..ops.embedding_bag import embedding_bag
 from ..ops.grid import affine_grid, grid_sample
 from ..ops.interpolation import (
     channel_shuffle,
@@ -110,8 +111,19 @@ from ..ops.products import pdist
 from ..ops.softmax import gumbel_softmax, log_softmax, softmax, softmin
 from ..ops.trigonometric import tanh
 
-relu_, leaky_relu_, elu_, celu_, selu_, hardtanh_ = (
-    partial(function, inplace=True) for function in (relu, leaky_relu, elu, celu, selu, hardtanh)
+relu_, leaky_relu_, elu_, celu_, selu_, hardtanh_, rrelu_, threshold_ = (
+    partial(function, inplace=True) for function in (relu, leaky_relu, elu, celu, selu, hardtanh, rrelu, threshold)
 )
+max_pool1d_with_indices, max_pool2d_with_indices, max_pool3d_with_indices = (
+    partial(function, return_indices=True) for function in (max_pool1d, max_pool2d, max_pool3d)
+)
+adaptive_max_pool1d_with_indices, adaptive_max_pool2d_with_indices, adaptive_max_pool3d_with_indices = (
+    partial(function, return_indices=True)
+    for function in (adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d)
+)
+fractional_max_pool2d_with_indices, fractional_max_pool3d_with_indices = (
+    partial(function, return_indices=True) for function in (fractional_max_pool2d, fractional_max_pool3d)
+)
+native_channel_shuffle = channel_shuffle
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -6,7 +6,6 @@ layer gives them their shape and values, in place, and the layer turns into an o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import dtypes
@@ -155,7 +154,7 @@ class LazyModuleMixin(Module):
             if isinstance(t, _Uninitialized):
                 destination[prefix + name] = t
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *others: Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         """Take the shapes from the state; what has none there either stays as it is."""
         for name, t in self._own_state():
             value = state_dict.get(prefix + name)

@@ -6,10 +6,8 @@ device, saving and printing, is a walk over these three dictionaries.
 
 from __future__ import annotations
 
-import itertools
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from .. import dtypes
 from ..autograd.grad_mode import no_grad
@@ -20,21 +18,11 @@ from ..ops.creation import zeros_like
 from ..tensor import Tensor
 from .backward_hooks import BackwardHooks
 from .parameter import Buffer, Parameter
+from .state_dict import IncompatibleKeys as _IncompatibleKeys  # noqa: F401  # where PyTorch has it
+from .state_dict import StateDict
 
 
-class IncompatibleKeys(NamedTuple):
-    """What load_state_dict did not find in the state, and what it did not expect there."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-    def __repr__(self) -> str:
-        if not self.missing_keys and not self.unexpected_keys:
-            return "<All keys matched successfully>"
-        return f"_IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
-
-
-class Module:
+class Module(StateDict):
     """The base class of layers and models. Subclasses call `super().__init__()` and define `forward`.
 
     Example:
@@ -47,10 +35,7 @@ class Module:
     """
 
     training: bool
-    _parameters: dict[str, Parameter | None]
-    _buffers: dict[str, Tensor | None]
-    _modules: dict[str, Module | None]
-    _non_persistent_buffers_set: set[str]
+    _hooks_with_kwargs: frozenset[int] = frozenset()  # the keys of the forward hooks that take keyword arguments too
 
     def __init__(self) -> None:
         self.__dict__.update(
@@ -76,7 +61,8 @@ class Module:
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result: Any
-        for hook, with_kwargs in list(self._forward_pre_hooks.values()):
+        for key, hook in list(self._forward_pre_hooks.items()):
+            with_kwargs = key in self._hooks_with_kwargs
             result = hook(self, args, kwargs) if with_kwargs else hook(self, args)
             if result is not None and with_kwargs:
                 args, kwargs = result
@@ -87,7 +73,8 @@ class Module:
             backward = BackwardHooks(self, self._backward_pre_hooks.values(), self._backward_hooks.values())
             args = backward.enter(args)
         output = self.forward(*args, **kwargs)
-        for hook, with_kwargs in list(self._forward_hooks.values()):
+        for key, hook in list(self._forward_hooks.items()):
+            with_kwargs = key in self._hooks_with_kwargs
             result = hook(self, args, kwargs, output) if with_kwargs else hook(self, args, output)
             output = output if result is None else result
         return output if backward is None else backward.leave(output)
@@ -98,13 +85,19 @@ class Module:
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
         """Call hook(module, args) before forward, or hook(module, args, kwargs); what it returns replaces them."""
-        return RemovableHandle(self._forward_pre_hooks, (hook, with_kwargs), prepend)
+        handle = RemovableHandle(self._forward_pre_hooks, hook, prepend)
+        if with_kwargs:
+            self._hooks_with_kwargs = self._hooks_with_kwargs | {handle.id}
+        return handle
 
     def register_forward_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
     ) -> RemovableHandle:
         """Call hook(module, args, output) after forward (kwargs after args if asked for); a result replaces output."""
-        return RemovableHandle(self._forward_hooks, (hook, with_kwargs), prepend)
+        handle = RemovableHandle(self._forward_hooks, hook, prepend)
+        if with_kwargs:
+            self._hooks_with_kwargs = self._hooks_with_kwargs | {handle.id}
+        return handle
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call hook(module, grad_output) before backward enters; a tuple that it returns replaces grad_output."""
@@ -313,6 +306,21 @@ class Module:
                 raise AttributeError(f"`{name}` is not an nn.Module")
         return module
 
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module at a dotted path, such as "blocks.0.norm". strict: raise AttributeError where there is none yet."""
+        path, _, name = target.rpartition(".")
+        if not isinstance(module, Module):
+            raise ValueError(f"set_submodule: expected a Module for {target!r}, got {_typename(module)}")
+        if not name:
+            raise ValueError("set_submodule: cannot set the submodule without a target name")
+        parent = self.get_submodule(path)
+        if strict and not hasattr(parent, name):
+            raise AttributeError(f"{type(parent).__name__} has no attribute `{name}`")
+        if isinstance(getattr(parent, name, module), Module):
+            setattr(parent, name, module)
+        else:
+            raise AttributeError(f"`{name}` is not an nn.Module")
+
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a dotted path. Raises AttributeError."""
         return self._get_member(target, "_parameters", "nn.Parameter")
@@ -430,6 +438,13 @@ class Module:
         """Convert float parameters and buffers to float16."""
         return self.to(dtypes.float16)
 
+    def share_memory(self) -> Self:
+        """The module itself: processes get copies, through pipes."""
+        return self
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Does nothing: kernels are compiled at their first call."""
+
     def cpu(self) -> Self:
         """Move to the CPU."""
         return self.to("cpu")
@@ -437,89 +452,6 @@ class Module:
     def cuda(self, device: Any = None) -> Self:
         """Move to a GPU."""
         return self.to("cuda" if device is None else Device(device))
-
-    # -- state ---------------------------------------------------------------------------------------------------------
-
-    def state_dict(
-        self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
-    ) -> dict[str, Any]:
-        """All parameters and persistent buffers by dotted path, sharing memory; detached unless keep_vars."""
-        destination = OrderedDict() if destination is None else destination
-        self._save_to_state_dict(destination, prefix, keep_vars)
-        for name, module in self._modules.items():
-            if module is not None:
-                module.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        return destination
-
-    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        for name, t in self._own_state():
-            destination[prefix + name] = t if keep_vars else t.detach()
-
-    def _own_state(self) -> Iterator[tuple[str, Tensor]]:
-        persistent = ((n, b) for n, b in self._buffers.items() if n not in self._non_persistent_buffers_set)
-        for name, t in itertools.chain(self._parameters.items(), persistent):
-            if t is not None:
-                yield name, t
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
-        """Copy a state_dict's values into the parameters and buffers; with `assign` its tensors take their place.
-
-        Raises: RuntimeError that lists every size mismatch and, if `strict`, every missing and unexpected key.
-        """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
-        missing: list[str] = []
-        unexpected: list[str] = []
-        errors: list[str] = []
-        for path, module in self.named_modules(remove_duplicate=False):
-            module._load_from_state_dict(state_dict, path and f"{path}.", assign, missing, unexpected, errors)
-        if strict:
-            for kind, keys in (("Unexpected", unexpected), ("Missing", missing)):
-                if keys:
-                    listing = ", ".join(f'"{key}"' for key in keys)
-                    errors.insert(0, f"{kind} key(s) in state_dict: {listing}. ")
-        if errors:
-            raise RuntimeError("\n\t".join([f"Error(s) in loading state_dict for {type(self).__name__}:", *errors]))
-        return IncompatibleKeys(missing, unexpected)
-
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        assign: bool,
-        missing: list[str],
-        unexpected: list[str],
-        errors: list[str],
-    ) -> None:
-        own = dict(self._own_state())
-        for name, t in own.items():
-            key = prefix + name
-            if key not in state_dict:
-                missing.append(key)
-                continue
-            value = state_dict[key]
-            if not isinstance(value, Tensor):
-                errors.append(
-                    f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
-                    f"checkpoint but received {type(value)}"
-                )
-            elif value.shape != t.shape:
-                errors.append(
-                    f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, "
-                    f"the shape in current model is {t.shape}."
-                )
-            elif assign:
-                setattr(self, name, Parameter(value, t.requires_grad) if isinstance(t, Parameter) else value)
-            else:
-                with no_grad():
-                    t.copy_(value)
-        for key in state_dict:
-            if key.startswith(prefix):
-                head, dot, _ = key[len(prefix) :].partition(".")
-                if head not in (self._modules if dot else own):
-                    unexpected.append(key)
 
     # -- text ----------------------------------------------------------------------------------------------------------
 

@@ -9,8 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.op import wrap
 from ..autograd.storage import storage_of
-from ..devices import device as to_device
-from ..devices import move
+from ..devices import chosen, make
 from ..tensor import Tensor
 
 
@@ -55,4 +54,4 @@ def _share_memory(t: Tensor, data: Any) -> None:
 def blank(*shape: int, device: Any = None, dtype: Any = None) -> Tensor:
     """A tensor for an initialiser to fill: zeros of the default dtype, or of `dtype`, on `device`."""
     array_dtype = dtypes.as_array_dtype(dtype or dtypes.get_default_dtype())
-    return wrap(move(np.zeros(shape, array_dtype), to_device(device or "cpu")))
+    return wrap(make("zeros", chosen(device), shape, array_dtype))

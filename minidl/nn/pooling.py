@@ -10,7 +10,7 @@ from . import functional as F
 from .module import Module
 
 
-class _MaxPool(Module):
+class _MaxPoolNd(Module):
     function: ClassVar[Callable[..., Any]]
 
     def __init__(
@@ -34,13 +34,13 @@ class _MaxPool(Module):
         )
 
 
-class MaxPool1d(_MaxPool):
+class MaxPool1d(_MaxPoolNd):
     """The largest value of each window of inputs (B, C, L); see MaxPool2d."""
 
     function = F.max_pool1d
 
 
-class MaxPool2d(_MaxPool):
+class MaxPool2d(_MaxPoolNd):
     """The largest value of each window of inputs (B, C, H, W): (B, C, H', W').
 
     stride: by default the window's size. return_indices: also where the values were, for MaxUnpool2d.
@@ -53,13 +53,13 @@ class MaxPool2d(_MaxPool):
     function = F.max_pool2d
 
 
-class MaxPool3d(_MaxPool):
+class MaxPool3d(_MaxPoolNd):
     """The largest value of each window of inputs (B, C, D, H, W); see MaxPool2d."""
 
     function = F.max_pool3d
 
 
-class _MaxUnpool(Module):
+class _MaxUnpoolNd(Module):
     function: ClassVar[Callable[..., Tensor]]
     dimensions: ClassVar[int]
 
@@ -77,19 +77,19 @@ class _MaxUnpool(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class MaxUnpool1d(_MaxUnpool):
+class MaxUnpool1d(_MaxUnpoolNd):
     """Values put back where MaxPool1d found them, zeros elsewhere."""
 
     dimensions, function = 1, F.max_unpool1d
 
 
-class MaxUnpool2d(_MaxUnpool):
+class MaxUnpool2d(_MaxUnpoolNd):
     """Values put back where MaxPool2d found them, zeros elsewhere."""
 
     dimensions, function = 2, F.max_unpool2d
 
 
-class MaxUnpool3d(_MaxUnpool):
+class MaxUnpool3d(_MaxUnpoolNd):
     """Values put back where MaxPool3d found them, zeros elsewhere."""
 
     dimensions, function = 3, F.max_unpool3d
@@ -116,7 +116,7 @@ class AvgPool1d(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class _AvgPool(Module):
+class _AvgPoolNd(Module):
     function: ClassVar[Callable[..., Tensor]]
 
     def __init__(
@@ -138,7 +138,7 @@ class _AvgPool(Module):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
-class AvgPool2d(_AvgPool):
+class AvgPool2d(_AvgPoolNd):
     """The mean of each window of inputs (B, C, H, W): (B, C, H', W').
 
     count_include_pad: whether the zeros around the input count. divisor_override: divide the sums by this instead.
@@ -147,13 +147,13 @@ class AvgPool2d(_AvgPool):
     function = F.avg_pool2d
 
 
-class AvgPool3d(_AvgPool):
+class AvgPool3d(_AvgPoolNd):
     """The mean of each window of inputs (B, C, D, H, W); see AvgPool2d."""
 
     function = F.avg_pool3d
 
 
-class _LPPool(Module):
+class _LPPoolNd(Module):
     function: ClassVar[Callable[..., Tensor]]
 
     def __init__(self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> None:
@@ -170,25 +170,25 @@ class _LPPool(Module):
         )
 
 
-class LPPool1d(_LPPool):
+class LPPool1d(_LPPoolNd):
     """The p-norm of each window of inputs (B, C, L), for p = norm_type."""
 
     function = F.lp_pool1d
 
 
-class LPPool2d(_LPPool):
+class LPPool2d(_LPPoolNd):
     """The p-norm of each window of inputs (B, C, H, W), for p = norm_type."""
 
     function = F.lp_pool2d
 
 
-class LPPool3d(_LPPool):
+class LPPool3d(_LPPoolNd):
     """The p-norm of each window of inputs (B, C, D, H, W), for p = norm_type."""
 
     function = F.lp_pool3d
 
 
-class _AdaptiveAvgPool(Module):
+class _AdaptiveAvgPoolNd(Module):
     function: ClassVar[Callable[..., Tensor]]
 
     def __init__(self, output_size: Any) -> None:
@@ -202,25 +202,25 @@ class _AdaptiveAvgPool(Module):
         return f"output_size={self.output_size}"
 
 
-class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+class AdaptiveAvgPool1d(_AdaptiveAvgPoolNd):
     """The means of `output_size` windows that cover inputs (B, C, L) evenly."""
 
     function = F.adaptive_avg_pool1d
 
 
-class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+class AdaptiveAvgPool2d(_AdaptiveAvgPoolNd):
     """The means of H' x W' windows that cover inputs (B, C, H, W) evenly; AdaptiveAvgPool2d(1) is the global mean."""
 
     function = F.adaptive_avg_pool2d
 
 
-class AdaptiveAvgPool3d(_AdaptiveAvgPool):
+class AdaptiveAvgPool3d(_AdaptiveAvgPoolNd):
     """The means of D' x H' x W' windows that cover inputs (B, C, D, H, W) evenly."""
 
     function = F.adaptive_avg_pool3d
 
 
-class _AdaptiveMaxPool(Module):
+class _AdaptiveMaxPoolNd(Module):
     function: ClassVar[Callable[..., Any]]
 
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
@@ -234,19 +234,19 @@ class _AdaptiveMaxPool(Module):
         return f"output_size={self.output_size}"
 
 
-class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+class AdaptiveMaxPool1d(_AdaptiveMaxPoolNd):
     """The largest values of `output_size` windows that cover inputs (B, C, L) evenly."""
 
     function = F.adaptive_max_pool1d
 
 
-class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+class AdaptiveMaxPool2d(_AdaptiveMaxPoolNd):
     """The largest values of H' x W' windows that cover inputs (B, C, H, W) evenly."""
 
     function = F.adaptive_max_pool2d
 
 
-class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+class AdaptiveMaxPool3d(_AdaptiveMaxPoolNd):
     """The largest values of D' x H' x W' windows that cover inputs (B, C, D, H, W) evenly."""
 
     function = F.adaptive_max_pool3d

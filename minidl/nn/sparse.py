@@ -1,4 +1,4 @@
-"""Embedding: a table of vectors looked up by index."""
+"""Embedding and EmbeddingBag: tables of vectors looked up by index."""
 
 from __future__ import annotations
 
@@ -10,6 +10,34 @@ from . import functional as F
 from . import init
 from .module import Module
 from .parameter import Parameter, blank
+
+
+def _checked_padding(name: str, padding_idx: int | None, rows: int) -> int | None:
+    if padding_idx is None:
+        return None
+    if not -rows <= padding_idx < rows:
+        raise ValueError(f"{name}: padding_idx {padding_idx} must be within num_embeddings {rows}")
+    return padding_idx % rows
+
+
+def _table(
+    name: str, rows: int, columns: int, given: Tensor | None, device: Any, dtype: Any, requires_grad: bool = True
+) -> Parameter:
+    """The weight of an embedding: a new one, or the given one if it has the right shape."""
+    if given is None:
+        return Parameter(blank(rows, columns, device=device, dtype=dtype), requires_grad)
+    if list(given.shape) != [rows, columns]:
+        raise ValueError(
+            f"{name}: shape of weight {list(given.shape)} does not match num_embeddings and embedding_dim, {[rows, columns]}"
+        )
+    return Parameter(given, requires_grad)
+
+
+def _draw(weight: Tensor, padding_idx: int | None) -> None:
+    init.normal_(weight)
+    if padding_idx is not None:
+        with no_grad():
+            weight[padding_idx].zero_()
 
 
 class Embedding(Module):
@@ -39,29 +67,16 @@ class Embedding(Module):
     ) -> None:
         super().__init__()
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ValueError(f"Embedding: padding_idx {padding_idx} must be within num_embeddings {num_embeddings}")
-            padding_idx %= num_embeddings
-        self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, norm_type
+        self.padding_idx = _checked_padding("Embedding", padding_idx, num_embeddings)
+        self.max_norm, self.norm_type = max_norm, norm_type
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
+        self.weight = _table("Embedding", num_embeddings, embedding_dim, _weight, device, dtype, not _freeze)
         if _weight is None:
-            self.weight = Parameter(blank(num_embeddings, embedding_dim, device=device, dtype=dtype), not _freeze)
             self.reset_parameters()
-        elif list(_weight.shape) != [num_embeddings, embedding_dim]:
-            raise ValueError(
-                f"Embedding: shape of weight {list(_weight.shape)} does not match num_embeddings and embedding_dim, "
-                f"{[num_embeddings, embedding_dim]}"
-            )
-        else:
-            self.weight = Parameter(_weight, not _freeze)
 
     def reset_parameters(self) -> None:
         """Draw all rows again from the standard normal distribution; the padding row becomes 0."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            with no_grad():
-                self.weight[self.padding_idx].zero_()
+        _draw(self.weight, self.padding_idx)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.embedding(
@@ -93,3 +108,71 @@ class Embedding(Module):
         if self.sparse:
             parts.append("sparse=True")
         return ", ".join(parts)
+
+
+class EmbeddingBag(Module):
+    """Rows of weight (num_embeddings, embedding_dim) by integer index, reduced bag by bag: see functional.embedding_bag.
+
+    The same as an Embedding followed by sum, mean or max over each bag, without the rows in between.
+
+    Example:
+        >>> nn.EmbeddingBag(100, 8)(torch.tensor([3, 5, 7]), torch.tensor([0, 1])).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        _weight: Tensor | None = None,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.padding_idx = _checked_padding("EmbeddingBag", padding_idx, num_embeddings)
+        self.max_norm, self.norm_type, self.scale_grad_by_freq = max_norm, norm_type, scale_grad_by_freq
+        self.mode, self.sparse, self.include_last_offset = mode, sparse, include_last_offset
+        self.weight = _table("EmbeddingBag", num_embeddings, embedding_dim, _weight, device, dtype)
+        if _weight is None:
+            self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all rows again from the standard normal distribution; the padding row becomes 0."""
+        _draw(self.weight, self.padding_idx)
+
+    def forward(self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None) -> Tensor:
+        return F.embedding_bag(
+            input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode, self.sparse,
+            per_sample_weights, self.include_last_offset, self.padding_idx,
+        )  # fmt: skip
+
+    @classmethod
+    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, **options: Any) -> Self:
+        """An EmbeddingBag with the given weight (num_embeddings, embedding_dim), by default not learned further."""
+        if embeddings.ndim != 2:
+            raise ValueError(
+                f"Embeddings parameter is expected to be 2-dimensional, got shape {list(embeddings.shape)}"
+            )
+        rows, columns = embeddings.shape
+        bag = cls(rows, columns, _weight=embeddings, **options)
+        bag.weight.requires_grad = not freeze
+        return bag
+
+    def extra_repr(self) -> str:
+        text = f"{self.num_embeddings}, {self.embedding_dim}"
+        if self.max_norm is not None:
+            text += f", max_norm={self.max_norm}"
+        if self.norm_type != 2:
+            text += f", norm_type={self.norm_type}"
+        if self.scale_grad_by_freq:
+            text += ", scale_grad_by_freq=True"
+        text += f", mode={self.mode!r}"
+        return text if self.padding_idx is None else f"{text}, padding_idx={self.padding_idx}"

@@ -15,7 +15,9 @@ from .exponential import *
 from .extremum import *
 from .gather import *
 from .indexing import *
+from .inspection import *
 from .joining import *
+from .legacy import *
 from .linalg import *
 from .loss import *
 from .matrix_functions import *
@@ -27,6 +29,7 @@ from .reduction import *
 from .rounding import *
 from .selection import *
 from .shape import *
+from .signal import *
 from .softmax import *
 from .solving import *
 from .sorting import *

@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd.op import Op
 from ..kernels import activation as kernels
 from ..kernels import array_module
-from ..tensor import Tensor
+from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .define import public
 from .exponential import exp
@@ -227,6 +227,8 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """input held within [min_val, max_val]; no gradient at the ends."""
+    if min_val > max_val:
+        raise ValueError(f"hardtanh: min_val cannot be greater than max_val, got {min_val} and {max_val}")
     inside = (input > min_val) & (input < max_val)
     return _maybe(input, where(inside, input, clamp(input.detach(), min_val, max_val)), inplace, "hardtanh")
 
@@ -242,8 +244,15 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return _maybe(input, where(input <= -3, input * 0.0, where(input < 3, middle, input)), inplace, "hardswish")
 
 
+@method()
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where positive, weight times it elsewhere; one weight, or one per channel (He et al., 2015)."""
+    channels = 1 if input.array.ndim < 2 else input.array.shape[1]
+    if weight.array.ndim > 1 or weight.numel() not in (1, channels):
+        raise RuntimeError(
+            f"prelu: Expected `weight` to be one number, or a vector with one for each of the {channels} channels of an input "
+            f"of shape {list(input.shape)}, got {list(weight.shape)}"
+        )
     if weight.numel() == 1:
         weight = weight.reshape(())
     elif input.array.ndim > 2:
@@ -255,6 +264,10 @@ def rrelu(
     input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
 ) -> Tensor:
     """leaky_relu with a slope drawn evenly from [lower, upper) per element in training, their mean otherwise."""
+    if lower > upper:
+        raise RuntimeError(
+            f"rrelu: Lower bound should be less than or equal to the upper bound, got {lower} and {upper}"
+        )
     slope: Any = (lower + upper) / 2
     if training:
         from .random import rand_like
@@ -263,6 +276,7 @@ def rrelu(
     return _maybe(input, where(input > 0, input, input * slope), inplace, "rrelu")
 
 
+@method()
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """input where its size passes lambd, else 0."""
     return where((input >= -lambd) & (input <= lambd), 0.0, input)
@@ -270,6 +284,8 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """input moved towards 0 by lambd, and 0 within lambd of it."""
+    if not lambd >= 0:
+        raise RuntimeError(f"softshrink: lambd must not be negative, found {lambd}")
     return where(input > lambd, input - lambd, where(input < -lambd, input + lambd, input * 0.0))
 
 

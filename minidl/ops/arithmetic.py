@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op
+from ..devices import may_look
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
@@ -77,7 +78,7 @@ class Pow(Op):
 
     @staticmethod
     def forward(x: Any, y: Any) -> Any:
-        return array_module(x if hasattr(x, "dtype") else y).power(x, y)
+        return _module_of(x, y).power(x, y)
 
     def backward(self, g: Any, x: Any, y: Any) -> Any:
         wants_x, wants_y = self.edges
@@ -163,7 +164,7 @@ def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return sub(other, input, alpha=alpha)
 
 
-@method("__rtruediv__")
+@method("__rtruediv__", "__rdiv__")
 def _rdiv(input: Any, other: Any) -> Any:
     return Div.apply(other, input)
 
@@ -196,11 +197,12 @@ class FloorDivide(Op):
     @staticmethod
     def forward(x: Any, y: Any) -> Any:
         _check_integer_division(x, y)
-        quotient = np.floor_divide(x, y)
-        if getattr(quotient, "dtype", None) is not None and quotient.dtype.kind == "f":
-            exact = np.true_divide(x, y)  # x / 0 is an infinity, where NumPy's floor_divide says NaN or warns
-            quotient = np.where(np.isfinite(exact), quotient, exact).astype(quotient.dtype)
-        return quotient
+        if np.result_type(x, y).kind != "f":
+            return np.floor_divide(x, y)
+        xp = _module_of(x, y)
+        quotient = np.floor_divide(x, y) if xp is np else xp.rint((x - _rest(x, y)) / y)
+        exact = np.true_divide(x, y)  # x / 0 is an infinity, where NumPy's floor_divide says NaN or warns
+        return xp.where(xp.isfinite(exact), quotient, exact)
 
     def backward(self, g: Any) -> Any:
         return Fill.apply(g, value=0), Fill.apply(g, value=0)
@@ -225,8 +227,21 @@ class TruncDivide(Op):
 
 
 def _check_integer_division(x: Any, y: Any) -> None:
-    if np.result_type(x, y).kind in "iu" and np.any(np.equal(y, 0)):
+    if np.result_type(x, y).kind in "iu" and may_look(y) and np.any(np.equal(y, 0)):
         raise RuntimeError("ZeroDivisionError: an integer tensor was divided by zero; convert it to a float one first")
+
+
+def _module_of(x: Any, y: Any) -> Any:
+    return array_module(x if hasattr(x, "dtype") else y)
+
+
+def _rest(x: Any, y: Any) -> Any:
+    """x - y floor(x / y), exactly. CuPy computes it by this formula, where a rounded quotient leaves a wrong rest."""
+    xp = _module_of(x, y)
+    if xp is np or xp.result_type(x, y).kind != "f":
+        return np.remainder(x, y)
+    rest = xp.fmod(x, y)
+    return xp.where((rest != 0) & ((rest < 0) != xp.less(y, 0)), rest + y, rest)
 
 
 class Remainder(Op):
@@ -237,7 +252,7 @@ class Remainder(Op):
     @staticmethod
     def forward(x: Any, y: Any) -> Any:
         _check_integer_division(x, y)
-        return np.remainder(x, y)
+        return _rest(x, y)
 
     def backward(self, g: Any, x: Any, y: Any) -> Any:
         _, wants_y = self.edges

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from .. import devices
 from ..autograd.op import Op
 from ..kernels import array_module
 from ..kernels import loss as kernels
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 from .exponential import exp
+from .linalg import linear
 from .loss import legacy_reduction, reduced
 from .selection import where
 from .softmax import log_softmax
@@ -23,16 +25,16 @@ class CrossEntropy(Op):
     total: None for the losses (N,), else what their sum is divided by.
     """
 
-    def forward(
-        self, logits: Any, *, target: Any, weight: Any, ignore_index: int, smoothing: float, total: float | None
-    ) -> Any:
+    precision = "full"
+
+    def forward(self, logits: Any, *, target: Any, weight: Any, ignore_index: int, smoothing: float, total: Any) -> Any:
         self.options, self.total = (target, weight, ignore_index, smoothing), total
         losses, self.lse = kernels.cross_entropy(logits, *self.options)
         return losses if total is None else losses.sum() / total
 
     def backward(self, g: Any, logits: Any) -> Any:
         if self.total is None:
-            g = np.ascontiguousarray(g)
+            g = array_module(g).ascontiguousarray(g)
         else:
             g = array_module(logits).full(len(logits), g / self.total, logits.dtype)
         return kernels.cross_entropy_backward(g, logits, *self.options, self.lse)
@@ -40,10 +42,11 @@ class CrossEntropy(Op):
     def composite(self, g: Any, logits: Any) -> Any:
         target, weight, ignore_index, smoothing = self.options
         N, V = logits.shape
-        kept = target != ignore_index
-        w = np.ones(V, logits.array.dtype) if weight is None else weight
-        wanted = np.full((N, V), smoothing / V, logits.array.dtype) * w
-        wanted[np.arange(N), np.where(kept, target, 0)] += (1 - smoothing) * w[np.where(kept, target, 0)]
+        xp, kept = array_module(target), target != ignore_index
+        y = xp.where(kept, target, 0)
+        w = xp.ones(V, logits.array.dtype) if weight is None else weight
+        wanted = xp.full((N, V), smoothing / V, logits.array.dtype) * w
+        wanted[xp.arange(N), y] += (1 - smoothing) * w[y]
         wanted *= kept[:, None]
         p = exp(log_softmax(logits, 1))
         if self.total is not None:
@@ -62,6 +65,7 @@ def _(make: Any) -> Any:
 
 def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Any, tuple[int, ...]]:
     """Scores as (N, V), targets as (N,) and the shape of the losses, from (V,), (N, V) or (N, V, ...) inputs."""
+    devices.check_same(name, input, target)
     t = target.array
     if t.dtype.kind not in "iu":
         raise RuntimeError(
@@ -83,10 +87,12 @@ def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Any, tuple[
 
 def _all_count(name: str, t: Any, classes: int, ignore_index: int | None) -> bool:
     """Whether every target is a class and none is ignored. Raises for one that is neither."""
+    if not devices.may_look(t):
+        return ignore_index is None
     ignores_a_class = ignore_index is not None and ignore_index >= 0
     if t.dtype == np.int64 and t.size and not ignores_a_class and t.view(np.uint64).max() < classes:
         return True  # one pass: as an unsigned number, a negative one is larger than any class
-    ignored = np.zeros(t.shape, bool) if ignore_index is None else t == ignore_index
+    ignored = array_module(t).zeros(t.shape, bool) if ignore_index is None else t == ignore_index
     wrong = ~ignored & ((t < 0) | (t >= classes))
     if wrong.any():
         raise IndexError(
@@ -95,7 +101,16 @@ def _all_count(name: str, t: Any, classes: int, ignore_index: int | None) -> boo
     return not ignored.any()
 
 
-def _total(t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: str) -> float | None:
+def _check_weight(name: str, input: Tensor, weight: Tensor) -> None:
+    V = input.array.shape[min(1, input.array.ndim - 1)] if input.array.ndim else 1
+    if weight.array.shape != (V,) or weight.array.dtype != input.array.dtype:
+        raise RuntimeError(
+            f"{name}: weight tensor should be defined either for all {V} classes or no classes, in the dtype of the input, "
+            f"{input.dtype}; got shape {list(weight.shape)} and {weight.dtype}"
+        )
+
+
+def _total(t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: str, dtype: Any) -> Any:
     """What the sum of the losses is divided by, for the mean the weights of the targets that count; None for no sum."""
     if reduction == "none":
         return None
@@ -106,6 +121,10 @@ def _total(t: Any, weight: Any, ignore_index: int, all_count: bool, reduction: s
     if weight is None and all_count:
         return float(t.size)
     counting = t != ignore_index
+    if not devices.may_look(t):  # as an array, for a graph that is recorded
+        xp = array_module(t)
+        shares = counting if weight is None else xp.where(counting, weight[xp.where(counting, t, 0)], 0)
+        return shares.sum().astype(dtype)
     return float(counting.sum() if weight is None else weight[t[counting]].sum())
 
 
@@ -127,12 +146,16 @@ def cross_entropy(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    if weight is not None:
+        _check_weight("cross_entropy", input, weight)
     if target.array.shape == input.array.shape and target.array.dtype.kind == "f":
+        if ignore_index >= 0:
+            raise RuntimeError("cross_entropy: ignore_index is not supported for floating point target")
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     x, t, shape = _rows("cross_entropy", input, target)
     all_count = _all_count("cross_entropy", t, x.array.shape[1], ignore_index)
     w = None if weight is None else weight.array
-    total = _total(t, w, ignore_index, all_count, reduction)
+    total = _total(t, w, ignore_index, all_count, reduction, x.array.dtype)
     losses = CrossEntropy.apply(
         x, target=t, weight=w, ignore_index=ignore_index, smoothing=float(label_smoothing), total=total
     )
@@ -154,6 +177,41 @@ def _soft_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None, reduct
     return reduced(losses, reduction)
 
 
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Tensor:
+    """cross_entropy of input (N, D) or (D,) times linear_weight (V, D), plus linear_bias (V,).
+
+    linear_weight (V, *S, D) and linear_bias (V, *S) score V classes at each of several places: targets are (N, *S), or
+    probabilities (N, V, *S). `options` says how PyTorch divides the work, and is ignored.
+    """
+    D, (V, *S) = input.shape[-1], linear_weight.shape[:-1]
+    if input.ndim not in (1, 2) or linear_weight.ndim < 2 or linear_weight.shape[-1] != D or (S and input.ndim == 1):
+        raise RuntimeError(
+            f"linear_cross_entropy: expected input (N, D) and linear_weight (V, ..., D), or (D,) and (V, D), got shapes "
+            f"{list(input.shape)} and {list(linear_weight.shape)}"
+        )
+    if linear_bias is not None and list(linear_bias.shape) != [V, *S]:
+        raise RuntimeError(f"linear_cross_entropy: expected linear_bias shape {[V, *S]}, got {list(linear_bias.shape)}")
+    bias = linear_bias if linear_bias is None else linear_bias.reshape(-1)
+    logits = linear(input, linear_weight.reshape(-1, D), bias).reshape(*input.shape[:-1], V, *S)
+    if ignore_index is not None and target.shape == logits.shape:
+        raise RuntimeError("linear_cross_entropy: ignore_index cannot be specified when target contains probabilities")
+    return cross_entropy(
+        logits, target, weight, ignore_index=-100 if ignore_index is None else ignore_index, reduction=reduction,
+        label_smoothing=label_smoothing,
+    )  # fmt: skip
+
+
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -165,15 +223,18 @@ def nll_loss(
 ) -> Tensor:
     """-input[target], for log-probabilities (V,), (N, V) or (N, V, ...) and class numbers."""
     reduction = legacy_reduction(size_average, reduce, reduction)
+    if weight is not None:
+        _check_weight("nll_loss", input, weight)
     x, t, shape = _rows("nll_loss", input, target)
     all_count = _all_count("nll_loss", t, x.array.shape[1], ignore_index)
     kept = t != ignore_index
-    y = np.where(kept, t, 0)
+    xp = array_module(t)
+    y = xp.where(kept, t, 0)
     w = None if weight is None else weight.array
     factor = kept.astype(x.array.dtype) if w is None else (kept * w[y]).astype(x.array.dtype)
-    picked = x[np.arange(len(y)), y]
+    picked = x[xp.arange(len(y)), y]
     losses = where(kept, -picked * factor, 0.0)
-    total = _total(t, w, ignore_index, all_count, reduction)
+    total = _total(t, w, ignore_index, all_count, reduction, x.array.dtype)
     return losses.reshape(shape) if total is None else losses.sum() / total
 
 
@@ -194,8 +255,8 @@ def multi_margin_loss(
         target = target.reshape(())
     x, t, shape = _rows("multi_margin_loss", input, target)
     _all_count("multi_margin_loss", t, x.array.shape[1], None)
-    rows = np.arange(len(t))
-    others = np.ones(x.array.shape, bool)
+    xp = array_module(t)
+    rows, others = xp.arange(len(t)), xp.ones(x.array.shape, bool)
     others[rows, t] = False
     violation = (margin - x[rows, t].reshape(-1, 1) + x).clamp_min(0.0)
     terms = where(others, violation if p == 1 else violation * violation, 0.0)

@@ -74,7 +74,9 @@ def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: b
         raise TypeError(f"to: unexpected argument {', '.join(sorted(unknown))}")
     for argument in args:
         if callable(argument) and isinstance(getattr(argument, "dtype", None), dtypes.dtype):
-            argument = argument.dtype  # x.type(torch.FloatTensor)
+            # x.type(torch.FloatTensor)
+            dtype, device = argument.dtype, argument.device
+            continue
         if isinstance(argument, Tensor):
             dtype, device = argument.dtype, argument.device
         elif isinstance(argument, (str, int, devices.device)) and not isinstance(argument, bool):
@@ -103,7 +105,7 @@ def _conversion(name: str, target: dtypes.dtype | None) -> None:
 for _name, _target in (
     ("float", dtypes.float32), ("double", dtypes.float64), ("half", dtypes.float16), ("int", dtypes.int32),
     ("long", dtypes.int64), ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8),
-    ("bool", dtypes.bool_),
+    ("bool", dtypes.bool_), ("cfloat", dtypes.complex64), ("cdouble", dtypes.complex128),
 ):  # fmt: skip
     _conversion(_name, _target)
 
@@ -114,11 +116,11 @@ def _type(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int",
              "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
     if dtype is None:
-        return f"torch.{names.get(input.dtype.name, input.dtype.name)}Tensor"
+        return f"torch.{'cuda.' * input.is_cuda}{names.get(input.dtype.name, input.dtype.name)}Tensor"
     if isinstance(dtype, str):
         by_name = {v: k for k, v in names.items()}
         dtype = dtypes.ALL[by_name[dtype.rpartition(".")[2].removesuffix("Tensor")]]
-    return to(input, getattr(dtype, "dtype_of_legacy_type", dtype))
+    return to(input, dtype)
 
 
 @method()

@@ -39,6 +39,7 @@ class Convolution(Op):
     """x (B, C, *S) convolved with weight (O, C / G, *K), plus bias (O,): (B, O, *P)."""
 
     complex_rule = True
+    precision = "half"
     kept_for = {"x": "weight", "weight": "x"}
 
     def forward(self, x: Any, weight: Any, bias: Any, *, geometry: Geometry) -> Any:
@@ -65,6 +66,7 @@ class TransposedConvolution(Op):
     """y (B, O, *P) taken back through weight (O, C / G, *K), plus bias (C,): (B, C, *size)."""
 
     complex_rule = True
+    precision = "half"
     kept_for = {"y": "weight", "weight": "y"}
 
     def forward(self, y: Any, weight: Any, bias: Any, *, size: Sizes, geometry: Geometry) -> Any:

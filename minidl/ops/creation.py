@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,15 @@ from ..tensor import Tensor, method
 
 
 def _finish(array: Any, device: Any, requires_grad: bool) -> Tensor:
-    """A leaf on the wanted device around an array."""
+    """A leaf around an array on the wanted device, by default the default device."""
+    where = devices.chosen(device)
+    return _leaf(array if where is None else devices.move(array, where), requires_grad)
+
+
+def _leaf(array: Any, requires_grad: bool = False) -> Tensor:
+    """A leaf around an array, where that is. Raises TypeError for a dtype that tensors cannot have."""
     dtypes.of_array(array.dtype)
-    result = wrap(array if device is None else devices.move(array, devices.device(device)))
+    result = wrap(array)
     return result.requires_grad_() if requires_grad else result
 
 
@@ -124,6 +130,8 @@ def tensor(
         tensor([[1., 2.],
                 [3., 4.]])
     """
+    if device is None and isinstance(data, Tensor):
+        device = data.device
     return _finish(_copy_of(data, None if dtype is None else dtypes.as_array_dtype(dtype)), device, requires_grad)
 
 
@@ -147,7 +155,8 @@ def asarray(
     else:
         result = as_tensor(obj, dtype, device)
         source = obj.array if isinstance(obj, Tensor) else obj
-        if copy is False and not (isinstance(source, np.ndarray) and np.may_share_memory(result.array, source)):
+        shared = result.array is source or (isinstance(source, np.ndarray) and result.array.base is source)
+        if copy is False and not shared:
             raise ValueError("asarray: can't alias these data with copy=False; leave copy out")
     if requires_grad:
         return result.requires_grad_()
@@ -158,12 +167,12 @@ def from_numpy(ndarray: Any) -> Tensor:
     """A tensor on the memory of a NumPy array: a change of one is a change of the other."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__}); tensor() takes other data")
-    return _finish(ndarray, None, False)
+    return _leaf(ndarray)
 
 
 def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
     """A vector on the memory of an object with the buffer protocol: bytes (read-only), bytearray, array.array."""
-    return _finish(np.frombuffer(buffer, dtypes.as_array_dtype(dtype), count, offset), None, requires_grad)
+    return _leaf(np.frombuffer(buffer, dtypes.as_array_dtype(dtype), count, offset), requires_grad)
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
@@ -171,8 +180,8 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     if ext_tensor.__dlpack_device__()[0] == 2:  # kDLCUDA
         import cupy
 
-        return _finish(cupy.from_dlpack(ext_tensor), None, False)
-    return _finish(np.from_dlpack(ext_tensor), None, False)
+        return _leaf(cupy.from_dlpack(ext_tensor))
+    return _leaf(np.from_dlpack(ext_tensor))
 
 
 def scalar_tensor(
@@ -192,7 +201,7 @@ def scalar_tensor(
 # Filled with one value
 
 
-def _sized(make: Callable[..., Any], name: str, what: str) -> Any:
+def _sized(name: str, what: str) -> Any:
     """The function `name(*size)` and the method `new_name(*size)`."""
 
     def create(
@@ -200,7 +209,7 @@ def _sized(make: Callable[..., Any], name: str, what: str) -> Any:
         pin_memory: bool = False, **named: Any,
     ) -> Tensor:  # fmt: skip
         shape = _shape(name, _named_size(name, size, named))
-        return _finish(make(shape, _float_or(dtype)), device, requires_grad)
+        return _leaf(devices.make(name, devices.chosen(device), shape, _float_or(dtype)), requires_grad)
 
     @method(f"new_{name}")
     def create_new(
@@ -208,8 +217,8 @@ def _sized(make: Callable[..., Any], name: str, what: str) -> Any:
         requires_grad: bool = False, pin_memory: bool = False, **named: Any,
     ) -> Tensor:  # fmt: skip
         shape = _shape(f"new_{name}", _named_size(f"new_{name}", size, named))
-        array = make(shape, self.array.dtype if dtype is None else dtypes.as_array_dtype(dtype))
-        return _finish(array, device or self.device, requires_grad)
+        wanted = self.array.dtype if dtype is None else dtypes.as_array_dtype(dtype)
+        return _leaf(devices.make(name, devices.chosen(device or self.device), shape, wanted), requires_grad)
 
     create.__name__ = create.__qualname__ = name
     create_new.__name__ = create_new.__qualname__ = f"new_{name}"
@@ -228,9 +237,9 @@ def _named_size(name: str, size: tuple[Any, ...], named: dict[str, Any]) -> tupl
     return (tuple(named["size"]),) if "size" in named else size
 
 
-zeros = _sized(np.zeros, "zeros", "filled with 0")
-ones = _sized(np.ones, "ones", "filled with 1")
-empty = _sized(np.empty, "empty", "whose values are whatever the memory held")
+zeros = _sized("zeros", "filled with 0")
+ones = _sized("ones", "filled with 1")
+empty = _sized("empty", "whose values are whatever the memory held")
 
 
 def full(
@@ -240,7 +249,8 @@ def full(
     """A tensor of the given size filled with a number, whose type decides the dtype: bool, int64 or the default."""
     value = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
     wanted = dtypes.scalar_array_dtype(value) if dtype is None else dtypes.as_array_dtype(dtype)
-    return _finish(np.full(_shape("full", (size,)), value, wanted), device, requires_grad)
+    shape = _shape("full", (size,))
+    return _leaf(devices.make("full", devices.chosen(device), shape, value, wanted), requires_grad)
 
 
 @method()
@@ -267,7 +277,8 @@ def _like(name: str, what: str) -> Any:
     ) -> Tensor:  # fmt: skip
         x = input.array
         wanted = x.dtype if dtype is None else dtypes.as_array_dtype(dtype)
-        return _finish(getattr(array_module(x), name)(x, wanted), device, requires_grad)
+        made = getattr(array_module(x), name)(x, wanted)
+        return _leaf(made, requires_grad) if device is None else _finish(made, device, requires_grad)
 
     create.__name__ = create.__qualname__ = name
     create.__doc__ = f"A tensor of the input's shape {what}, with its dtype and device unless given."
@@ -287,7 +298,8 @@ def full_like(
     x = input.array
     value = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
     wanted = x.dtype if dtype is None else dtypes.as_array_dtype(dtype)
-    return _finish(array_module(x).full_like(x, value, wanted), device, requires_grad)
+    made = array_module(x).full_like(x, value, wanted)
+    return _leaf(made, requires_grad) if device is None else _finish(made, device, requires_grad)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -338,7 +350,9 @@ def arange(
 
 def _evenly(start: Any, end: Any, steps: int, name: str) -> Any:
     """`steps` float64 numbers from start to end, counted from the nearer of the two so that both are met exactly."""
-    start, end, steps = _number(start), _number(end), int(steps)
+    start, end, steps = _number(start), _number(end), _number(steps)
+    if isinstance(steps, bool) or not isinstance(steps, int):
+        raise TypeError(f"{name}: steps must be an integer, got {steps!r}")
     if steps < 0:
         raise RuntimeError(f"{name}: number of steps must be non-negative, got {steps}")
     i = np.arange(steps)
@@ -389,7 +403,7 @@ def triu_indices(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Questions about tensors, and the old constructors
+# Questions about tensors
 
 
 def is_tensor(obj: Any) -> bool:
@@ -412,33 +426,8 @@ def is_complex(input: Tensor) -> bool:
     return input.is_complex()
 
 
-def _legacy(name: str, dtype: dtypes.dtype) -> Any:
-    def create(*data: Any) -> Tensor:
-        if len(data) == 1 and not isinstance(data[0], (int, np.integer)):
-            return tensor(data[0], dtype=dtype)
-        return _finish(np.zeros(_shape(name, data or (0,)), dtype.dtype), None, False)
-
-    create.__name__ = create.__qualname__ = name
-    create.dtype = dtype  # type: ignore[attr-defined]  # what x.type(FloatTensor) asks for
-    create.__doc__ = (
-        f"PyTorch's old constructor: {name}([1, 2]) holds these data as {dtype!r}, {name}(2, 3) zeros of that size."
-    )
-    return create
-
-
-FloatTensor = _legacy("FloatTensor", dtypes.float32)
-DoubleTensor = _legacy("DoubleTensor", dtypes.float64)
-HalfTensor = _legacy("HalfTensor", dtypes.float16)
-LongTensor = _legacy("LongTensor", dtypes.int64)
-IntTensor = _legacy("IntTensor", dtypes.int32)
-ShortTensor = _legacy("ShortTensor", dtypes.int16)
-CharTensor = _legacy("CharTensor", dtypes.int8)
-ByteTensor = _legacy("ByteTensor", dtypes.uint8)
-BoolTensor = _legacy("BoolTensor", dtypes.bool_)
-
 __all__ = [
-    "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor", "LongTensor",
-    "ShortTensor", "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy",
-    "frombuffer", "full", "full_like", "is_complex", "is_floating_point", "is_tensor", "linspace", "logspace", "numel",
-    "ones", "ones_like", "scalar_tensor", "tensor", "tril_indices", "triu_indices", "zeros", "zeros_like",
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "frombuffer", "full",
+    "full_like", "is_complex", "is_floating_point", "is_tensor", "linspace", "logspace", "numel", "ones", "ones_like",
+    "scalar_tensor", "tensor", "tril_indices", "triu_indices", "zeros", "zeros_like",
 ]  # fmt: skip

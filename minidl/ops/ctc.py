@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import devices
 from ..autograd.op import wrap
 from ..tensor import Tensor
 from .exponential import exp
@@ -53,40 +54,45 @@ def ctc_loss(
     T, N, C = log_probs.shape
     steps, lengths = (np.asarray(_plain(x), np.int64).reshape(-1) for x in (input_lengths, target_lengths))
     _check(T, N, C, steps, lengths, blank)
-    labels = _padded_targets(targets.array.astype(np.int64), lengths)
+    labels = _padded_targets(_plain(targets).astype(np.int64), lengths)
+
+    def there(array: Any) -> Tensor:  # which state may follow which is found on the CPU, as numbers of Python are
+        return wrap(devices.move(array, log_probs.device))
+
     S = labels.shape[1]
     states = np.full((N, 2 * S + 1), blank)  # blanks around and between the labels
     states[:, 1::2] = labels
     # from two states back, unless that would leave out a blank between equal labels
     skips = np.zeros(states.shape, bool)
     skips[:, 2:] = (states[:, 2:] != blank) & (states[:, 2:] != states[:, :-2])
-    scores = gather(log_probs, 2, wrap(np.broadcast_to(states, (T, *states.shape)).copy()))
-    nowhere = wrap(np.full((N, 2), NOWHERE, log_probs.array.dtype))
-    first = wrap(np.broadcast_to(np.arange(2 * S + 1) < np.where(lengths > 0, 2, 1)[:, None], states.shape))
+    scores = gather(log_probs, 2, there(np.broadcast_to(states, (T, *states.shape)).copy()))
+    nowhere = there(np.full((N, 2), NOWHERE, log_probs.array.dtype))
+    follows = there(skips)
+    first = there(np.broadcast_to(np.arange(2 * S + 1) < np.where(lengths > 0, 2, 1)[:, None], states.shape))
     alpha = where(first, scores[0], NOWHERE)
     history = [alpha]
     for t in range(1, T):
         one = cat([nowhere[:, :1], alpha[:, :-1]], 1)
-        two = where(wrap(skips), cat([nowhere, alpha[:, :-2]], 1) if S else alpha, NOWHERE)
+        two = where(follows, cat([nowhere, alpha[:, :-2]], 1) if S else alpha, NOWHERE)
         alpha = logsumexp(stack([alpha, one, two]), 0) + scores[t]
         history.append(alpha)
-    last = wrap(np.maximum(steps - 1, 0).reshape(1, N, 1))
+    last = there(np.maximum(steps - 1, 0).reshape(1, N, 1))
     alpha = gather(stack(history), 0, expand(last, (1, N, 2 * S + 1)))[0]
     ends = np.stack([2 * lengths, np.maximum(2 * lengths - 1, 0)], 1)
-    at_end = where(wrap(np.stack([lengths >= 0, lengths > 0], 1)), gather(alpha, 1, wrap(ends)), NOWHERE)
+    at_end = where(there(np.stack([lengths >= 0, lengths > 0], 1)), gather(alpha, 1, there(ends)), NOWHERE)
     losses = -logsumexp(at_end, 1)
     # adds nothing to the value, and what PyTorch's gradient has: that of the softmax which log_probs came from
-    p = exp(log_probs) * wrap((np.arange(T)[:, None] < steps)[..., None].astype(log_probs.array.dtype))
+    p = exp(log_probs) * there((np.arange(T)[:, None] < steps)[..., None].astype(log_probs.array.dtype))
     losses = losses + (p - p.detach()).sum((0, 2))
     impossible = wrap(losses.array > -NOWHERE / 2)
     losses = where(impossible, 0.0 if zero_infinity else float("inf"), losses)
     if reduction == "mean":
-        losses = losses / wrap(np.maximum(lengths, 1).astype(losses.array.dtype))
+        losses = losses / there(np.maximum(lengths, 1).astype(losses.array.dtype))
     return reduced(losses, reduction)
 
 
 def _plain(x: Any) -> Any:
-    return x.array if isinstance(x, Tensor) else x
+    return devices.move(x.array, devices.CPU) if isinstance(x, Tensor) else x
 
 
 def _number(x: Any) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
+from ..kernels.accumulate import accumulate
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .axes import axes_of
@@ -26,6 +27,7 @@ class CumSum(Op):
     """Running sums along a dimension, from its end if `reverse`."""
 
     complex_rule = True
+    precision = "full"
 
     def forward(self, x: Any, *, axis: int, reverse: bool) -> Any:
         self.axis, self.reverse = axis, reverse
@@ -42,6 +44,7 @@ class CumProd(Op):
     """Running products along a dimension."""
 
     complex_rule = True
+    precision = "full"
 
     def forward(self, x: Any, *, axis: int) -> Any:
         self.axis = axis
@@ -74,7 +77,11 @@ class LogCumSumExp(FloatOp):
     def forward(self, x: Any, *, axis: int) -> Any:
         self.axis = axis
         # in float64: the rule subtracts results that may be large
-        return np.logaddexp.accumulate(x, axis, np.float64).astype(x.dtype) if x.ndim else x.copy()
+        return (
+            accumulate("logaddexp", x.astype(np.result_type(x.dtype, np.float64)), axis).astype(x.dtype)
+            if x.ndim
+            else x.copy()
+        )
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         if not x.ndim:
@@ -96,10 +103,10 @@ class RunningExtreme(Op):
         xp = array_module(x)
         if not x.ndim:
             return xp.zeros((), np.int64)
-        running = (xp.maximum if largest else xp.minimum).accumulate(x, axis)
+        running = accumulate("maximum" if largest else "minimum", x, axis)
         here = (x == running) | (x != x)
         place = xp.arange(x.shape[axis]).reshape([-1 if d == axis else 1 for d in range(x.ndim)])
-        return xp.maximum.accumulate(xp.where(here, place, 0), axis)
+        return accumulate("maximum", xp.where(here, place, 0), axis)
 
 
 def _running(name: str, input: Tensor, dim: int, dtype: Any) -> tuple[Tensor, int]:
@@ -252,7 +259,7 @@ def _slopes(x: Tensor, dim: int, step: Any, edge_order: int) -> Tensor:
     """Second-order accurate slopes inside, slopes of order `edge_order` at the two ends."""
     n = x.array.shape[dim]
     if not (isinstance(step, Tensor) and step.array.ndim):
-        step = wrap(np.full(n - 1, float(step)))
+        step = wrap(array_module(x.array).full(n - 1, float(step)))
     else:
         step = diff(step)
     step = cast(step, x.array.dtype).reshape([-1 if d == dim else 1 for d in range(x.array.ndim)])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op, wrap
+from ..devices import CPU, move, of_array
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
@@ -22,11 +23,13 @@ from .solving import (
     SolveTriangular,
     adjoint_of,
     check_matrices,
+    eye_like,
     first_refused,
     lu_factors,
     matrix_at,
     or_zeros,
     solve_triangular,
+    strict,
     transposed,
 )
 
@@ -35,6 +38,7 @@ LU_FACTOR = result_type("linalg_lu_factor", "LU", "pivots")
 LU_FACTOR_EX = result_type("linalg_lu_factor_ex", "LU", "pivots", "info")
 PLU = result_type("linalg_lu", "P", "L", "U")
 QR_ = result_type("linalg_qr", "Q", "R")
+GEQRF = result_type("geqrf", "a", "tau")
 OLD_QR = result_type("qr", "Q", "R")
 
 
@@ -51,7 +55,7 @@ def _solve_from_right(a: Any, b: Any, upper: bool) -> Any:
 def _halved_diagonal(x: Any) -> Any:
     """A constant that halves the diagonal of a square x."""
     raw = getattr(x, "array", x)
-    return 1 - np.eye(raw.shape[-1], dtype=raw.dtype) / 2
+    return 1 - eye_like(raw, raw.shape[-1]) / 2
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -66,13 +70,14 @@ class Cholesky(Op):
 
     def forward(self, x: Any) -> Any:
         factor = array_module(x).linalg.cholesky
-        try:
-            return factor(x)
-        except np.linalg.LinAlgError:
-            raise LinAlgError(
-                f"linalg.cholesky: {first_refused(factor, x)} is not positive-definite; check that it is symmetric, or add a "
-                "small multiple of the identity"
-            ) from None
+        with strict(x):
+            try:
+                return factor(x)
+            except np.linalg.LinAlgError:
+                raise LinAlgError(
+                    f"linalg.cholesky: {first_refused(factor, x)} is not positive-definite; check that it is symmetric, or "
+                    "add a small multiple of the identity"
+                ) from None
 
     def backward(self, g: Any, out: Any) -> Any:
         back = transposed(out)
@@ -110,19 +115,21 @@ def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -
     info is the order of the first leading minor that is not positive.
     """
     check_matrices("linalg.cholesky_ex", A, square=True)
-    info = np.zeros(A.shape[:-2], np.int32)
+    info: Any = np.zeros(A.shape[:-2], np.int32)
     try:
-        return CHOLESKY(cholesky(A, upper), wrap(info))
+        return CHOLESKY(cholesky(A, upper), wrap(move(info, A.device)))
     except LinAlgError:
         if check_errors:
             raise
     from scipy.linalg.lapack import get_lapack_funcs
 
-    (potrf,) = get_lapack_funcs(("potrf",), (A.array,))
+    matrices = move(A.array, CPU)
+    (potrf,) = get_lapack_funcs(("potrf",), (matrices,))
     for index in np.ndindex(info.shape):
-        info[index] = potrf(A.array[index], lower=not upper)[1]
+        info[index] = potrf(matrices[index], lower=not upper)[1]
+    info = move(info, A.device)
     failed = (info > 0)[..., None, None]
-    factors = cholesky(where(failed, np.eye(A.shape[-1], dtype=A.array.dtype), A), upper)
+    factors = cholesky(where(failed, eye_like(A, A.shape[-1]), A), upper)
     return CHOLESKY(where(failed, np.nan, factors), wrap(info))
 
 
@@ -149,7 +156,7 @@ class LUFactor(Op):
         m, n = packed.shape[-2:]
         k, dtype = min(m, n), getattr(packed, "array", packed).dtype
         square, right, below = packed[..., :k, :k], packed[..., :k, k:], packed[..., k:, :k]
-        lower_t = transposed(Tril.apply(square, diagonal=-1) + np.eye(k, dtype=dtype))
+        lower_t = transposed(Tril.apply(square, diagonal=-1) + eye_like(packed, k))
         upper_t = transposed(Triu.apply(square, diagonal=0))
         d_right = _solve(lower_t, dy[..., :k, k:], upper=True)
         d_below = _solve_from_right(upper_t, dy[..., k:, :k], upper=False)
@@ -170,19 +177,20 @@ def _(make: Any) -> Any:
 
 
 def row_order(pivots: Any, m: int) -> Any:
-    """The rows of A in the order in which L U has them, from LAPACK's successive swaps: (..., m)."""
+    """The rows of A in the order in which L U has them, from LAPACK's successive swaps: (..., m), computed on the CPU."""
     order = np.broadcast_to(np.arange(m), (*pivots.shape[:-1], m)).copy()
+    swaps = move(pivots, CPU)
     for j in range(pivots.shape[-1]):
-        other = pivots[..., j : j + 1] - 1
+        other = swaps[..., j : j + 1] - 1
         moved = np.take_along_axis(order, other, -1)
         np.put_along_axis(order, other, order[..., j : j + 1].copy(), -1)
         order[..., j : j + 1] = moved
-    return order
+    return move(order, of_array(pivots))
 
 
 def permutation(order: Any, dtype: Any) -> Any:
     """P with A = P L U."""
-    return (np.arange(order.shape[-1])[:, None] == order[..., None, :]).astype(dtype)
+    return (array_module(order).arange(order.shape[-1])[:, None] == order[..., None, :]).astype(dtype)
 
 
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
@@ -192,7 +200,7 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
         raise RuntimeError("linalg.lu_factor: LU without pivoting is not implemented on the CPU; use pivot=True")
     packed, pivots, info = LUFactor.apply(A)
     if check_errors and info.array.any():
-        which = matrix_at(np.argwhere(info.array)[0].tolist())
+        which = matrix_at(np.argwhere(move(info.array, CPU))[0].tolist())
         raise LinAlgError(f"linalg.lu_factor: U of {which} has a zero on its diagonal; check_errors=False allows it")
     return LU_FACTOR_EX(packed, pivots, info)
 
@@ -213,11 +221,11 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     """(P, L, U) with A = P L U, from what lu_factor() returned; empty tensors for what is not asked for."""
     m, n = LU_data.shape[-2:]
     k, dtype = min(m, n), LU_data.array.dtype
-    P = L = U = wrap(np.zeros(0, dtype))
+    P = L = U = wrap(array_module(LU_data.array).zeros(0, dtype))
     if unpack_pivots:
         P = wrap(permutation(row_order(LU_pivots.array, m), dtype))
     if unpack_data:
-        L = LU_data[..., :, :k].tril(-1) + np.eye(m, k, dtype=dtype)
+        L = LU_data[..., :, :k].tril(-1) + eye_like(LU_data, m, k)
         U = LU_data[..., :k, :].triu()
     return PLU(P, L, U)
 
@@ -287,10 +295,10 @@ class QR(Op):
 
 @samples(QR)
 def _(make: Any) -> Any:
-    yield Sample(make(4, 3), complete=False)
-    yield Sample(make(2, 3, 3), complete=True, note="square")
-    yield Sample(make(2, 4), complete=False, note="wide")
-    yield Sample(make(3, 0), complete=True, note="no columns", smooth=False)
+    yield Sample(make(4, 3), complete=False, unique=False)
+    yield Sample(make(2, 3, 3), complete=True, note="square", unique=False)
+    yield Sample(make(2, 4), complete=False, note="wide", unique=False)
+    yield Sample(make(3, 0), complete=True, note="no columns", smooth=False, unique=False)
 
 
 def linalg_qr(A: Tensor, mode: str = "reduced") -> Any:
@@ -302,7 +310,7 @@ def linalg_qr(A: Tensor, mode: str = "reduced") -> Any:
         raise RuntimeError(f"linalg.qr: mode must be 'reduced', 'complete' or 'r', got {mode!r}")
     check_matrices("linalg.qr", A)
     Q, R = QR.apply(A, complete=mode == "complete")
-    return QR_(wrap(np.zeros(0, A.array.dtype)) if mode == "r" else Q, R)
+    return QR_(wrap(array_module(A.array).zeros(0, A.array.dtype)) if mode == "r" else Q, R)
 
 
 @method()
@@ -324,7 +332,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
             f"linalg.householder_product: A needs at least as many rows as columns, and tau at most as many elements as "
             f"A has columns; got {list(A.shape)} and {list(tau.shape)}"
         )
-    eye = np.eye(m, n, dtype=A.array.dtype)
+    eye = eye_like(A, m, n)
     vectors = A.tril(-1) + eye
     product = A * 0.0 + eye  # in the graph of A even where there is no reflection
     for i in reversed(range(tau.shape[-1])):
@@ -336,4 +344,31 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
 orgqr = householder_product
 
 
-__all__ = ["cholesky", "lu", "lu_solve", "lu_unpack", "orgqr", "qr"]
+@method()
+def geqrf(input: Tensor) -> Any:
+    """(a, tau): R on and above the diagonal of a (..., M, N), and below it the vectors whose householder_product is Q.
+
+    LAPACK's form of the QR decomposition; it has no gradient, use linalg.qr for one.
+    """
+    check_matrices("geqrf", input)
+    a, tau = array_module(input.array).linalg.qr(input.array, mode="raw")
+    return GEQRF(wrap(transposed(a)), wrap(tau))
+
+
+@method()
+def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
+    """Q other, or other Q without `left`, for the square Q that geqrf describes by `input` (..., M, K) and `tau`."""
+    check_matrices("ormqr", input)
+    m, k = input.shape[-2], tau.shape[-1]
+    if k > min(input.shape[-2:]) or other.shape[-2 if left else -1] != m:
+        raise RuntimeError(
+            f"ormqr: expected input (..., M, N), tau (..., K) with K at most M and N, and other with M "
+            f"{'rows' if left else 'columns'}; got {list(input.shape)}, {list(tau.shape)} and {list(other.shape)}"
+        )
+    vectors = input[..., :k]
+    Q = householder_product(cat([vectors, vectors.new_zeros(*input.shape[:-1], m - k)], -1), tau)
+    Q = adjoint_of(Q) if transpose else Q
+    return Q @ other if left else other @ Q
+
+
+__all__ = ["cholesky", "geqrf", "lu", "lu_solve", "lu_unpack", "orgqr", "ormqr", "qr"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import devices
 from ..autograd.op import Op, wrap
 from ..autograd.storage import mark_written
 from ..kernels import array_module
@@ -77,6 +78,7 @@ def embedding(
         tensor([[3., 4.],
                 [1., 2.]])
     """
+    devices.check_same("embedding", input, weight)
     index = input.array.copy()  # the gradient needs it as it is now
     xp = array_module(index)
     if index.dtype not in (np.int64, np.int32):
@@ -84,7 +86,7 @@ def embedding(
     if weight.array.ndim != 2:
         raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {list(weight.shape)}")
     V = weight.array.shape[0]
-    if index.size and not 0 <= index.min() <= index.max() < V:
+    if devices.outside(index, 0, V):
         raise IndexError(
             f"embedding: index out of range in self: {index.min()} to {index.max()}, the table has {V} rows"
         )

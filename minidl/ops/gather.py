@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from .. import devices
-from ..autograd.op import Op, wrap
+from .. import devices, dtypes
+from ..autograd.op import Op, as_array, wrap
 from ..kernels import array_module
+from ..kernels.accumulate import add_at, maximum_at, minimum_at, multiply_at
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .arithmetic import div
@@ -18,15 +20,13 @@ from .indexing import ALL, IndexPut, Take, check_bounds, check_dtype, check_scal
 from .selection import where
 from .shape import movedim, normalize_dim
 
-REDUCTIONS = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
+REDUCTIONS = {"prod": multiply_at, "amax": maximum_at, "amin": minimum_at}  # in place, at an index
 
 
 def places(index: Any, dim: int) -> tuple[Any, ...]:
     """The index that names, at each place of `index`, the element it points to along `dim`."""
-    grid = list(np.ogrid[tuple(slice(n) for n in index.shape)])
-    grid = [devices.move(g, devices.of_array(index)) for g in grid]
-    grid[dim] = index
-    return tuple(grid)
+    grid = np.ogrid[tuple(slice(n) for n in index.shape)]
+    return tuple(index if d == dim else devices.move(g, devices.of_array(index)) for d, g in enumerate(grid))
 
 
 class ScatterReduce(Op):
@@ -35,7 +35,7 @@ class ScatterReduce(Op):
     def forward(self, x: Any, src: Any, *, index: tuple[Any, ...], reduce: str) -> Any:
         self.index, self.reduce = index, reduce
         out = x.copy()
-        getattr(array_module(x), REDUCTIONS[reduce].__name__).at(out, index, src)
+        REDUCTIONS[reduce](out, index, src)
         return out
 
     def backward(self, g: Any, x: Any, src: Any, out: Any) -> Any:
@@ -45,15 +45,15 @@ class ScatterReduce(Op):
         x_won = _raw(x) == _raw(out)
         src_won = _raw(src) == _raw(out)[self.index]
         shares = x_won.astype(g.dtype if not isinstance(g, Tensor) else g.array.dtype)
-        np.add.at(shares, self.index, src_won)
-        share = where(shares > 0, g, 0.0) / np.maximum(shares, 1)
+        add_at(shares, self.index, src_won)
+        share = where(shares > 0, g, 0.0) / array_module(shares).maximum(shares, 1)
         return where(x_won, share, 0.0), where(src_won, Take.apply(share, index=self.index), 0.0)
 
     def _without_one(self, g: Any, x: Any, src: Any) -> Any:
         """The gradient of a product: the product of all other factors. Zeros forbid to get it by a division alone."""
         x_zero, src_zero = _raw(x) == 0, _raw(src) == 0
         zeros = x_zero.astype(np.int64)
-        np.add.at(zeros, self.index, src_zero)
+        add_at(zeros, self.index, src_zero)
         x_safe, src_safe = where(x_zero, 1.0, x), where(src_zero, 1.0, src)
         product = g * ScatterReduce.apply(x_safe, src_safe, index=self.index, reduce="prod")
         dx = where(zeros - x_zero == 0, product / x_safe, 0.0)
@@ -74,9 +74,14 @@ def _(make: Any) -> Any:
     yield Sample(np.zeros(2), np.zeros(2), index=(np.array([0, 0]),), reduce="amax", smooth=False, note="equal values")
 
 
-def index_array(name: str, index: Any) -> Any:
-    """A copy of the array of an index tensor. Raises RuntimeError for other than int64 and int32."""
+def index_array(name: str, index: Any, input: Any = None) -> Any:
+    """A copy of the array of an index tensor. Raises RuntimeError for other than int64 and int32 or the input's device."""
     array = index.array if isinstance(index, Tensor) else index
+    if isinstance(input, Tensor):
+        if isinstance(index, Tensor):
+            devices.check_same(name, input, index)
+        else:  # made by another function, which need not care where the input is
+            array = devices.move(array, input.device)
     if array.dtype not in (np.int64, np.int32):
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {array.dtype}; convert it with long()")
     return array.copy()
@@ -84,7 +89,7 @@ def index_array(name: str, index: Any) -> Any:
 
 def _check_index(name: str, input: Tensor, dim: int, index: Tensor, src: Tensor | None = None) -> tuple[int, Any]:
     """dim counted from the front, and the index array, once it is known to fit input and src."""
-    at = index_array(name, index)
+    at = index_array(name, index, input)
     dim = normalize_dim(dim, input.array.ndim, name)
     for t, what in ((input, "input"), (src, "src")):
         if t is not None and t.array.ndim != at.ndim:
@@ -99,7 +104,7 @@ def _check_index(name: str, input: Tensor, dim: int, index: Tensor, src: Tensor 
             f"dimension {dim}" + (f" and to be no larger size than src {list(src.shape)}" if src is not None else "")
         )
     size = input.array.shape[dim]
-    if at.size and not 0 <= at.min() <= at.max() < size:
+    if devices.outside(at, 0, size):
         wrong = at.min() if at.min() < 0 else at.max()
         raise RuntimeError(f"{name}(): index {wrong} is out of bounds for dimension {dim} with size {size}")
     return dim, at
@@ -119,7 +124,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     if sparse_grad:
         raise NotImplementedError("gather: sparse gradients are not supported; leave out sparse_grad")
     if not index.array.size:
-        return Take.apply(input.reshape(-1), index=(np.zeros(index.array.shape, np.int64),))
+        nothing = array_module(input.array).zeros(index.array.shape, np.int64)
+        return Take.apply(input.reshape(-1), index=(nothing,))
     if not input.array.ndim or not index.array.ndim:
         return gather(_at_least_1d(input), dim, _at_least_1d(index)).reshape(index.array.shape)
     dim, at = _check_index("gather", input, dim, index)
@@ -193,29 +199,30 @@ def scatter_reduce(
     name = "scatter_reduce"
     count: Any = None  # how many elements of src arrive at each place
     if reduce == "mean" or not include_self:
-        zeros, ones = wrap(np.zeros(input.array.shape, np.int64)), wrap(np.ones(src.array.shape, np.int64))
+        xp = array_module(input.array)
+        zeros, ones = wrap(xp.zeros(input.array.shape, np.int64)), wrap(xp.ones(src.array.shape, np.int64))
         count = _scattered(name, zeros, dim, index, ones, IndexPut, accumulate=True).array
     if not include_self:
-        input = where(wrap(count > 0), wrap(_identity(reduce, input.array.dtype)), input)
+        input = where(wrap(count > 0), _identity(reduce, input.array.dtype), input)
     if reduce in REDUCTIONS:
         return _scattered(name, input, dim, index, src, ScatterReduce, reduce=reduce)
     total = _scattered(name, input, dim, index, src, IndexPut, accumulate=True)
     if reduce == "sum":
         return total
-    divisor = wrap(np.maximum(count + include_self, 1).astype(input.array.dtype))
+    divisor = wrap(xp.maximum(count + include_self, 1).astype(input.array.dtype))
     return div(total, divisor, rounding_mode=None if input.array.dtype.kind == "f" else "floor")
 
 
 def _identity(reduce: str, dtype: np.dtype[Any]) -> Any:
-    """The value that changes nothing in a reduction."""
+    """The number that changes nothing in a reduction."""
     if reduce in ("amax", "amin"):
         lowest = reduce == "amax"
         if dtype.kind == "f":
-            return np.asarray(-np.inf if lowest else np.inf, dtype)
+            return -math.inf if lowest else math.inf
         if dtype.kind == "b":
-            return np.asarray(not lowest)
-        return np.asarray(np.iinfo(dtype).min if lowest else np.iinfo(dtype).max, dtype)
-    return np.asarray(1 if reduce == "prod" else 0, dtype)
+            return not lowest
+        return int(np.iinfo(dtype).min if lowest else np.iinfo(dtype).max)
+    return reduce == "prod" if dtype.kind == "b" else int(reduce == "prod")
 
 
 @method()
@@ -232,7 +239,7 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     others = [[1 if d == dim else n for d, n in enumerate(t.array.shape)] for t in (input, indices)]
     shape = list(np.broadcast_shapes(*map(tuple, others)))
     shapes = [[t.array.shape[dim] if d == dim else n for d, n in enumerate(shape)] for t in (input, indices)]
-    at = index_array("take_along_dim", indices)
+    at = index_array("take_along_dim", indices, input)
     positive = wrap(array_module(at).where(at < 0, at + shapes[0][dim], at))
     return gather(input.expand(shapes[0]), dim, positive.expand(shapes[1]))
 
@@ -253,12 +260,12 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
 
 def _along(name: str, input: Any, dim: int, index: Any) -> tuple[int, tuple[Any, ...]]:
     """dim counted from the front, and the index of the slices along it that a 1-d (or 0-d) index names."""
-    at = index_array(name, index)
+    at = index_array(name, index, input)
     if at.ndim > 1:
         raise IndexError(f"{name}(): Index is supposed to be a vector, got shape {list(at.shape)}")
     dim = normalize_dim(dim, input.ndim, name)
     size = input.shape[dim] if input.ndim else 1
-    if at.size and not 0 <= at.min() <= at.max() < size:
+    if devices.outside(at, 0, size):
         wrong = at.min() if at.min() < 0 else at.max()
         raise IndexError(f"{name}(): index {wrong} is out of bounds for dimension {dim} with size {size}")
     return dim, (*[ALL] * dim, at.reshape(-1))
@@ -327,7 +334,7 @@ def index_reduce(
 @method(inplace=True)
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """input with the slices along `dim` that a 1-d index names filled with a number or a 0-d tensor."""
-    at = index_array("index_fill", index)
+    at = index_array("index_fill", index, input)
     size = input.array.shape[normalize_dim(dim, input.array.ndim, "index_fill")] if input.array.ndim else 1
     # each slice once, so that the gradient of a tensor `value` counts it once
     dim, place = _along(
@@ -349,9 +356,9 @@ def _put_slices(input: Tensor, at: tuple[Any, ...], source: Tensor, accumulate: 
 
 
 def _flat_index(name: str, input: Tensor, index: Tensor) -> Any:
-    at = index_array(name, index)
+    at = index_array(name, index, input)
     size = input.array.size
-    if at.size and not -size <= at.min() <= at.max() < size:
+    if devices.outside(at, -size, size):
         wrong = at.min() if at.min() < -size else at.max()
         raise IndexError(f"{name}(): out of range: tried to access index {wrong} on a tensor of {size} elements")
     return at
@@ -411,7 +418,7 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
     """input with the diagonal of its dimensions dim1 and dim2 replaced by src, whose last dimension runs along it."""
     moved = movedim(input, (dim1, dim2), (-2, -1))
     rows, columns = moved.array.shape[-2:]
-    along = np.arange(max(0, min(rows + min(offset, 0), columns - max(offset, 0))))
+    along = array_module(moved.array).arange(max(0, min(rows + min(offset, 0), columns - max(offset, 0))))
     at = (*[ALL] * (input.array.ndim - 2), along + max(-offset, 0), along + max(offset, 0))
     return movedim(_replaced("diagonal_scatter", moved, src, at), (-2, -1), (dim1, dim2))
 
@@ -436,6 +443,9 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
             f"{value.array.ndim} dimension(s)."
         )
+    elif not dtypes.can_cast(value.dtype, input.dtype):
+        raise RuntimeError(f"masked_fill: value cannot be converted to type {input.dtype} without overflow: {value}")
+    devices.check_same("masked_fill", input, mask)
     return where(mask.array.copy(), cast(value, input.array.dtype), input)
 
 
@@ -443,6 +453,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where `mask` holds, as a 1-d tensor; both are broadcast."""
     _check_mask("masked_select", mask)
+    devices.check_same("masked_select", input, mask)
     shape = np.broadcast_shapes(input.array.shape, mask.array.shape)
     return Take.apply(input.expand(shape), index=(mask.expand(shape).array.copy(),))
 
@@ -478,6 +489,36 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 
 
 @method()
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """The first `size` rows of nonzero(input), with rows of fill_value behind them where there are fewer."""
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: 'size' must be a non-negative number, got {size}")
+    found = nonzero(input).array[:size]
+    rest = array_module(found).full((size - len(found), found.shape[1]), fill_value)
+    return wrap(array_module(found).concatenate([found, rest]))
+
+
+@method()
+def fill_diagonal_(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Write a number on the diagonal, in place; with more than two dimensions, which must be of one size, at (i, i, ...).
+
+    wrap: for a matrix with more rows than columns, begin again below the square.
+    """
+    shape = input.array.shape
+    if len(shape) < 2 or (len(shape) > 2 and len(set(shape)) > 1):
+        raise RuntimeError(
+            f"fill_diagonal_: expected a matrix, or more dimensions of one size; got shape {list(shape)}"
+        )
+    n, columns = min(shape), shape[1]
+    index: tuple[Any, ...] = (np.arange(n),) * len(shape)
+    if wrap and len(shape) == 2 and shape[0] > columns:
+        flat = np.arange(0, prod(shape), columns + 1)
+        index = (flat // columns, flat % columns)
+    input[index] = fill_value
+    return input
+
+
+@method()
 def argwhere(input: Tensor) -> Tensor:
     """The indices of the elements that are not zero: (N, ndim)."""
     return nonzero(input)
@@ -487,15 +528,16 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """Positions in a flattened tensor of that shape as positions in its dimensions, one tensor each."""
     at, sizes = index_array("unravel_index", indices), (shape,) if isinstance(shape, int) else tuple(shape)
     n = prod(sizes)
-    if at.size and not 0 <= at.min() <= at.max() < n:
+    if devices.outside(at, 0, n):
         raise IndexError(
             f"unravel_index: indices from {at.min()} to {at.max()} for {n} elements of shape {list(sizes)}"
         )
-    return tuple(wrap(np.asarray(i)) for i in array_module(at).unravel_index(at, sizes))
+    return tuple(wrap(as_array(i)) for i in array_module(at).unravel_index(at, sizes))
 
 
 __all__ = [
     "argwhere", "diagonal_scatter", "gather", "index_add", "index_copy", "index_fill", "index_put", "index_reduce",
-    "index_select", "masked_fill", "masked_scatter", "masked_select", "nonzero", "put", "scatter", "scatter_add",
+    "index_select", "masked_fill", "masked_scatter", "masked_select", "nonzero",
+    "nonzero_static", "put", "scatter", "scatter_add",
     "scatter_reduce", "select_scatter", "slice_scatter", "take", "take_along_dim", "unravel_index",
 ]  # fmt: skip

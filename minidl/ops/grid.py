@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import wrap
+from ..devices import check_same
 from ..kernels import array_module
 from ..tensor import Tensor
 from .indexing import Fill
@@ -52,14 +53,15 @@ def grid_sample(
         weight: Any = 1.0
         for (place, share), size in zip(taps, S, strict=True):
             index, weight = index * size + place, share * weight
-        index = np.broadcast_to(index[:, None], (*input.shape[:2], *index.shape[1:]))
-        part = Pick.apply(input, index=array_module(input.array).asarray(index)) * weight.unsqueeze(1)
+        index = array_module(index).broadcast_to(index[:, None], (*input.shape[:2], *index.shape[1:]))
+        part = Pick.apply(input, index=index) * weight.unsqueeze(1)
         out = part if out is None else out + part
     return out
 
 
 def _check(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> int:
     """The number of spatial dimensions."""
+    check_same("grid_sample", input, grid)
     n = input.ndim - 2
     if mode not in TAPS:
         raise ValueError(f"grid_sample(): expected mode to be one of {', '.join(TAPS)}, but got: {mode!r}")

@@ -262,6 +262,10 @@ def split_index(x: Tensor, index: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]
         dim += 0 if item is Ellipsis else _dims_of(item)
     if Ellipsis not in [i for i in basic if not hasattr(i, "dtype")]:
         basic.append(Ellipsis)  # with it, NumPy gives a view even of a single element
+    if x.array.__class__ is np.ndarray and any(
+        devices.of_array(i).type != "cpu" for i in arrays if hasattr(i, "dtype")
+    ):
+        raise RuntimeError(f"indices should be on the device of the indexed tensor ({x.device}) or the CPU; use .cpu()")
     # copied, because the gradient rule needs them as they are now
     arrays = [i if isinstance(i, slice) else devices.move(i, x.device).copy() for i in arrays]
     return tuple(basic), tuple(arrays) if any(not isinstance(i, slice) for i in arrays) else ()
@@ -284,7 +288,7 @@ def _item(item: Any, x: Tensor) -> Any:
             raise ValueError("slice step must be greater than zero; flip() reverses a dimension")
         return result
     if isinstance(item, (list, tuple, range)):
-        item = np.asarray([i.array if isinstance(i, Tensor) else i for i in item])
+        item = np.asarray([devices.move(i.array, devices.CPU) if isinstance(i, Tensor) else i for i in item])
         item = item if item.size else item.astype(np.int64)
     elif isinstance(item, bool):
         return np.asarray(item)
@@ -321,7 +325,7 @@ def _check_array(item: Any, dim: int, shape: tuple[int, ...]) -> None:
                 f"The shape of the mask {list(item.shape)} at index {dim} does not match the shape of the indexed "
                 f"tensor {list(shape)} at index {dim}"
             )
-    elif item.size:
+    elif devices.outside(item, -shape[dim], shape[dim]):
         check_bounds(int(item.min()), int(item.max()), dim, shape)
 
 
@@ -358,6 +362,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     """
     basic, arrays = split_index(input, index)
     if isinstance(value, Tensor):
+        devices.check_same("index_put", input, value)
         if arrays and value.array.ndim:
             check_dtype("Index put requires the source and destination dtypes match", input, value)
         value = cast(value, input.array.dtype)

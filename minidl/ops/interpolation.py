@@ -9,12 +9,14 @@ Letters: B batch, C channels, S spatial sizes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..autograd.op import Op, wrap
+from ..autograd.op import Op
+from ..devices import may_look, move, of_array
 from ..kernels import array_module
 from ..kernels.common import at_least_float32
 from ..tensor import Tensor
@@ -32,7 +34,7 @@ class Resample(Op):
         self.matrices, xp, dtype = matrices, array_module(x), x.dtype
         x = at_least_float32(x)
         # in a plain product, 0 times infinity or NaN would spread over the whole image
-        product = _product if xp.isfinite(x).all() else _product_without_zeros
+        product = _product if may_look(x) and xp.isfinite(x).all() else _product_without_zeros
         for axis, matrix in enumerate(matrices, x.ndim - len(matrices)):
             x = product(x, axis, matrix.astype(x.dtype))
         return xp.ascontiguousarray(x, dtype)
@@ -43,15 +45,15 @@ class Resample(Op):
 
 def _product(x: Any, axis: int, matrix: Any) -> Any:
     """matrix (new, old) times x along an axis."""
-    return (x.swapaxes(axis, -1) @ array_module(x).asarray(matrix.T)).swapaxes(axis, -1)
+    return (x.swapaxes(axis, -1) @ move(matrix.T, of_array(x))).swapaxes(axis, -1)
 
 
 def _product_without_zeros(x: Any, axis: int, matrix: Any) -> Any:
     """_product in which the zeros of the matrix do not take part, old position by old position."""
     xp, shape = array_module(x), [-1 if a == axis else 1 for a in range(x.ndim)]
     out = xp.zeros((*x.shape[:axis], len(matrix), *x.shape[axis + 1 :]), x.dtype)
-    for i, column in enumerate(matrix.T):
-        weight = xp.asarray(column).reshape(shape)
+    for i, column in enumerate(move(matrix.T, of_array(x))):
+        weight = column.reshape(shape)
         out += xp.where(weight == 0, 0, xp.take(x, [i], axis) * weight)
     return out
 
@@ -106,13 +108,26 @@ def _cubic(old: int, new: int, scale: float | None, align_corners: bool) -> Any:
     return matrix
 
 
+def _antialiased(old: int, new: int, scale: float | None, align_corners: bool, cubic: bool) -> Any:
+    """(new, old): each row spreads over as many old positions as the new one covers, by a triangle or a cubic (a = -0.5)."""
+    ratio = old / new if scale is None else scale
+    if align_corners:
+        ratio = (old - 1) / (new - 1) if new > 1 else 0.0
+    d = np.abs(np.arange(old) + 0.5 - ratio * (np.arange(new)[:, None] + 0.5)) / max(ratio, 1.0)
+    if cubic:
+        matrix = np.where(d < 1, (1.5 * d - 2.5) * d * d + 1, np.where(d < 2, ((d - 5) * d + 8) * d - 4, 0) * -0.5)
+    else:
+        matrix = np.maximum(1 - d, 0)
+    return matrix / matrix.sum(1, keepdims=True)
+
+
 def _nearest(input: Tensor, sizes: Sequence[int], scales: Sequence[float | None], offset: float) -> Tensor:
     """Each new value is one old value, so any dtype will do."""
     for axis, (new, scale) in enumerate(zip(sizes, scales, strict=True), 2):
         old = input.shape[axis]
         step = np.float32(old / new if scale is None else scale)  # float32, as PyTorch: it decides ties
         index = np.floor((np.arange(new, dtype=np.float32) + np.float32(offset)) * step).astype(np.int64)
-        input = index_select(input, axis, wrap(array_module(input.array).asarray(np.minimum(index, old - 1))))
+        input = index_select(input, axis, np.minimum(index, old - 1))
     return input
 
 
@@ -160,7 +175,8 @@ def interpolate(
 
     mode: "nearest", "nearest-exact", "area" for any number of dimensions; "linear" (1), "bilinear", "bicubic" (2),
         "trilinear" (3). align_corners: the corners keep their values, instead of the pixels their extent.
-    Raises ValueError for arguments that contradict each other, NotImplementedError for antialias.
+    antialias: smaller images are made of all old pixels, not of the nearest few; for "bilinear" and "bicubic".
+    Raises ValueError for arguments that contradict each other.
 
     Example:
         >>> F.interpolate(minidl.tensor([[[0.0, 1.0]]]), size=4, mode="linear")
@@ -173,8 +189,8 @@ def interpolate(
         raise NotImplementedError(
             f"interpolate: mode {mode!r} is not for {input.ndim}D input; there: {', '.join(MODES[n])}"
         )
-    if antialias:
-        raise NotImplementedError("interpolate: antialias is not there; blur the input before making it smaller")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(f"interpolate: antialias is for the modes bilinear and bicubic on 4D input, got mode {mode!r}")
     if align_corners is not None and mode in ("nearest", "nearest-exact", "area"):
         raise ValueError(
             "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
@@ -186,7 +202,9 @@ def interpolate(
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](input, sizes)
     if mode.startswith("nearest"):
         return _nearest(input, sizes, scales, 0.5 if mode == "nearest-exact" else 0.0)
-    matrix = _cubic if mode == "bicubic" else _linear
+    matrix: Callable[..., Any] = _cubic if mode == "bicubic" else _linear
+    if antialias:
+        matrix = partial(_antialiased, cubic=mode == "bicubic")
     each = zip(input.shape[2:], sizes, scales, strict=True)
     return resample("interpolate", input, [matrix(old, new, scale, bool(align_corners)) for old, new, scale in each])
 

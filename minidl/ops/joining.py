@@ -100,6 +100,8 @@ def select(input: Any, dim: int, index: int) -> Any:
 @method()
 def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     """A view of the entries start .. start + length of dimension `dim`."""
+    if isinstance(start, Tensor) and (start.array.dtype.kind not in "iu" or start.array.ndim):
+        raise RuntimeError(f"narrow: start must be an integer or an integer tensor without dimensions, got {start}")
     dim, start = _dim_of(input, dim, "narrow"), int(start)
     n = input.shape[dim]
     if length < 0:
@@ -175,7 +177,7 @@ def unbind(input: Any, dim: int = 0) -> Any:
     return Unbind.apply(input, dim=_dim_of(input, dim, "unbind"))
 
 
-@method()
+@method("split", "unsafe_split")
 def split(tensor: Any, split_size: Any, dim: int = 0) -> Any:
     """Dimension `dim` in pieces of split_size entries, the last one smaller if need be; or in pieces of given sizes.
 
@@ -193,7 +195,7 @@ def split(tensor: Any, split_size: Any, dim: int = 0) -> Any:
     return Split.apply(tensor, sizes=sizes, dim=dim)
 
 
-@method()
+@method("split_with_sizes", "unsafe_split_with_sizes")
 def split_with_sizes(input: Any, split_sizes: Any, dim: int = 0) -> Any:
     """Dimension `dim` in consecutive views of the given sizes, which must add up to it."""
     dim, sizes = _dim_of(input, dim, "split_with_sizes"), tuple(int(n) for n in split_sizes)
@@ -205,7 +207,7 @@ def split_with_sizes(input: Any, split_sizes: Any, dim: int = 0) -> Any:
     return Split.apply(input, sizes=sizes, dim=dim)
 
 
-@method()
+@method("chunk", "unsafe_chunk")
 def chunk(input: Any, chunks: int, dim: int = 0) -> Any:
     """Dimension `dim` in at most `chunks` pieces of equal size, the last one smaller if need be."""
     dim = _dim_of(input, dim, "chunk")
@@ -263,6 +265,11 @@ def dsplit(input: Any, indices_or_sections: Any) -> Any:
 # Several tensors in one
 
 
+def _row_major(x: Any) -> Any:
+    """x as it lies in PyTorch, where programs take view() of what was joined; NumPy keeps the layout of the inputs."""
+    return x if x.flags.c_contiguous else array_module(x).ascontiguousarray(x)
+
+
 class Cat(Op):
     """Tensors one after the other along dimension `dim`; vectors of size 0 among other tensors are skipped."""
 
@@ -282,7 +289,7 @@ class Cat(Op):
                     f"cat: sizes of tensors must match except in dimension {dim}. Expected {list(used[0].shape)} but "
                     f"got {list(x.shape)} for tensor number {i} in the list"
                 )
-        return array_module(used[0]).concatenate(used, axis=dim)
+        return _row_major(array_module(used[0]).concatenate(used, axis=dim))
 
     def backward(self, g: Any) -> Any:
         gradients: list[Any] = []
@@ -319,7 +326,7 @@ class Stack(Op):
                     f"stack expects each tensor to be equal size, but got {list(xs[0].shape)} at entry 0 and "
                     f"{list(x.shape)} at entry {i}"
                 )
-        return array_module(xs[0]).stack(xs, axis=dim)
+        return _row_major(array_module(xs[0]).stack(xs, axis=dim))
 
     def backward(self, g: Any) -> Any:
         edges = enumerate(self.edges)

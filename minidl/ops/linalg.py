@@ -34,6 +34,7 @@ class MatMul(Op):
     """x @ y: of matrices, of batches of them with broadcasting, of vectors."""
 
     complex_rule = True
+    precision = "half"
     kept_for = {"x": "y", "y": "x"}
 
     def forward(self, x: Any, y: Any) -> Any:
@@ -91,6 +92,7 @@ class Linear(Op):
     """x @ weight.T + bias, for x (..., I), weight (O, I), bias (O,)."""
 
     complex_rule = True
+    precision = "half"
     kept_for = {"x": "weight", "weight": "x"}
 
     def forward(self, x: Any, weight: Any, bias: Any) -> Any:
@@ -181,7 +183,7 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return matmul(input, tensor)
 
 
-@method()
+@method("outer", "ger")
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """The outer product of two vectors: (N,) and (M,) give (N, M)."""
     _of_dims("outer", input, 1, vec2, 1)
@@ -256,12 +258,17 @@ class Diagonal(Op):
 
     def forward(self, x: Any, *, offset: int, dim1: int, dim2: int) -> Any:
         self.shape, self.params = x.shape, {"offset": offset, "dim1": dim1, "dim2": dim2}
-        out = x.diagonal(offset, dim1, dim2)
-        out.flags.writeable = x.flags.writeable
-        return out
+        return _diagonal_view(x, offset, dim1, dim2)
 
     def backward(self, g: Any) -> Any:
         return FromDiagonal.apply(g, shape=self.shape, **self.params)
+
+
+def _diagonal_view(x: Any, offset: int, dim1: int, dim2: int) -> Any:
+    out = x.diagonal(offset, dim1, dim2)
+    if isinstance(out, np.ndarray):  # NumPy forbids to write to it; CuPy does not
+        out.flags.writeable = x.flags.writeable
+    return out
 
 
 class FromDiagonal(Op):
@@ -272,9 +279,7 @@ class FromDiagonal(Op):
     def forward(self, g: Any, *, shape: tuple[int, ...], offset: int, dim1: int, dim2: int) -> Any:
         self.params = {"offset": offset, "dim1": dim1, "dim2": dim2}
         out = array_module(g).zeros(shape, g.dtype)
-        target = out.diagonal(offset, dim1, dim2)
-        target.flags.writeable = True
-        target[...] = g
+        _diagonal_view(out, offset, dim1, dim2)[...] = g
         return out
 
     def backward(self, g: Any) -> Any:
@@ -295,9 +300,10 @@ def _(make: Any) -> Any:
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonal over two dimensions, as a view with it as the last dimension."""
     n = input.array.ndim
-    if dim1 % n == dim2 % n:
+    first, second = normalize_dim(dim1, n, "diagonal"), normalize_dim(dim2, n, "diagonal")
+    if first == second:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    return Diagonal.apply(input, offset=offset, dim1=dim1 % n, dim2=dim2 % n)
+    return Diagonal.apply(input, offset=offset, dim1=first, dim2=second)
 
 
 @method()
@@ -385,17 +391,18 @@ def _ones(like: Any, shape: tuple[int, ...]) -> Any:
 
 def _onto_diagonals(g: Any, term: str, letters: list[str], sizes: dict[str, int]) -> Any:
     """g over distinct letters, placed where equal letters of `term` have equal indices."""
-    mask = np.ones((1,) * len(term), bool)
+    xp = array_module(getattr(g, "array", g))
+    mask = xp.ones((1,) * len(term), bool)
     for c in letters:
         places = [i for i, d in enumerate(term) if d == c]
         for p, q in zip(places, places[1:], strict=False):
             shape_p, shape_q = [1] * len(term), [1] * len(term)
             shape_p[p] = shape_q[q] = sizes[c]
-            mask = mask & (np.arange(sizes[c]).reshape(shape_p) == np.arange(sizes[c]).reshape(shape_q))
+            mask = mask & (xp.arange(sizes[c]).reshape(shape_p) == xp.arange(sizes[c]).reshape(shape_q))
     shape = [sizes[c] if term.index(c) == i else 1 for i, c in enumerate(term)]
     order = sorted(range(len(letters)), key=lambda k: term.index(letters[k]))
     assert order == list(range(len(letters)))
-    return where(np.broadcast_to(mask, tuple(sizes[c] for c in term)), g.reshape(tuple(shape)), 0.0)
+    return where(xp.broadcast_to(mask, tuple(sizes[c] for c in term)), g.reshape(tuple(shape)), 0.0)
 
 
 @samples(Einsum)

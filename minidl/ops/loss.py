@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from .. import devices
+from ..autograd.op import half_of, with_precision
+from ..kernels import array_module
 from ..tensor import Tensor
 from .activation import softplus
 from .exponential import exp, log, xlogy
@@ -35,9 +37,23 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
     raise ValueError(f"{reduction} is not a valid value for reduction; it is 'mean', 'sum' or 'none'")
 
 
+def in_full(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A loss that is computed in float32 at least under autocast."""
+
+    @functools.wraps(function)
+    def loss(*args: Any, **kwargs: Any) -> Tensor:
+        if half_of.get() is not None:
+            args = tuple(with_precision("full", x) for x in args)
+            kwargs = {name: with_precision("full", x) for name, x in kwargs.items()}
+        return function(*args, **kwargs)
+
+    return loss
+
+
 def _paired(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """A loss of input and target, element by element, with the arguments that all of those have."""
 
+    @in_full
     def loss(
         input: Tensor, target: Tensor, *args: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean",
         weight: Tensor | None = None, **options: Any,
@@ -77,6 +93,7 @@ def l1_loss(input: Tensor, target: Tensor) -> Tensor:
     return (input - target).abs()
 
 
+@in_full
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -93,10 +110,13 @@ def smooth_l1_loss(
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))
 
 
+@in_full
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
     """d^2 / 2 where d = |input - target| is at most delta, delta (d - delta / 2) elsewhere (Huber, 1964)."""
+    if not isinstance(delta, (int, float)):
+        raise TypeError(f"huber_loss: delta must be a float or int, got: {type(delta)}")
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
     d = (input - target).abs()
@@ -108,6 +128,7 @@ def huber_loss(
     return reduced(losses, reduction)
 
 
+@in_full
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -132,6 +153,7 @@ def binary_cross_entropy(
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))
 
 
+@in_full
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -152,6 +174,7 @@ def binary_cross_entropy_with_logits(
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))
 
 
+@in_full
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -171,6 +194,7 @@ def kl_div(
     return reduced(losses, reduction)
 
 
+@in_full
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -189,6 +213,7 @@ def poisson_nll_loss(
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))
 
 
+@in_full
 def gaussian_nll_loss(
     input: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
@@ -207,6 +232,7 @@ def gaussian_nll_loss(
     return reduced(losses, reduction)
 
 
+@in_full
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -221,6 +247,7 @@ def hinge_embedding_loss(
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))
 
 
+@in_full
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -236,6 +263,7 @@ def cosine_embedding_loss(
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))
 
 
+@in_full
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -250,6 +278,7 @@ def margin_ranking_loss(
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))
 
 
+@in_full
 def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
 ) -> Tensor:
@@ -257,16 +286,19 @@ def soft_margin_loss(
     return reduced(softplus(-target * input, 1.0, math.inf), legacy_reduction(size_average, reduce, reduction))
 
 
+@in_full
 def multilabel_margin_loss(
     input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
 ) -> Tensor:
     """The mean over targets y and other classes i of max(0, 1 - x[y] + x[i]); targets end at the first -1 of each row."""
     x = input.reshape(1, -1) if input.array.ndim < 2 else input
     t = target.array.reshape(x.array.shape)
-    wanted = np.cumprod(t >= 0, axis=1).astype(bool)
-    is_target = np.zeros(x.array.shape, bool)
-    for row, labels, real in zip(is_target, t, wanted, strict=True):
-        row[labels[real]] = True
+    devices.check_same("multilabel_margin_loss", input, target)
+    xp = array_module(t)
+    wanted = xp.cumprod(t >= 0, axis=1).astype(bool)
+    is_target = xp.zeros(x.array.shape, bool)
+    rows, _ = xp.nonzero(wanted)
+    is_target[rows, t[wanted]] = True
     picked = x.gather(1, target.reshape(x.array.shape).clamp_min(0)).unsqueeze(2)
     pairs = (1 - picked + x.unsqueeze(1)).clamp_min(0.0)
     losses = where(wanted[:, :, None] & ~is_target[:, None, :], pairs, 0.0).sum((1, 2)) / float(x.array.shape[1])
@@ -274,6 +306,7 @@ def multilabel_margin_loss(
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))
 
 
+@in_full
 def multilabel_soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -289,6 +322,7 @@ def multilabel_soft_margin_loss(
     return reduced(losses.mean(-1), legacy_reduction(size_average, reduce, reduction))
 
 
+@in_full
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -312,6 +346,7 @@ def triplet_margin_loss(
     )
 
 
+@in_full
 def triplet_margin_with_distance_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -323,6 +358,8 @@ def triplet_margin_with_distance_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """max(0, d(anchor, positive) - d(anchor, negative) + margin); `swap` takes the harder of two negative distances."""
+    if margin <= 0:
+        raise ValueError(f"triplet_margin_loss: margin must be greater than 0, got {margin}")
     distance = distance_function or pairwise_distance
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:

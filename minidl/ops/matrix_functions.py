@@ -21,7 +21,7 @@ from .linalg import diagonal
 from .reduction import norm, product_of_others
 from .selection import where
 from .shape import normalize_dim
-from .solving import Inverse, check_matrices, inv, inv_ex, transposed
+from .solving import Inverse, check_matrices, eye_like, inv, inv_ex, transposed
 from .spectral import SVD, svdvals
 
 OLD_SLOGDET = result_type("slogdet", "sign", "logabsdet")
@@ -127,7 +127,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
         if n:
             A = A @ A
     if result is None:  # in the graph, with a gradient of zero
-        return A * 0.0 + np.eye(A.shape[-1], dtype=A.array.dtype)
+        return A * 0.0 + eye_like(A, A.shape[-1])
     return result
 
 
@@ -140,9 +140,17 @@ class MatrixExp(Op):
     complex_rule = True
 
     def forward(self, x: Any) -> Any:
-        from scipy.linalg import expm
+        xp, exact = array_module(x), x.astype(np.result_type(x.dtype, np.float64))
+        if xp is np:
+            from scipy.linalg import expm
 
-        return expm(x.astype(np.result_type(x.dtype, np.float64))).astype(x.dtype)
+            return expm(exact).astype(x.dtype)
+        from cupyx.scipy.linalg import expm
+
+        found = xp.empty_like(exact)
+        for index in np.ndindex(x.shape[:-2]):  # CuPy's takes one matrix
+            found[index] = expm(exact[index])
+        return found.astype(x.dtype)
 
     def backward(self, g: Any, x: Any) -> Any:
         n, back = x.shape[-1], transposed(x)

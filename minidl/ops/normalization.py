@@ -19,6 +19,8 @@ from .reduction import var_mean
 class LayerNorm(Op):
     """(x - mean) / sqrt(var + eps) over the last axis of x (N, D), times weight plus bias."""
 
+    precision = "full"
+
     def forward(self, x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
         self.eps = eps
         out, self.mean, self.rstd = kernels.layer_norm(x, weight, bias, eps)
@@ -107,6 +109,8 @@ def batch_norm(
 
     Source: Ioffe & Szegedy, "Batch Normalization", 2015.
     """
+    if eps <= 0:
+        raise ValueError(f"batch_norm: eps must be positive, got {eps}")
     if input.array.ndim < 2:
         if input.numel():
             raise RuntimeError(f"batch_norm: expected an input (B, C, ...), got one of shape {list(input.shape)}")

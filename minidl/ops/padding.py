@@ -114,4 +114,12 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
     return result if result is not input else input.clone()
 
 
-__all__ = ["pad"]
+_pad = pad
+
+
+def constant_pad_nd(input: Tensor, pad: Any, value: float = 0) -> Tensor:
+    """pad(input, pad, "constant", value) under its name in `torch`."""
+    return _pad(input, pad, "constant", value)
+
+
+__all__ = ["constant_pad_nd", "pad"]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op, wrap
+from ..devices import may_look, move, of_array, outside
 from ..kernels import array_module
 from ..kernels import pooling as kernels
 from ..tensor import Tensor
@@ -155,7 +156,7 @@ def _max_pool(
     positions = _positions(name, size, window, gaps, ceil_mode)
     index = kernels.max_pool_index(x.array, *window, gaps, positions)
     # only a dilation can step over the whole input
-    if any(d > s for s, d in zip(size, gaps, strict=True)) and index.size and index.min() < 0:
+    if any(d > s for s, d in zip(size, gaps, strict=True)) and index.size and may_look(index) and index.min() < 0:
         raise RuntimeError(
             f"{name}: with dilation={gaps} and padding={window[2]} a window sees no value of an input of size {size}; "
             "use a smaller dilation"
@@ -223,13 +224,13 @@ def _avg_pool(
 
 def _counts(x: Any, window: tuple[Sizes, ...], positions: Sizes, count_pad: bool) -> Any:
     """By how many values the sum of each window is divided, (*P): padding counts or not, what lies beyond it never."""
-    xp, counts = array_module(x), np.ones((), x.dtype)
+    counts = np.ones((), x.dtype)
     for axis, (n, k, s, p, m) in enumerate(zip(x.shape[2:], *window, positions, strict=True)):
         start = np.arange(m) * s - p
         ends = np.minimum(start + k, n + p if count_pad else n)
         lengths = ends - (start if count_pad else np.maximum(start, 0))
         counts = counts * lengths.reshape([-1 if a == axis else 1 for a in range(len(positions))]).astype(x.dtype)
-    return wrap(xp.asarray(counts))
+    return wrap(move(counts, of_array(x)))
 
 
 def avg_pool1d(
@@ -376,13 +377,14 @@ def _fractional_max_pool(
     if any(m + k - 1 > s for s, k, m in zip(size, kernel, wanted, strict=True)):
         raise RuntimeError(f"{name}: kernel_size {kernel} is too large for input {size} and output_size {wanted}")
     if draws is None:
-        draws = rand(*x.shape[:2], n, dtype=x.dtype)
+        draws = rand(*x.shape[:2], n, dtype=x.dtype, device=x.device)
+    xp = array_module(x.array)
     starts = []  # per dimension (B, C, P)
     order = (1, 0) if n == 2 else range(n)  # of the draws; PyTorch's begin with the width in two dimensions
     for axis, s, k, m in zip(order, size, kernel, wanted, strict=True):
         u = draws.array[..., axis, None]
         step = (s - k) / (m - 1) if m > 1 else 0.0
-        start = (np.floor((np.arange(m, dtype=u.dtype) + u) * step) - np.floor(u * step)).astype(np.int64)
+        start = (xp.floor((xp.arange(m, dtype=u.dtype) + u) * step) - xp.floor(u * step)).astype(np.int64)
         start[..., -1] = s - k
         starts.append(start)
     return _picked(input, x, kernels.fractional_max_index(x.array, starts, kernel), indices)
@@ -426,7 +428,7 @@ def _max_unpool(
     if any(not s - t < m < s + t for m, s, t in zip(size, smallest, stride, strict=True)):
         raise ValueError(f"{name}: invalid output_size {size} (each must be less than the stride away from {smallest})")
     x, at = batched(input, n), index_array(name, indices)
-    if at.size and not 0 <= at.min() <= at.max() < prod(size):
+    if outside(at, 0, prod(size)):
         wrong = at.min() if at.min() < 0 else at.max()
         raise RuntimeError(f"{name}: found an invalid max index {wrong} for an output of size {tuple(size)}")
     xp, (B, C, *positions) = array_module(x.array), x.shape

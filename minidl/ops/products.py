@@ -160,7 +160,7 @@ def linalg_vander(x: Tensor, N: int | None = None) -> Tensor:
         raise RuntimeError(f"linalg.vander: N must be greater than 1, got {N}")
     x = x if x.ndim else x.reshape(1)
     powers = x.unsqueeze(-1).expand(*x.shape, (x.shape[-1] if N is None else N) - 1).cumprod(-1)
-    return cat([wrap(np.ones((*x.shape, 1), powers.array.dtype)), powers], -1)
+    return cat([wrap(array_module(powers.array).ones((*x.shape, 1), powers.array.dtype)), powers], -1)
 
 
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:

@@ -9,53 +9,57 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.inplace import check_writable, write
+from ..autograd.op import as_array
 from ..autograd.storage import next_seq
-from ..devices import CPU, move
+from ..devices import CPU, check_same, chosen, device, make, move
+from ..kernels import array_module
 from ..kernels import random as kernels
 from ..random import Generator, default_generator
 from ..tensor import Tensor, method
-from .creation import _finish, _shape
+from .creation import _finish, _leaf, _shape
 from .indexing import CopyFrom
 
 
-def _draw(kind: str, shape: tuple[int, ...], dtype: Any, generator: Generator | None) -> Any:
-    """An array of "uniform" or "normal" numbers; those of float16 are rounded from float32.
+def _draw(kind: str, shape: tuple[int, ...], dtype: Any, generator: Generator | None, where: device | None) -> Any:
+    """An array on a device of "uniform" or "normal" numbers; those of float16 are rounded from float32.
 
     The parts of complex numbers are such numbers; of normal ones over the root of 2, so that their variance is 1.
     """
     wanted = dtypes.get_default_dtype().dtype if dtype is None else dtypes.as_array_dtype(dtype)
     if wanted.kind == "c":
         part = dtypes.float64 if wanted == np.complex128 else dtypes.float32
-        pairs = _draw(kind, (*shape, 2), part, generator)
+        pairs = _draw(kind, (*shape, 2), part, generator, where)
         return (pairs / pairs.dtype.type(math.sqrt(2)) if kind == "normal" else pairs).view(wanted)[..., 0]
     if wanted.kind != "f":
         raise RuntimeError(f'"{kind}" not implemented for {wanted}: random floats need a float dtype')
-    out = np.empty(math.prod(shape), np.float64 if wanted == np.float64 else np.float32)
+    out = make("empty", where, math.prod(shape), np.float64 if wanted == np.float64 else np.float32)
     key, counter = (generator or default_generator).take(kernels.blocks(out.size, kernels.WORDS[out.dtype]))
     getattr(kernels, kind)(out, key, counter)
     if kind == "uniform" and wanted == np.float16:
-        out = np.floor(out * 2048) / 2048  # rounding to the nearest could give 1
+        out = array_module(out).floor(out * 2048) / 2048  # rounding to the nearest could give 1
     return out.reshape(shape).astype(wanted, copy=False)
 
 
-def _words(n: int, generator: Generator | None) -> Any:
-    """n random uint64."""
-    out = np.empty(2 * n, np.uint32)
+def _words(n: int, generator: Generator | None, where: device | None = None) -> Any:
+    """n random uint64, by default in host memory."""
+    out = make("empty", where, 2 * n, np.uint32)
     key, counter = (generator or default_generator).take(kernels.blocks(out.size, 1))
     kernels.philox(out, key, counter)
     return out.view(np.uint64)
 
 
-def _integers(low: int, high: int, shape: tuple[int, ...], generator: Generator | None) -> Any:
+def _integers(
+    low: int, high: int, shape: tuple[int, ...], generator: Generator | None, where: device | None
+) -> Any:  # fmt: skip
     """int64 numbers in [low, high). The remainder of 64 random bits favours no value by more than 1 in 2^64 / span."""
     if not high > low:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    draws = _words(math.prod(shape), generator) % np.uint64(high - low)
+    draws = _words(math.prod(shape), generator, where) % np.uint64(high - low)
     return (draws.astype(np.int64) + low).reshape(shape)
 
 
-def _uniform64(shape: tuple[int, ...], generator: Generator | None) -> Any:
-    return _draw("uniform", shape, np.float64, generator)
+def _uniform64(shape: tuple[int, ...], generator: Generator | None, where: device | None = None) -> Any:
+    return _draw("uniform", shape, np.float64, generator, where)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -84,7 +88,8 @@ def rand(
         >>> minidl.rand(2, 3).shape
         torch.Size([2, 3])
     """
-    return _finish(_draw("uniform", _sizes("rand", sizes, size), dtype, generator), device, requires_grad)
+    draws = _draw("uniform", _sizes("rand", sizes, size), dtype, generator, chosen(device))
+    return _leaf(draws, requires_grad)
 
 
 def randn(
@@ -103,7 +108,8 @@ def randn(
         >>> minidl.randn(2, 3).shape
         torch.Size([2, 3])
     """
-    return _finish(_draw("normal", _sizes("randn", sizes, size), dtype, generator), device, requires_grad)
+    draws = _draw("normal", _sizes("randn", sizes, size), dtype, generator, chosen(device))
+    return _leaf(draws, requires_grad)
 
 
 def randint(
@@ -133,8 +139,8 @@ def randint(
         low = given.pop()
     if size is None or high is None or given:
         raise TypeError(f"randint: expected (high, size) or (low, high, size), got {args}")
-    array = _integers(int(low or 0), int(high), _shape("randint", (tuple(size),)), generator)
-    return _finish(array.astype(dtypes.as_array_dtype(dtype or dtypes.int64)), device, requires_grad)
+    array = _integers(int(low or 0), int(high), _shape("randint", (tuple(size),)), generator, chosen(device))
+    return _leaf(array.astype(dtypes.as_array_dtype(dtype or dtypes.int64)), requires_grad)
 
 
 def randperm(
@@ -150,8 +156,8 @@ def randperm(
     """The numbers 0 to n - 1 in random order, int64."""
     if n < 0:
         raise RuntimeError(f"randperm: n must be at least 0, got {n}")
-    order = np.argsort(_words(n, generator), kind="stable")
-    return _finish(order.astype(dtypes.as_array_dtype(dtype or dtypes.int64)), device, requires_grad)
+    order = _words(n, generator, chosen(device)).argsort(kind="stable")
+    return _leaf(order.astype(dtypes.as_array_dtype(dtype or dtypes.int64)), requires_grad)
 
 
 def rand_like(
@@ -165,8 +171,8 @@ def rand_like(
     memory_format: Any = None,
 ) -> Tensor:
     """rand() of another tensor's shape, dtype and device."""
-    values = _draw("uniform", input.array.shape, dtype or input.dtype, generator)
-    return _finish(values, device or input.device, requires_grad)
+    values = _draw("uniform", input.array.shape, dtype or input.dtype, generator, chosen(device or input.device))
+    return _leaf(values, requires_grad)
 
 
 def randn_like(
@@ -180,8 +186,8 @@ def randn_like(
     memory_format: Any = None,
 ) -> Tensor:
     """randn() of another tensor's shape, dtype and device."""
-    values = _draw("normal", input.array.shape, dtype or input.dtype, generator)
-    return _finish(values, device or input.device, requires_grad)
+    values = _draw("normal", input.array.shape, dtype or input.dtype, generator, chosen(device or input.device))
+    return _leaf(values, requires_grad)
 
 
 def randint_like(
@@ -198,8 +204,8 @@ def randint_like(
 ) -> Tensor:
     """randint() of another tensor's shape, dtype and device: randint_like(x, high) or randint_like(x, low, high)."""
     low, high = (0, low) if high is None else (low, high)
-    values = _integers(int(low), int(high), input.array.shape, generator)
-    return _finish(values.astype(dtypes.as_array_dtype(dtype or input.dtype)), device or input.device, requires_grad)
+    values = _integers(int(low), int(high), input.array.shape, generator, chosen(device or input.device))
+    return _leaf(values.astype(dtypes.as_array_dtype(dtype or input.dtype)), requires_grad)
 
 
 def normal(
@@ -221,20 +227,20 @@ def normal(
         >>> minidl.normal(5.0, 0.1, (2, 3)).shape
         torch.Size([2, 3])
     """
-    mean_array, std_array = (_on_host(x) if isinstance(x, Tensor) else x for x in (mean, std))
-    if np.any(np.asarray(std_array) < 0):
+    mean_array, std_array = (x.array if isinstance(x, Tensor) else x for x in (mean, std))
+    if (std_array < 0).any() if isinstance(std, Tensor) else std < 0:
         raise RuntimeError("normal expects all elements of std >= 0.0")
+    check_same("normal", *(x for x in (mean, std) if isinstance(x, Tensor)))
     given = next((x for x in (mean, std) if isinstance(x, Tensor)), None)
     if (size is None) == (given is None):
         raise TypeError("normal: expected tensors as mean or std, or two numbers and a size")
     if given is not None:
-        shape = np.broadcast_shapes(np.shape(mean_array), np.shape(std_array))
+        shape = np.broadcast_shapes(*(x.array.shape for x in (mean, std) if isinstance(x, Tensor)))
         dtype, device = given.dtype, given.device
     else:
         shape = _shape("normal", (tuple(size),))
-    draws = _draw("normal", shape, dtype, generator)
-    values = np.asarray(draws * std_array + mean_array).astype(draws.dtype)
-    return _finish(values, device, requires_grad)
+    draws = _draw("normal", shape, dtype, generator, chosen(device))
+    return _leaf(as_array(draws * std_array + mean_array).astype(draws.dtype), requires_grad)
 
 
 def _on_host(x: Tensor) -> Any:
@@ -243,8 +249,8 @@ def _on_host(x: Tensor) -> Any:
 
 
 def _check_probability(name: str, p: Any) -> None:
-    if not np.all((p >= 0) & (p <= 1)):
-        raise RuntimeError(f"{name} expects 0 <= p <= 1 in every element, but found p from {np.min(p)} to {np.max(p)}")
+    if not ((p >= 0) & (p <= 1)).all():
+        raise RuntimeError(f"{name} expects 0 <= p <= 1 in every element, but found p from {p.min()} to {p.max()}")
 
 
 @method()
@@ -252,10 +258,10 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     """1 with the probability that input (float) gives, else 0; with `p` that probability everywhere."""
     if p is None and input.array.dtype.kind != "f":
         raise RuntimeError(f"bernoulli: expected float probabilities, got {input.dtype}; convert them with float()")
-    chance = _on_host(input) if p is None else np.asarray(p)
+    chance = input.array if p is None else array_module(input.array).asarray(p)
     _check_probability("bernoulli", chance)
-    draws = np.asarray(_uniform64(input.array.shape, generator) < chance)
-    return _finish(np.asarray(draws).astype(input.array.dtype), input.device, False)
+    draws = _uniform64(input.array.shape, generator, input.device) < chance
+    return _leaf(as_array(draws).astype(input.array.dtype))
 
 
 @method()
@@ -331,7 +337,7 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
 def _overwrite(x: Tensor, name: str, values: Any) -> Tensor:
     check_writable(x, name)
     before = next_seq()
-    drawn = _finish(np.asarray(values).astype(x.array.dtype), x.device, False)
+    drawn = _leaf(as_array(values).astype(x.array.dtype))
     return write(x, CopyFrom.apply(x, drawn), name, before)
 
 
@@ -345,7 +351,9 @@ def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generat
     """Fill with numbers evenly distributed between a and b."""
     if not a <= b:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
-    return _overwrite(self, "uniform", _draw("uniform", self.array.shape, self.dtype, generator) * (b - a) + a)
+    return _overwrite(
+        self, "uniform", _draw("uniform", self.array.shape, self.dtype, generator, self.device) * (b - a) + a
+    )
 
 
 @method()
@@ -353,7 +361,9 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     """Fill with numbers from a normal distribution."""
     if not std >= 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    return _overwrite(self, "normal", _draw("normal", self.array.shape, self.dtype, generator) * std + mean)
+    return _overwrite(
+        self, "normal", _draw("normal", self.array.shape, self.dtype, generator, self.device) * std + mean
+    )
 
 
 @method()
@@ -362,16 +372,16 @@ def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator:
     _check_float("log_normal_", self)
     if not std > 0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
-    draws = _draw("normal", self.array.shape, np.float64, generator)
+    draws = _draw("normal", self.array.shape, np.float64, generator, self.device)
     return _overwrite(self, "log_normal", np.exp(draws * std + mean))
 
 
 @method()
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Fill with 1 (with probability p, a number or a tensor) and 0."""
-    chance = _on_host(p) if isinstance(p, Tensor) else np.asarray(p)
+    chance = p.array if isinstance(p, Tensor) else array_module(self.array).asarray(p)
     _check_probability("bernoulli_", chance)
-    return _overwrite(self, "bernoulli", _uniform64(self.array.shape, generator) < chance)
+    return _overwrite(self, "bernoulli", _uniform64(self.array.shape, generator, self.device) < chance)
 
 
 @method()
@@ -380,7 +390,7 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | Non
     _check_float("exponential_", self)
     if not lambd > 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
-    return _overwrite(self, "exponential", -np.log1p(-_uniform64(self.array.shape, generator)) / lambd)
+    return _overwrite(self, "exponential", -np.log1p(-_uniform64(self.array.shape, generator, self.device)) / lambd)
 
 
 @method()
@@ -388,8 +398,8 @@ def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) ->
     """Fill with the number of trials (1, 2, ...) up to the first success, each of probability p."""
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
-    trials = np.ceil(np.log1p(-_uniform64(self.array.shape, generator)) / math.log1p(-p))
-    return _overwrite(self, "geometric", np.maximum(trials, 1))
+    trials = np.ceil(np.log1p(-_uniform64(self.array.shape, generator, self.device)) / math.log1p(-p))
+    return _overwrite(self, "geometric", array_module(trials).maximum(trials, 1))
 
 
 @method()
@@ -398,7 +408,7 @@ def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator:
     _check_float("cauchy_", self)
     if not sigma > 0:
         raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
-    draws = np.tan(math.pi * (_uniform64(self.array.shape, generator) - 0.5))
+    draws = np.tan(math.pi * (_uniform64(self.array.shape, generator, self.device) - 0.5))
     return _overwrite(self, "cauchy", draws * sigma + median)
 
 
@@ -413,7 +423,7 @@ def random_(
         low, high = 0, 2 ** (np.finfo(dtype).nmant + 1 if bits is None else bits)
     elif high is None:
         low, high = 0, low
-    return _overwrite(self, "random", _integers(int(low), int(high), self.array.shape, generator))
+    return _overwrite(self, "random", _integers(int(low), int(high), self.array.shape, generator, self.device))
 
 
 __all__ = [

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import devices
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
 from ..tensor import Tensor, method
@@ -218,11 +219,12 @@ def repeat_interleave(
     from .gather import index_select  # which needs this family first
 
     if repeats is None:
-        return wrap(np.repeat(np.arange(input.array.size), input.array))
+        index = np.repeat(np.arange(input.array.size), devices.move(input.array, devices.CPU))
+        return wrap(devices.move(index, input.device))
     if dim is None:
         input, dim = reshape(input, -1), 0
     dim = normalize_dim(dim, input.ndim, "repeat_interleave")
-    times = np.asarray(repeats.array if isinstance(repeats, Tensor) else repeats).reshape(-1)
+    times = np.asarray(devices.move(repeats.array, devices.CPU) if isinstance(repeats, Tensor) else repeats).reshape(-1)
     if (times < 0).any():
         raise RuntimeError(f"repeat_interleave: repeats can not be negative, got {int(times.min())}")
     if times.size == 1:
@@ -232,7 +234,8 @@ def repeat_interleave(
             f"repeat_interleave: repeats must have the same size as input along dim: {times.size} for size "
             f"{input.shape[dim]}"
         )
-    return index_select(input, dim, np.repeat(np.arange(times.size), times))
+    where = devices.of_array(getattr(input, "array", input))
+    return index_select(input, dim, devices.move(np.repeat(np.arange(times.size), times), where))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -245,10 +248,13 @@ def strided(x: Any, shape: Any, strides: Any) -> Any:
     Made from the owner of the memory: as_strided would put an object of its own between the view and its base, by which
     the engine knows views.
     """
+    if array_module(x) is not np:
+        # CuPy's as_strided says that it owns the memory; a view of it does not
+        return array_module(x).lib.stride_tricks.as_strided(x, shape, strides)[...]
     owner = x.base if isinstance(x.base, np.ndarray) else x
     memory = owner.ravel("K")
-    if array_module(x) is not np or memory.base is None:
-        return array_module(x).lib.stride_tricks.asstrided(x, shape, strides)
+    if memory.base is None:
+        return np.lib.stride_tricks.as_strided(x, shape, strides)
     offset = x.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
     return np.ndarray(shape, x.dtype, memory, offset, strides) if x.size else np.empty(shape, x.dtype)
 

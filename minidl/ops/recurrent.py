@@ -29,6 +29,7 @@ from .trigonometric import tanh
 class RNNSequence(Op):
     """x (T, B, H), w_hh (H, H), h0 (B, H) to outputs (T, B, H) and the last states (B, H)."""
 
+    precision = "half"
     several = True
 
     def forward(self, x: Any, w_hh: Any, h0: Any, *, sizes: Sizes, reverse: bool, relu: bool) -> Any:
@@ -47,6 +48,7 @@ class RNNSequence(Op):
 class LSTMSequence(Op):
     """x (T, B, 4H), w_hh (4H, P), h0 (B, P), c0 (B, H), w_hr (P, H) or None to outputs (T, B, P), last h and c."""
 
+    precision = "half"
     several = True
 
     def forward(self, x: Any, w_hh: Any, h0: Any, c0: Any, w_hr: Any, *, sizes: Sizes, reverse: bool) -> Any:
@@ -66,6 +68,7 @@ class LSTMSequence(Op):
 class GRUSequence(Op):
     """x (T, B, 3H), w_hh (3H, H), b_hh (3H,) or None, h0 (B, H) to outputs (T, B, H) and the last states (B, H)."""
 
+    precision = "half"
     several = True
 
     def forward(self, x: Any, w_hh: Any, b_hh: Any, h0: Any, *, sizes: Sizes, reverse: bool) -> Any:

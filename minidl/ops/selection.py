@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.op import Op
+from .. import devices
+from ..autograd.op import Op, as_array, wrap
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
@@ -64,7 +65,7 @@ not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 
 def _comparable(other: Any) -> bool:
-    return isinstance(other, (Tensor, bool, int, float, complex, np.generic, np.ndarray))
+    return isinstance(other, (Tensor, bool, int, float, complex)) or hasattr(other, "dtype")
 
 
 @method("__eq__")
@@ -172,13 +173,12 @@ def isneginf(input: Tensor) -> Tensor:
 @method()
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Where |input - other| <= atol + rtol |other|."""
-    from ..autograd.op import wrap
-
     if input.array.dtype != other.array.dtype:
         raise RuntimeError(f"isclose: dtypes differ: {input.dtype} and {other.dtype}; convert one with to()")
     if rtol < 0 or atol < 0:
         raise RuntimeError(f"isclose: rtol and atol must be at least 0, got {rtol} and {atol}")
-    return wrap(np.asarray(array_module(input.array).isclose(input.array, other.array, rtol, atol, equal_nan)))
+    devices.check_same("isclose", input, other)
+    return wrap(as_array(array_module(input.array).isclose(input.array, other.array, rtol, atol, equal_nan)))
 
 
 @method()
@@ -235,7 +235,9 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
 
     operands = [getattr(x, "array", x) for x in (input, other)]
     common = dtypes.result_dtype(operands)
-    values = [cast(x, common) if hasattr(x, "dtype") else np.asarray(x, common) for x in (input, other)]
+    values = [cast(x, common) if hasattr(x, "dtype") else x for x in (input, other)]
+    if not any(hasattr(x, "dtype") for x in values):
+        values[0] = array_module(raw).asarray(input, common)  # a number takes the dtype of an array beside it
     return Where.apply(condition, *values)
 
 

@@ -19,6 +19,7 @@ from .shape import normalize_dim
 class Softmax(Op):
     """e^x over its sum along an axis."""
 
+    precision = "full"
     promotion = "float"
 
     def forward(self, x: Any, *, axis: int) -> Any:
@@ -35,6 +36,7 @@ class Softmax(Op):
 class LogSoftmax(Op):
     """x minus the logarithm of the sum of e^x along an axis."""
 
+    precision = "full"
     promotion = "float"
 
     def forward(self, x: Any, *, axis: int) -> Any:

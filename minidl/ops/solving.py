@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,21 @@ def transposed(x: Any) -> Any:
 def adjoint_of(x: Any) -> Any:
     """Each matrix transposed and, if complex, conjugated; of arrays and Tensors."""
     return transposed(x.conj())
+
+
+def eye_like(x: Any, n: int, m: int | None = None) -> Any:
+    """The n x m identity (default n x n), an array of the dtype and on the device of an array or Tensor."""
+    raw = getattr(x, "array", x)
+    return array_module(raw).eye(n, m, dtype=raw.dtype)
+
+
+def strict(x: Any) -> Any:
+    """A block in which solvers raise NumPy's LinAlgError for what they refuse. CuPy's return nonsense without it."""
+    if array_module(x) is np:
+        return nullcontext()
+    import cupyx
+
+    return cupyx.errstate(linalg="raise")
 
 
 def or_zeros(g: Any, like: Any) -> Any:
@@ -78,19 +95,37 @@ def first_refused(routine: Callable[[Any], Any], x: Any) -> str:
 
 
 def lu_factors(x: Any) -> tuple[Any, Any, Any]:
-    """(packed, pivots, info) of each matrix by LAPACK's getrf: L and U in one array, row swaps counted from 1.
+    """(packed, pivots, info) of each matrix: L and U in one array, row swaps counted from 1.
 
     info is 0, or the number of the first diagonal element of U that is exactly zero.
     """
-    from scipy.linalg.lapack import get_lapack_funcs
-
-    (getrf,) = get_lapack_funcs(("getrf",), (x,))
-    n = min(x.shape[-2:])
-    packed, pivots = x.copy(), np.zeros((*x.shape[:-2], n), np.int32)
-    info = np.zeros(x.shape[:-2], np.int32)
-    for index in np.ndindex(info.shape) if n else ():
-        packed[index], pivots[index], info[index] = getrf(x[index])
+    xp, n = array_module(x), min(x.shape[-2:])
+    packed, pivots = x.copy(), xp.zeros((*x.shape[:-2], n), np.int32)
+    if not n:
+        return packed, pivots, xp.zeros(x.shape[:-2], np.int32)
+    factor = _getrf(x)
+    for index in np.ndindex(x.shape[:-2]):
+        packed[index], pivots[index] = factor(x[index])
+    zero = xp.diagonal(packed, 0, -2, -1) == 0
+    info = xp.where(zero.any(-1), zero.argmax(-1) + 1, 0).astype(np.int32)
     return packed, pivots + np.int32(1), info
+
+
+def _getrf(x: Any) -> Callable[[Any], Any]:
+    """LAPACK's LU factorization for one matrix of x's dtype, or cuSOLVER's: (packed, pivots from 0)."""
+    if array_module(x) is np:
+        from scipy.linalg.lapack import get_lapack_funcs
+
+        (getrf,) = get_lapack_funcs(("getrf",), (x,))
+        return lambda matrix: getrf(matrix)[:2]
+    from cupyx.scipy.linalg import lu_factor
+
+    def factor(matrix: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a singular matrix; `info` says so
+            return lu_factor(matrix, check_finite=False)
+
+    return factor
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -104,13 +139,14 @@ class Inverse(Op):
 
     def forward(self, x: Any) -> Any:
         inv = array_module(x).linalg.inv
-        try:
-            return inv(x)
-        except np.linalg.LinAlgError:
-            raise LinAlgError(
-                f"linalg.inv: {first_refused(inv, x)} is singular and has no inverse; use linalg.pinv, or add a small multiple "
-                "of the identity"
-            ) from None
+        with strict(x):
+            try:
+                return inv(x)
+            except np.linalg.LinAlgError:
+                raise LinAlgError(
+                    f"linalg.inv: {first_refused(inv, x)} is singular and has no inverse; use linalg.pinv, or add a small "
+                    "multiple of the identity"
+                ) from None
 
     def backward(self, g: Any, out: Any) -> Any:
         back = transposed(out)
@@ -124,12 +160,17 @@ class Solve(Op):
 
     def forward(self, a: Any, b: Any) -> Any:
         xp = array_module(a)
-        try:
-            return xp.linalg.solve(a, b)
-        except np.linalg.LinAlgError:
-            raise LinAlgError(
-                f"linalg.solve: {first_refused(xp.linalg.inv, a)} is singular, so the solution is not unique; use linalg.lstsq"
-            ) from None
+        if xp is not np:  # CuPy does not broadcast here
+            batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+            a, b = (xp.broadcast_to(t, (*batch, *t.shape[-2:])) for t in (a, b))
+        with strict(a):
+            try:
+                return xp.linalg.solve(a, b)
+            except np.linalg.LinAlgError:
+                which = first_refused(xp.linalg.inv, a)
+                raise LinAlgError(
+                    f"linalg.solve: {which} is singular, so the solution is not unique; use linalg.lstsq"
+                ) from None
 
     def backward(self, g: Any, a: Any, out: Any) -> Any:
         gb = Solve.apply(transposed(a), g)
@@ -224,14 +265,18 @@ def _regular(A: Tensor) -> tuple[Tensor, Any, Any]:
     """A with its singular matrices replaced by the identity; where they are, (..., 1, 1); and LAPACK's info."""
     info = lu_factors(A.array)[2]
     singular = (info > 0)[..., None, None]
-    return (where(singular, np.eye(A.shape[-1], dtype=A.array.dtype), A) if singular.any() else A), singular, info
+    return (where(singular, eye_like(A, A.shape[-1]), A) if singular.any() else A), singular, info
+
+
+def _no_info(A: Tensor) -> Tensor:
+    return wrap(array_module(A.array).zeros(A.shape[:-2], np.int32))
 
 
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     """(inverse, info): like inv(), but a singular matrix gives NaN and a positive info instead of an error."""
     check_matrices("linalg.inv_ex", A, square=True)
     if check_errors:
-        return INVERSE(inv(A), wrap(np.zeros(A.shape[:-2], np.int32)))
+        return INVERSE(inv(A), _no_info(A))
     regular, singular, info = _regular(A)
     result = Inverse.apply(regular)
     return INVERSE(where(singular, math.nan, result) if singular.any() else result, wrap(info))
@@ -299,7 +344,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
     """(result, info): like solve(), but a singular matrix gives NaN and a positive info instead of an error."""
     check_matrices("linalg.solve_ex", A, square=True)
     if check_errors:
-        return SOLUTION(solve(A, B, left=left), wrap(np.zeros(A.shape[:-2], np.int32)))
+        return SOLUTION(solve(A, B, left=left), _no_info(A))
     regular, singular, info = _regular(A)
     result = solve(regular, B, left=left)
     if singular.any():
@@ -350,7 +395,7 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of A = L Lᵀ (or Lᵀ L with `upper`), given by its Cholesky factor L."""
     check_matrices("cholesky_inverse", L, square=True)
-    return cholesky_solve(wrap(np.eye(L.shape[-1], dtype=L.array.dtype)), L, upper)
+    return cholesky_solve(wrap(eye_like(L, L.shape[-1])), L, upper)
 
 
 def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:

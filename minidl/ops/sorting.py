@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autograd.op import Op, wrap
+from .. import devices
+from ..autograd.op import Op, as_array, wrap
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from .gather import gather
@@ -116,15 +117,15 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         return median(flat, 0).values
     along = normalize_dim(dim, input.array.ndim, "median")
     if not input.array.ndim:
-        return Median(input.clone(), wrap(np.zeros((), np.int64)))
-    raw = input.array
+        return Median(input.clone(), argsort(input))
+    raw, xp = input.array, array_module(input.array)
     order = argsort(input, along)
     n = raw.shape[along]
-    rank = np.full([1 if d == along else m for d, m in enumerate(raw.shape)], (n - 1) // 2)
+    rank = xp.full([1 if d == along else m for d, m in enumerate(raw.shape)], (n - 1) // 2)
     if raw.dtype.kind == "f":  # NaN sorts last, and one is enough
-        found = np.isnan(raw).sum(along, keepdims=True)
-        rank = np.where(found > 0, n - found, rank)
-    index = wrap(np.take_along_axis(order.array, rank, along))
+        found = xp.isnan(raw).sum(along, keepdims=True)
+        rank = xp.where(found > 0, n - found, rank)
+    index = wrap(xp.take_along_axis(order.array, rank, along))
     values = gather(input, along, index)
     return Median(values, index) if keepdim else Median(values.squeeze(along), index.squeeze(along))
 
@@ -138,13 +139,16 @@ def unique(
     dim: int | None = None,
 ) -> Any:
     """The different values (or slices along `dim`) in order; also, on request, where each element is found and counts."""
-    values, inverse, counts = np.unique(input.array, return_inverse=True, return_counts=True, axis=dim)
-    shape = input.array.shape if dim is None else (input.array.shape[dim],)
-    result = [wrap(values)]
+    # CuPy compares slices pair by pair, each time from Python: the CPU is faster
+    x = input.array if dim is None else devices.move(input.array, devices.CPU)
+    values, inverse, counts = array_module(x).unique(x, return_inverse=True, return_counts=True, axis=dim)
+    shape = x.shape if dim is None else (x.shape[dim],)
+    found = [values]
     if return_inverse:
-        result.append(wrap(inverse.reshape(shape).astype(np.int64)))
+        found.append(inverse.reshape(shape).astype(np.int64))
     if return_counts:
-        result.append(wrap(counts.astype(np.int64)))
+        found.append(counts.astype(np.int64))
+    result = [wrap(devices.move(array, input.device)) for array in found]
     return result[0] if len(result) == 1 else tuple(result)
 
 
@@ -153,17 +157,18 @@ def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """The values with runs of equal neighbours reduced to one; also, on request, inverse and lengths of the runs."""
-    x = input.array.reshape(-1) if dim is None else np.moveaxis(input.array, dim, 0)
+    xp = array_module(input.array)
+    x = input.array.reshape(-1) if dim is None else xp.moveaxis(input.array, dim, 0)
     rows = x.reshape(len(x), -1)
-    starts = np.ones(len(x), bool)
+    starts = xp.ones(len(x), bool)
     starts[1:] = (rows[1:] != rows[:-1]).any(1)
-    values = x[starts] if dim is None else np.moveaxis(x[starts], 0, dim)
-    result = [wrap(np.ascontiguousarray(values))]
+    values = x[starts] if dim is None else xp.moveaxis(x[starts], 0, dim)
+    result = [wrap(xp.ascontiguousarray(values))]
     if return_inverse:
-        run = np.cumsum(starts) - 1
+        run = xp.cumsum(starts) - 1
         result.append(wrap(run.reshape(input.array.shape) if dim is None else run))
     if return_counts:
-        result.append(wrap(np.diff(np.append(np.nonzero(starts)[0], len(x)))))
+        result.append(wrap(xp.diff(xp.append(xp.nonzero(starts)[0], len(x)))))
     return result[0] if len(result) == 1 else tuple(result)
 
 
@@ -180,12 +185,14 @@ def searchsorted(
     if side is not None and right and side != "right":
         raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites")
     side = side or ("right" if right else "left")
-    edges = sorted_sequence.array
+    edges, xp = sorted_sequence.array, array_module(sorted_sequence.array)
     if sorter is not None:
-        edges = np.take_along_axis(edges, sorter.array, -1)
-    values = input.array if isinstance(input, Tensor) else np.asarray(input)
+        edges = xp.take_along_axis(edges, sorter.array, -1)
+    if isinstance(input, Tensor):
+        devices.check_same("searchsorted", sorted_sequence, input)
+    values = input.array if isinstance(input, Tensor) else xp.asarray(input)
     if edges.ndim == 1:
-        found: Any = np.asarray(np.searchsorted(edges, values, side))  # type: ignore[call-overload]
+        found: Any = as_array(xp.searchsorted(edges, values, side))
     else:
         if edges.shape[:-1] != values.shape[:-1]:
             raise RuntimeError(
@@ -193,7 +200,8 @@ def searchsorted(
                 f"input value tensor must match, but we got {list(edges.shape)} and {list(values.shape)}"
             )
         lines = zip(edges.reshape(-1, edges.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True)
-        found = np.array([np.searchsorted(e, v, side) for e, v in lines]).reshape(values.shape)  # type: ignore[call-overload]
+        rows = [xp.searchsorted(e, v, side) for e, v in lines]
+        found = (xp.stack(rows) if rows else xp.zeros(0)).reshape(values.shape)
     return wrap(found.astype(np.int32 if out_int32 else np.int64))
 
 
@@ -207,13 +215,16 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     """How often (or with what total weight) each number 0, 1, ... occurs in a 1-d integer tensor."""
     if input.array.ndim != 1 or input.array.dtype.kind not in "iu" or (input.array < 0).any():
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    return wrap(np.bincount(input.array, None if weights is None else weights.array, minlength))
+    devices.check_same("bincount", input, weights)
+    return wrap(array_module(input.array).bincount(input.array, None if weights is None else weights.array, minlength))
 
 
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Where an element occurs among the test elements."""
     array, test_array = (getattr(x, "array", x) for x in (elements, test_elements))
-    return wrap(np.asarray(np.isin(array, test_array, assume_unique=assume_unique, invert=invert)))
+    xp = array_module(array if hasattr(array, "dtype") else test_array)
+    found = xp.isin(xp.asarray(array), xp.asarray(test_array), assume_unique=assume_unique, invert=invert)
+    return wrap(as_array(found))
 
 
 __all__ = [

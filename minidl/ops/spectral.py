@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.op import Op, wrap
+from ..autograd.op import Op, as_array, wrap
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .conversion import cast
+from .decompositions import linalg_qr
 from .define import result_type
+from .random import randn
 from .selection import where
-from .solving import Inverse, adjoint_of, check_matrices, is_vector, or_zeros, transposed
+from .solving import Inverse, adjoint_of, check_matrices, eye_like, is_vector, or_zeros, transposed
 
 EIG = result_type("linalg_eig", "eigenvalues", "eigenvectors")
 EIGH = result_type("linalg_eigh", "eigenvalues", "eigenvectors")
@@ -46,7 +48,7 @@ class Eigh(Op):
         (values, V), (d_values, dV) = out, g
         if dV is None:
             return V * d_values[..., None, :] @ transposed(V)
-        eye = np.eye(V.shape[-1], dtype=getattr(V, "array", V).dtype)
+        eye = eye_like(V, V.shape[-1])
         gaps = values[..., None, :] - values[..., :, None] + eye
         middle = (transposed(V) @ dV) * (1 - eye) / gaps
         if d_values is not None:
@@ -57,8 +59,10 @@ class Eigh(Op):
 @samples(Eigh)
 def _(make: Any) -> Any:
     # finite differences along directions that are not symmetric do not see the gradient of a symmetric matrix
-    yield Sample(np.array([[2.0, 1.0], [1.0, -1.0]]), upper=False, smooth=False)
-    yield Sample(make(2, 3, 3), upper=True, note="a batch, of which the upper triangles are read", smooth=False)
+    yield Sample(np.array([[2.0, 1.0], [1.0, -1.0]]), upper=False, smooth=False, unique=False)
+    yield Sample(
+        make(2, 3, 3), upper=True, note="a batch, of which the upper triangles are read", smooth=False, unique=False
+    )
 
 
 class Eig(Op):
@@ -92,8 +96,8 @@ class Eig(Op):
 @samples(Eig)
 def _(make: Any) -> Any:
     # finite differences see the free phases of the vectors; functions without them are checked in tests/test_linalg.py
-    yield Sample(np.array([[0.0, -1.0], [1.0, 0.0]]), note="a rotation", smooth=False)
-    yield Sample(make(2, 3, 3), note="a batch", smooth=False)
+    yield Sample(np.array([[0.0, -1.0], [1.0, 0.0]]), note="a rotation", smooth=False, unique=False)
+    yield Sample(make(2, 3, 3), note="a batch", smooth=False, unique=False)
 
 
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
@@ -151,7 +155,7 @@ class SVD(Op):
         if g[0] is None and g[2] is None:
             return (U * dS) @ Vt
         dU, dVt, row, column = dU[..., :k], dVt[..., :k, :], S[..., None, :], S[..., :, None]
-        eye = np.eye(k, dtype=getattr(S, "array", S).dtype)
+        eye = eye_like(S, k)
         gaps = (row - column) * (row + column) + eye
         from_u, from_v = transposed(U) @ dU, Vt @ transposed(dVt)
         middle = (from_u - transposed(from_u)) / gaps * row + column * (from_v - transposed(from_v)) / gaps + dS * eye
@@ -165,10 +169,10 @@ class SVD(Op):
 
 @samples(SVD)
 def _(make: Any) -> Any:
-    yield Sample(make(3, 3), full_matrices=False)
-    yield Sample(make(2, 4, 2), full_matrices=False, note="tall")
-    yield Sample(make(2, 3), full_matrices=True, note="the last rows of Vh are arbitrary", smooth=False)
-    yield Sample(make(0, 3), full_matrices=False, note="no rows")
+    yield Sample(make(3, 3), full_matrices=False, unique=False)
+    yield Sample(make(2, 4, 2), full_matrices=False, note="tall", unique=False)
+    yield Sample(make(2, 3), full_matrices=True, note="the last rows of Vh are arbitrary", smooth=False, unique=False)
+    yield Sample(make(0, 3), full_matrices=False, note="no rows", unique=False)
 
 
 def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
@@ -187,7 +191,8 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     U, S, Vh = linalg_svd(input, not some)
     if compute_uv:
         return OLD_SVD(U, S, adjoint_of(Vh))
-    left, right = (wrap(np.zeros((*S.shape[:-1], size, size), input.array.dtype)) for size in input.shape[-2:])
+    zeros = array_module(input.array).zeros
+    left, right = (wrap(zeros((*S.shape[:-1], size, size), input.array.dtype)) for size in input.shape[-2:])
     return OLD_SVD(left, S, right)
 
 
@@ -207,8 +212,10 @@ class Pinv(Op):
     """
 
     def forward(self, x: Any, *, atol: Any, rtol: Any, hermitian: bool) -> Any:
-        options = {"hermitian": True} if hermitian else {}  # CuPy's has no such argument
-        u, s, vh = array_module(x).linalg.svd(x, full_matrices=False, **options)
+        xp = array_module(x)
+        if hermitian:
+            x = xp.tril(x) + adjoint_of(xp.tril(x, -1))
+        u, s, vh = xp.linalg.svd(x, full_matrices=False)
         inverted = (s > cutoff(s, x.shape, atol, rtol)) / where(s == 0, 1.0, s)
         return (adjoint_of(vh) * inverted[..., None, :]) @ adjoint_of(u)
 
@@ -228,12 +235,13 @@ def _(make: Any) -> Any:
 
 def cutoff(s: Any, shape: tuple[int, ...], atol: Any, rtol: Any) -> Any:
     """The value from which a singular value counts as nonzero: max(atol, rtol * the largest), shape (..., 1)."""
-    atol, rtol = (None if t is None else np.asarray(getattr(t, "array", t)) for t in (atol, rtol))
+    xp = array_module(s)
+    atol, rtol = (None if t is None else xp.asarray(getattr(t, "array", t)) for t in (atol, rtol))
     if rtol is None:
         usual = max(shape[-2:]) * np.finfo(s.dtype).eps
-        rtol = np.asarray(usual) if atol is None else np.where(atol > 0, 0.0, usual)
-    largest = s.max(axis=-1, initial=0.0)
-    limit = rtol * largest if atol is None else np.maximum(atol, rtol * largest)
+        rtol = xp.asarray(usual) if atol is None else xp.where(atol > 0, 0.0, usual)
+    largest = s.max(axis=-1) if s.shape[-1] else xp.zeros(s.shape[:-1], s.dtype)
+    limit = rtol * largest if atol is None else xp.maximum(atol, rtol * largest)
     return limit[..., None]
 
 
@@ -274,14 +282,15 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
             f"and {list(B.shape)} ({B.dtype})"
         )
     solution = pinv(A, rcond) @ B
-    s = np.linalg.svd(A.array, compute_uv=False)
+    xp = array_module(A.array)
+    s = xp.linalg.svd(A.array, compute_uv=False)
     rank = (s > cutoff(s, A.shape, None, rcond)).sum(-1)
-    residuals = wrap(np.zeros(0, s.dtype))
+    residuals = wrap(xp.zeros(0, s.dtype))
     if A.shape[-2] > A.shape[-1] and driver != "gelsy" and (rank == A.shape[-1]).all():
         residuals = ((A @ solution - B) ** 2).sum(-2)
-    no_rank, no_values = np.zeros(0, np.int64), np.zeros(0, s.dtype)
+    no_rank, no_values = xp.zeros(0, np.int64), xp.zeros(0, s.dtype)
     return LSTSQ(
-        solution, residuals, wrap(no_rank if driver == "gels" else np.asarray(rank)),
+        solution, residuals, wrap(no_rank if driver == "gels" else as_array(rank)),
         wrap(s if driver in ("gelsd", "gelss") else no_values),
     )  # fmt: skip
 
@@ -294,7 +303,44 @@ def matrix_rank(
     raw = A.array
     s = abs(eigvalsh(A.detach()).array) if hermitian else array_module(raw).linalg.svd(raw, compute_uv=False)
     atol, rtol = (tol, 0.0) if tol is not None else (atol, rtol)
-    return wrap(np.asarray((s > cutoff(s, A.shape, atol, rtol)).sum(-1)))
+    return wrap(as_array((s > cutoff(s, A.shape, atol, rtol)).sum(-1)))
 
 
-__all__ = ["pinverse", "svd"]
+def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None) -> Any:
+    """(U, S, V) with U diag(S) Vᵀ near A - M of rank q, for A (..., M, N) and a broadcastable M; faster than svd for small q.
+
+    niter: how often the products with A are repeated, which makes the larger singular values stand out.
+    Source: Halko, Martinsson and Tropp, "Finding structure with randomness", 2011, algorithms 4.4 and 5.1.
+    """
+    check_matrices("svd_lowrank", A)
+    rank, rows, columns = 6 if q is None else q, A.shape[-2], A.shape[-1]
+    if not 0 <= rank <= min(rows, columns):
+        raise ValueError(
+            f"svd_lowrank: q(={q}) must be a non-negative integer and not greater than min{(rows, columns)}"
+        )
+    x = A if M is None else A - M
+    x = x if rows >= columns else adjoint_of(x)
+    draws = randn(x.shape[-1], rank, dtype=x.real.dtype, device=x.device).to(x.dtype)
+    Q = linalg_qr(x @ draws).Q
+    for _ in range(niter or 0):
+        Q = linalg_qr(x @ linalg_qr(adjoint_of(x) @ Q).Q).Q
+    U, S, Vh = linalg_svd(adjoint_of(Q) @ x, full_matrices=False)
+    U, V = Q @ U, adjoint_of(Vh)
+    return (U, S, V) if rows >= columns else (V, S, U)
+
+
+def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> Any:
+    """(U, S, V) of svd_lowrank for rows of data A (..., M, N) less their mean; the columns of V are the principal directions.
+
+    q: how many, by default min(6, M, N). The data in these directions are A @ V.
+    """
+    check_matrices("pca_lowrank", A)
+    rank = min(6, *A.shape[-2:]) if q is None else q
+    if not 0 <= rank <= min(A.shape[-2:]) or niter < 0:
+        raise ValueError(
+            f"pca_lowrank: q(={rank}) and niter(={niter}) must not be negative, nor q greater than min{tuple(A.shape[-2:])}"
+        )
+    return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, rank, niter)
+
+
+__all__ = ["pca_lowrank", "pinverse", "svd", "svd_lowrank"]

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import devices
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
+from ..kernels.accumulate import accumulate
 from ..tensor import Tensor, method
 from .axes import axes_of, check_not_empty
 from .define import result_type
@@ -50,9 +52,10 @@ def _quantile(name: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, 
     x = input.reshape(-1) if dim is None or not input.array.ndim else input.movedim(along, -1)
     order = argsort(x, -1)  # NaN last
     n = x.array.shape[-1]
-    numbers = n - np.isnan(x.array).sum(-1, keepdims=True)
+    xp = array_module(x.array)
+    numbers = n - xp.isnan(x.array).sum(-1, keepdims=True)
     if name == "nanquantile":
-        rank = q.reshape(-1) * np.maximum(numbers - 1, 0).astype(x.array.dtype)  # (..., Q)
+        rank = q.reshape(-1) * xp.maximum(numbers - 1, 0).astype(x.array.dtype)  # (..., Q)
     else:
         rank = where(numbers < n, n - 1.0, q.reshape(-1) * float(n - 1))
     result = _between(x, order, rank, interpolation)
@@ -69,7 +72,8 @@ def _check_quantile(name: str, input: Tensor, q: Any, interpolation: str) -> Ten
         raise RuntimeError(f"{name}() input tensor must be either float or double dtype, got {input.dtype}")
     if interpolation not in INTERPOLATIONS:
         raise RuntimeError(f"{name}() interpolation must be one of {', '.join(INTERPOLATIONS)}, got {interpolation!r}")
-    q = q if isinstance(q, Tensor) else wrap(np.asarray(q, input.array.dtype))
+    q = q if isinstance(q, Tensor) else wrap(devices.move(np.asarray(q, input.array.dtype), input.device))
+    devices.check_same(name, input, q)
     if q.array.dtype != input.array.dtype or q.array.ndim > 1:
         raise RuntimeError(
             f"{name}() q must be a number or a 1D tensor of the dtype of the input, {input.dtype}; got {q.dtype} of shape "
@@ -82,17 +86,18 @@ def _check_quantile(name: str, input: Tensor, q: Any, interpolation: str) -> Ten
 
 def _between(x: Tensor, order: Tensor, rank: Tensor, interpolation: str) -> Tensor:
     """The elements of these (fractional) ranks in an ordering along the last dimension."""
-    ranks = np.broadcast_to(rank.array, (*x.array.shape[:-1], rank.array.shape[-1]))
+    xp = array_module(rank.array)
+    ranks = xp.broadcast_to(rank.array, (*x.array.shape[:-1], rank.array.shape[-1]))
 
     def at(whole: Any) -> Tensor:
         return gather(x, -1, gather(order, -1, wrap(whole.astype(np.int64))))
 
     if interpolation == "nearest":
-        return at(np.round(ranks))
-    below = np.floor(ranks)
+        return at(xp.round(ranks))
+    below = xp.floor(ranks)
     if interpolation == "lower":
         return at(below)
-    above = at(np.ceil(ranks))
+    above = at(xp.ceil(ranks))
     if interpolation == "higher":
         return above
     low = at(below)
@@ -123,8 +128,9 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
     check_not_empty(input, axes_of(input, dim, "nanmedian"), "nanmedian")
     order = argsort(input, dim).array
     if input.array.ndim:  # NaN sorts last
-        numbers = (~np.isnan(input.array)).sum(dim, keepdims=True)
-        order = np.take_along_axis(order, np.maximum(numbers - 1, 0) // 2, dim)
+        xp = array_module(order)
+        numbers = (~xp.isnan(input.array)).sum(dim, keepdims=True)
+        order = xp.take_along_axis(order, xp.maximum(numbers - 1, 0) // 2, dim)
     return NANMEDIAN(*_along(input, dim, order, keepdim))
 
 
@@ -138,7 +144,7 @@ class ModeAt(Op):
         place = xp.arange(ordered.shape[-1])
         starts = xp.ones(ordered.shape, bool)
         starts[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
-        length = place - xp.maximum.accumulate(xp.where(starts, place, 0), -1)  # of the run that ends here
+        length = place - accumulate("maximum", xp.where(starts, place, 0), -1)  # of the run that ends here
         best = xp.moveaxis(length.argmax(-1, keepdims=True), -1, dim)
         return xp.take_along_axis(order, best, dim)
 
@@ -148,7 +154,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
     """(values, indices) of the most frequent value along `dim`, the smallest of several; the index of its last place."""
     dim = normalize_dim(dim, input.array.ndim, "mode")
     check_not_empty(input, axes_of(input, dim, "mode"), "mode")
-    index = ModeAt.apply(input, dim=dim).array if input.array.ndim else np.zeros((), np.int64)
+    index = ModeAt.apply(input, dim=dim).array if input.array.ndim else array_module(input.array).zeros((), np.int64)
     return MODE(*_along(input, dim, index, keepdim))
 
 
@@ -162,7 +168,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     _check_finite("histc", low, high)
     if low == high:
         low, high = low - 1, high + 1
-    counts, _ = np.histogram(x, bins, (low, high))
+    counts, _ = array_module(x).histogram(x, bins, (low, high))
     return wrap(counts.astype(x.dtype))
 
 
@@ -188,12 +194,44 @@ def histogram(
     if isinstance(bins, Tensor):
         edges = bins.array
     else:
-        low, high = range or ((x.min(), x.max()) if x.size else (0, 1))
+        low, high = range or ((float(x.min()), float(x.max())) if x.size else (0, 1))
         _check_finite("histogram", low, high)
-        edges = np.histogram_bin_edges(x, bins, (low, high)).astype(x.dtype)
+        edges = devices.move(np.histogram_bin_edges((), bins, (low, high)).astype(x.dtype), input.device)
     weights = None if weight is None else weight.array.reshape(-1)
-    hist, _ = np.histogram(x, edges, weights=weights, density=density)
+    hist, _ = array_module(x).histogram(x, edges, weights=weights, density=density)
     return HISTOGRAM(wrap(hist.astype(x.dtype)), wrap(edges))
 
 
-__all__ = ["histc", "histogram", "mode", "nanmedian", "nanquantile", "quantile"]
+HISTOGRAMDD = result_type("histogramdd", "hist", "bin_edges")
+
+
+def histogramdd(
+    input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False
+) -> Any:
+    """(hist, bin_edges): how many of the points input (..., D), or what weight of them, fall into each cell of a grid.
+
+    bins: the number of equal bins in each dimension, one for all or D of them, between the ends that `range` gives as D
+    pairs in a row (default: the data's); or D tensors of edges. density: divide by the total and by the cells' volumes.
+    """
+    x = input.array.reshape(-1, input.shape[-1])
+    counts = bins if isinstance(bins, (list, tuple)) else [bins] * x.shape[1]
+    if len(counts) != x.shape[1] or (range is not None and len(range) != 2 * x.shape[1]):
+        raise RuntimeError(
+            f"histogramdd: expected bins for {x.shape[1]} dimensions and two ends of range for each, got {len(counts)} and "
+            f"{range}"
+        )
+    ends = None if range is None else list(zip(range[::2], range[1::2], strict=True))
+    edges = []
+    for d, n in enumerate(counts):
+        if isinstance(n, Tensor):
+            edges.append(n.array)
+        else:
+            low, high = ends[d] if ends else (x[:, d].min(), x[:, d].max()) if x.size else (0, 1)
+            _check_finite("histogramdd", low, high)
+            edges.append(np.histogram_bin_edges(x[:, d], n, (low, high)).astype(x.dtype))
+    weights = None if weight is None else weight.array.reshape(-1)
+    hist, _ = np.histogramdd(x, edges, weights=weights, density=density)
+    return HISTOGRAMDD(wrap(hist.astype(x.dtype)), tuple(map(wrap, edges)))
+
+
+__all__ = ["histc", "histogram", "histogramdd", "mode", "nanmedian", "nanquantile", "quantile"]

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.op import Op
+from ..autograd.op import Op, wrap
 from ..autograd.storage import live_views, mark_written
+from ..devices import move, of_array
 from ..kernels import array_module
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
+from .creation import arange, zeros
 from .indexing import PutInto
 from .rearrange import strided
 from .shape import sizes_of
@@ -31,8 +33,8 @@ class AsStrided(Op):
     def backward(self, g: Any) -> Any:
         grid = np.ogrid[tuple(slice(n) for n in self.size)]
         places = self.offset + sum(s * i for s, i in zip(self.stride, grid, strict=True))
-        index = (np.broadcast_to(places, self.size).astype(np.int64),)
-        return PutInto.apply(g, shape=(prod(self.shape),), index=index).reshape(self.shape)
+        index = move(np.broadcast_to(places, self.size).astype(np.int64), of_array(getattr(g, "array", g)))
+        return PutInto.apply(g, shape=(prod(self.shape),), index=(index,)).reshape(self.shape)
 
 
 @samples(AsStrided)
@@ -72,6 +74,49 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
 
 
 @method()
+def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """A copy of input in which the view as_strided(size, stride, storage_offset) has the values of `src`."""
+    places = arange(input.numel(), device=input.device).as_strided(size, stride, storage_offset)
+    if src.shape != places.shape:
+        raise RuntimeError(f"as_strided_scatter: expected src of shape {list(places.shape)}, got {list(src.shape)}")
+    return input.reshape(-1).index_put((places.reshape(-1),), src.reshape(-1)).reshape(input.shape)
+
+
+def empty_strided(
+    size: Any, stride: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """A tensor of that size whose steps in memory are `stride`, counted in elements; it holds zeros."""
+    size, stride = tuple(size), tuple(stride)
+    if len(size) != len(stride) or min((*size, *stride), default=0) < 0:
+        raise RuntimeError(
+            f"empty_strided: expected as many strides as sizes, none negative; got {list(size)} and {list(stride)}"
+        )
+    count = 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if prod(size) else 0
+    memory = zeros(count, dtype=dtype, device=device)
+    view = strided(memory.array, size, tuple(s * memory.array.itemsize for s in stride))
+    return wrap(view).requires_grad_(requires_grad)
+
+
+def empty_permuted(size: Any, physical_layout: Any, **options: Any) -> Tensor:
+    """A tensor of that size whose dimensions lie in memory in the order `physical_layout`; it holds zeros."""
+    if sorted(physical_layout) != list(range(len(size))):
+        raise RuntimeError(
+            f"empty_permuted: physical_layout must name each of {len(size)} dimensions once, got {list(physical_layout)}"
+        )
+    steps, step = [0] * len(size), 1
+    for d in reversed(tuple(physical_layout)):
+        steps[d], step = step, step * max(size[d], 1)
+    return empty_strided(size, steps, **options)
+
+
+@method()
+def new_empty_strided(input: Tensor, size: Any, stride: Any, **options: Any) -> Tensor:
+    """empty_strided with the dtype and device of input unless given."""
+    return empty_strided(size, stride, **{"dtype": input.dtype, "device": input.device, **options})
+
+
+@method()
 def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """Give the tensor another size in place: its first elements in row-major order stay, further ones are zero.
 
@@ -97,4 +142,4 @@ def resize_as_(input: Tensor, the_template: Tensor, memory_format: Any = None) -
     return resize_(input, tuple(the_template.shape))
 
 
-__all__ = ["as_strided"]
+__all__ = ["as_strided", "as_strided_scatter", "empty_permuted", "empty_strided"]

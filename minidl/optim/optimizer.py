@@ -14,6 +14,7 @@ from ..autograd.grad_mode import enable_grad
 from ..autograd.hooks import RemovableHandle
 from ..autograd.op import wrap
 from ..autograd.storage import mark_written
+from ..devices import capturing
 from ..kernels import array_module
 from ..nn.module import clear_grad
 from ..tensor import Tensor
@@ -211,6 +212,11 @@ def full_like(param: Tensor, value: float) -> Tensor:
 
 def count_step(state: dict[str, Any]) -> int:
     """Add 1 to the number of steps in the state, a float32 tensor as in PyTorch, and return it."""
+    if capturing.get():
+        raise RuntimeError(
+            "cuda.graph: this optimizer counts its steps on the CPU, and a replay would repeat the one that was recorded; "
+            "record the passes, and let the optimizer step outside, or use SGD"
+        )
     if "step" not in state:
         state["step"] = wrap(np.zeros((), np.float32))
     count = state["step"].array

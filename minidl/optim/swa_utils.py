@@ -10,8 +10,8 @@ import numpy as np
 
 from ..autograd.grad_mode import no_grad
 from ..autograd.storage import mark_written
+from ..nn.batchnorm import _BatchNorm
 from ..nn.module import Module
-from ..nn.normalization import _BatchNorm
 from ..ops.creation import tensor
 from ..tensor import Tensor
 from .schedule import LRScheduler

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.engine import grad
 from ..autograd.gradcheck import directional_check
 from ..autograd.op import Op, wrap
+from ..devices import CPU, move, of_array
 from .samples import Sample, samples_of
 
 
@@ -80,8 +82,6 @@ def check_gradient(op: type[Op], sample: Sample) -> None:
 
 def check_gradient_dtype(op: type[Op], sample: Sample) -> None:
     """Gradients of float32 inputs are float32 of the inputs' shapes."""
-    from ..autograd.engine import grad
-
     inputs = _tensors(sample, np.float32, requires_grad=True)
     wanted = [x for x in inputs if hasattr(x, "node") and x.node is not None]
     out = op.apply(*inputs, **sample.params)
@@ -94,3 +94,75 @@ def check_gradient_dtype(op: type[Op], sample: Sample) -> None:
         if g is not None:
             assert g.array.dtype == x.array.dtype, f"{op.__name__} {sample}: gradient in {g.dtype} of a {x.dtype} input"
             assert g.array.shape == x.array.shape, f"{op.__name__} {sample}: gradient of shape {list(g.shape)}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The same on another device: whatever the CPU gives, it must give
+
+
+def check_op_on_device(op: type[Op], device: Any) -> int:
+    """Values, layouts and gradients of order 1 and 2 agree with the CPU's; the number of samples compared."""
+    found = samples_of(op)
+    for sample in found:
+        for dtype in (np.float64, np.float32):
+            try:
+                check_agreement(op, sample, dtype, device)
+            except Exception as error:
+                error.add_note(f"{op.__name__} {sample} in {np.dtype(dtype)} on {device}")
+                raise
+    return len(found)
+
+
+def check_agreement(op: type[Op], sample: Sample, dtype: Any, device: Any) -> None:
+    """One sample on both devices, contiguous and strided."""
+    # 1e-4 as between float32 and float64 above; in float64 the libraries of the two devices round and order differently
+    tolerance = 1e-4 if dtype == np.float32 else 1e-9
+    for layout in (lambda x: x, _strided):
+        ours, theirs = (_with_gradients(op, sample, dtype, where, layout) for where in (CPU, device))
+        assert [what for what, _ in ours] == [what for what, _ in theirs], "different results have gradients"
+        for (what, a), (_, b) in zip(ours, theirs, strict=True):
+            assert of_array(b).type == device.type, f"{what}: left on {of_array(b)}"
+            assert a.dtype == b.dtype, f"{what}: {b.dtype}, on the CPU {a.dtype}"
+            assert a.shape == b.shape, f"{what}: shape {b.shape}, on the CPU {a.shape}"
+            if sample.unique:
+                np.testing.assert_allclose(move(b, CPU), a, rtol=tolerance, atol=tolerance, err_msg=what)
+    if not sample.unique and sample.smooth and dtype == np.float64:
+        # gradients of the other right result cannot be compared with the CPU's, but with differences of its own
+        inputs = [t.to(device).requires_grad_() if hasattr(t, "array") else t for t in _tensors(sample)]
+        directional_check(lambda *xs: op.apply(*xs, **sample.params), inputs)
+
+
+def _strided(x: Any) -> Any:
+    """The same values, each beside a gap, in another order of axes."""
+    return x.repeat(2, 0)[::2].T if x.ndim == 1 else x.T.repeat(2, 0)[::2].T if x.ndim else x
+
+
+def _with_gradients(op: type[Op], sample: Sample, dtype: Any, device: Any, layout: Any) -> list[tuple[str, Any]]:
+    """The results of a sample on a device, its gradients and those of its gradients, as (what it is, array)."""
+    random = np.random.default_rng(0)
+
+    def there(x: Any) -> Any:
+        if type(x) in (list, tuple):
+            return type(x)(there(y) for y in x)
+        return move(x, device) if isinstance(x, np.ndarray) else x
+
+    inputs: list[Any] = []
+    for x in sample.inputs:
+        if not isinstance(x, np.ndarray):
+            inputs.append(x)
+            continue
+        t = wrap(layout(there(x.astype(dtype) if x.dtype.kind == "f" else x)))
+        inputs.append(t.requires_grad_() if x.dtype.kind == "f" and sample.smooth else t)
+    out = op.apply(*inputs, **{name: there(value) for name, value in sample.params.items()})
+    outputs: Any = out if isinstance(out, tuple) else (out,)
+    found = [(f"result {i}", t.array) for i, t in enumerate(outputs)]
+    order = 2 if sample.second_order and dtype == np.float64 else 1
+    for level in range(1, order + 1):
+        outputs = [t for t in outputs if t is not None and t.node is not None]
+        wanted = [x for x in inputs if hasattr(x, "node") and x.node is not None]
+        if not outputs or not wanted:
+            break
+        cotangents = [wrap(move(random.standard_normal(t.shape).astype(dtype), device)) for t in outputs]
+        outputs = grad(outputs, wanted, cotangents, create_graph=level < order, allow_unused=True)
+        found += [(f"gradient {i} of order {level}", g.array) for i, g in enumerate(outputs) if g is not None]
+    return found

@@ -28,11 +28,15 @@ class Sample:
     smooth: False where the gradient is not defined or not continuous at the input, so that finite differences say
         nothing; values are tested all the same.
     second_order: False where the second derivative is undefined at the input.
+    unique: False where several results are right, such as eigenvectors of either sign, and another device may have another.
     """
 
-    def __init__(self, *inputs: Any, note: str = "", smooth: bool = True, second_order: bool = True, **params: Any):
+    def __init__(
+        self, *inputs: Any, note: str = "", smooth: bool = True, second_order: bool = True, unique: bool = True,
+        **params: Any,
+    ):  # fmt: skip
         self.inputs, self.params, self.note = inputs, params, note
-        self.smooth, self.second_order = smooth, second_order
+        self.smooth, self.second_order, self.unique = smooth, second_order, unique
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{x.dtype}{list(x.shape)}" if isinstance(x, np.ndarray) else repr(x) for x in self.inputs)

@@ -31,6 +31,7 @@ PUBLIC_ORDER = {
     "einsum": lambda f: lambda operands, equation, **kw: f(equation, *operands, **kw),
     "where": lambda f: lambda x, condition, y, **kw: f(condition, x, y, **kw),
     "nn.functional.embedding": lambda f: lambda weight, index, **kw: f(index, weight, **kw),
+    "nn.functional.embedding_bag": lambda f: lambda weight, index, **kw: f(index, weight, **kw),
     "polygamma": lambda f: lambda x, n, **kw: f(n, x, **kw),
     "special.polygamma": lambda f: lambda x, n, **kw: f(n, x, **kw),
 }
@@ -38,11 +39,11 @@ PUBLIC_ORDER = {
 RANDOM = re.compile(
     r"dropout|multi_head_attention_forward|bernoulli|multinomial|rand|normal|uniform|cauchy|exponential|geometric|rrelu|[Ff]ractional|empty"
 )
-# PyTorch's own functions do not survive this comparison (complex or bfloat16 to NumPy, memory layout, sparse layout), and
-# the signs of eigenvectors are the choice of the LAPACK library
+# PyTorch's own functions do not survive this comparison (complex or bfloat16 to NumPy, memory layout, sparse layout, other
+# arguments than the public ones), and the signs of eigenvectors are the choice of the LAPACK library
 NOT_COMPARABLE = re.compile(
     r"as_strided.partial_views|bfloat16|chalf|fft\.(ifft|ihfft.*)|sparse\..*|sgn|zero_|linalg.lstsq.grad_oriented|linalg.pinv.singular|"
-    r"linalg.eigh?|normal.in_place|nn.FractionalMaxPool[23]d"
+    r"linalg.eigh?|normal.in_place|nn.FractionalMaxPool[23]d|(svd|pca)_lowrank"
 )
 
 
@@ -251,6 +252,57 @@ def test_modules():
                 if sample.forward_input is not None and not made_of_modules:
                     report.check(info.name, compare_module, info, ours, sample, training)
     report.conclude(at_least=300)
+
+
+def compare_refusal(ours, *call):
+    """What PyTorch raises an error for must raise one."""
+    try:
+        args, kwargs = translate(call, [], to_minidl)
+    except (TypeError, ValueError):  # a sparse tensor, or one of 65 dimensions
+        return
+    try:
+        ours(*args, **kwargs)
+    except Exception:
+        return
+    raise AssertionError(f"computed something of {args} {kwargs}")
+
+
+def test_erroneous_inputs_of_operators():
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    report = Report("errors")
+    for op in op_db:
+        ours = find(op.name)
+        if op.error_inputs_func is None or not callable(ours):
+            continue
+        ours = PUBLIC_ORDER.get(op.name, lambda f: f)(ours)
+        for error in op.error_inputs("cpu"):
+            s = error.sample_input
+            # where any Exception will do, a number stands where PyTorch wants a tensor; here it is as good as one
+            if error.error_type is not Exception:
+                report.check(op.name, compare_refusal, ours, (s.input, *s.args), s.kwargs)
+    report.conclude(at_least=400)
+
+
+def test_erroneous_inputs_of_modules():
+    from torch.testing._internal.common_modules import module_db
+
+    report = Report("module_errors")
+    for info in module_db:
+        ours = find(info.name)
+        if info.module_error_inputs_func is None or ours is None:
+            continue
+        options = {"device": "cpu", "dtype": torch.float32, "requires_grad": False, "training": True}
+        for error in info.module_error_inputs_func(info, **options) or ():
+            made, given = error.module_error_input.constructor_input, error.module_error_input.forward_input
+
+            def build_and_call(args, kwargs, ours=ours, given=given):
+                module = ours(*args, **kwargs)
+                if given is not None:
+                    module(*translate(given.args, [], to_minidl), **translate(given.kwargs, [], to_minidl))
+
+            report.check(info.name, compare_refusal, build_and_call, made.args, made.kwargs)
+    report.conclude(at_least=80)
 
 
 def compare_optimizer(theirs, ours, kwargs):

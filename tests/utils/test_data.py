@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import multiprocessing
 import os
 import signal
@@ -20,8 +21,10 @@ from minidl.utils.data import (
     ConcatDataset,
     DataLoader,
     Dataset,
+    DistributedSampler,
     IterableDataset,
     RandomSampler,
+    StackDataset,
     Subset,
     SubsetRandomSampler,
     TensorDataset,
@@ -461,3 +464,91 @@ def test_a_batch_sampler_of_ones_own():
     assert [b.tolist() for b in DataLoader(range(4), batch_sampler=[(3, 0), md.tensor([1])])] == [[3, 0], [1]]
     nothing = BatchSampler([], 2, drop_last=False)  # of length 0, which is no reason to overlook it
     assert list(DataLoader(range(4), batch_sampler=nothing)) == []
+
+
+class WhoAmI(Dataset):
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, i):
+        return i, os.getpid(), md.rand(1).item()
+
+
+def passes(loader, count):
+    """What each pass gives: order, processes, draws."""
+    result = []
+    for _ in range(count):
+        i, pid, draw = (column.tolist() for column in map(md.cat, zip(*loader, strict=True)))
+        result.append((i, set(pid), draw))
+    return result
+
+
+def test_workers_that_stay_do_what_new_ones_do():
+    md.manual_seed(0)
+    loader = DataLoader(WhoAmI(), 2, shuffle=True, num_workers=2, persistent_workers=True)
+    stay = passes(loader, 3)
+    md.manual_seed(0)
+    new = passes(DataLoader(WhoAmI(), 2, shuffle=True, num_workers=2), 3)
+    assert [(i, draw) for i, _, draw in stay] == [(i, draw) for i, _, draw in new]
+    assert stay[0][1] == stay[1][1] == stay[2][1] and not new[0][1] & new[1][1]
+    assert stay[0][0] != stay[1][0] and stay[0][2] != stay[1][2]  # another order and other draws in each pass
+
+
+def test_a_pass_that_ends_early_leaves_nothing_behind():
+    loader = DataLoader(WhoAmI(), 1, num_workers=2, persistent_workers=True, timeout=20)
+    first = iter(loader)
+    next(first)
+    assert [i.item() for i, _, _ in loader] == list(range(10))  # a new pass ends the one before
+    assert list(first) == []
+    for _ in loader:
+        break
+    assert len(list(loader)) == 10
+
+
+def test_workers_that_stay_begin_streams_again_and_survive_errors():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            info = get_worker_info()
+            yield from range(info.id, 9, info.num_workers)
+
+    loader = DataLoader(Stream(), 2, num_workers=2, persistent_workers=True)
+    assert [b.tolist() for b in loader] == [b.tolist() for b in loader] == [[0, 2], [1, 3], [4, 6], [5, 7], [8]]
+
+    class Bad(WhoAmI):
+        def __getitem__(self, i):
+            if i == 5:
+                raise ValueError("five")
+            return i
+
+    failing = DataLoader(Bad(), 1, num_workers=2, persistent_workers=True)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="five"):
+            list(failing)
+
+
+def test_shares_of_processes_as_pytorch():
+    torch = pytest.importorskip("torch")
+    for n, replicas, drop in itertools.product((1, 2, 10, 11), (1, 3, 4), (False, True)):
+        for rank in range(replicas):
+            arguments = range(n), replicas, rank
+            ours = DistributedSampler(*arguments, shuffle=False, drop_last=drop)
+            theirs = torch.utils.data.DistributedSampler(*arguments, shuffle=False, drop_last=drop)
+            assert list(ours) == list(theirs) and len(ours) == len(theirs)
+    both = [DistributedSampler(range(10), 2, rank, seed=3) for rank in (0, 1)]
+    assert sorted(i for sampler in both for i in sampler) == list(range(10))
+    before = list(both[0])
+    assert before == list(both[0])
+    both[0].set_epoch(1)
+    assert before != list(both[0])
+    assert len(DistributedSampler(range(10))) == 10  # one process
+    with pytest.raises(ValueError, match="Invalid rank 2"):
+        DistributedSampler(range(10), 2, 2)
+
+
+def test_stacked_datasets():
+    assert StackDataset(range(3), "abc")[1] == (1, "b") and len(StackDataset("ab")) == 2
+    assert StackDataset(number=range(3), letter="abc")[2] == {"number": 2, "letter": "c"}
+    with pytest.raises(ValueError, match="Size mismatch"):
+        StackDataset(range(3), range(2))
+    with pytest.raises(ValueError, match="positional arguments, for tuples"):
+        StackDataset(range(3), x=range(3))

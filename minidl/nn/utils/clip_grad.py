@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from ...autograd.op import wrap
 from ...autograd.storage import mark_written
 from ...kernels import array_module
@@ -41,11 +43,16 @@ def clip_grads_with_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
     """Scale all gradients by max_norm / total_norm, if that is less than 1."""
-    scale = float(max_norm) / (total_norm.item() + 1e-6)
-    if scale < 1.0 or math.isnan(scale):
-        for grad in [p.grad for p in _tensors(parameters) if p.grad is not None]:
-            grad.array *= scale
-            mark_written(grad)
+    xp = array_module(total_norm.array)
+    if xp is np:
+        scale: Any = float(max_norm) / (total_norm.item() + 1e-6)
+        if scale >= 1.0:
+            return
+    else:  # without a look at the norm, which would wait for the GPU
+        scale = xp.minimum(float(max_norm) / (total_norm.array + 1e-6), 1.0)
+    for grad in [p.grad for p in _tensors(parameters) if p.grad is not None]:
+        grad.array *= scale
+        mark_written(grad)
 
 
 def clip_grad_norm_(

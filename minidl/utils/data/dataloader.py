@@ -6,6 +6,7 @@ import multiprocessing
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import cycle, islice, repeat
 from typing import Any
 
@@ -28,7 +29,8 @@ class DataLoader:
     `multiprocessing_context` ("spawn", ...) chooses otherwise. What they send must be on the CPU.
     prefetch_factor: how many batches per worker are made ahead (default 2). timeout: seconds to wait for one.
     generator: draws the shuffling and the workers' seeds; None takes the global one.
-    pin_memory, persistent_workers and in_order are accepted for PyTorch's sake; workers live for one pass.
+    persistent_workers: keep the processes for the next pass; then a new pass ends one that is not over.
+    pin_memory and in_order are accepted for PyTorch's sake.
 
     Raises ValueError for options that contradict each other; while iterating, what the dataset raised, wherever it ran.
 
@@ -87,6 +89,8 @@ class DataLoader:
         batched = batch_size is not None or batch_sampler is not None
         self.collate_fn = collate_fn or (default_collate if batched else default_convert)
         self._source = Source(dataset, self.collate_fn, batched, batch_size, drop_last)
+        self._kept: list[Worker] = []  # persistent workers, and the pass that they are at
+        self._pass: Any = None
 
     def _check_worker_options(self) -> None:
         if self.num_workers < 0 or self.timeout < 0:
@@ -115,6 +119,11 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         # drawn without workers too, so that their number does not change the order in which samples are shuffled
         seed = _draw_seed(self.generator or random_state.default_generator)
+        if self.num_workers and self.persistent_workers:
+            if self._pass is not None:
+                self._pass.close()
+            self._pass = self._from_kept_workers(seed)
+            return self._pass
         if self.num_workers:
             return self._from_workers(seed)
         if isinstance(self.dataset, IterableDataset):
@@ -125,26 +134,59 @@ class DataLoader:
         for index in self._indices():
             yield self._source.fetch(index)
 
-    def _from_workers(self, seed: int) -> Iterator[Any]:
+    def _start(self, seed: int, workers: list[Worker]) -> None:
+        """Start the processes, one after the other into `workers`."""
         context = self.multiprocessing_context or ("fork" if sys.platform == "linux" else None)
         if context is None or isinstance(context, str):
             context = multiprocessing.get_context(context)
+        for k in range(self.num_workers):
+            info = WorkerInfo(k, self.num_workers, seed + k, self.dataset)
+            workers.append(Worker(context, info, self._source, self.worker_init_fn))
+
+    def _from_workers(self, seed: int) -> Iterator[Any]:
         workers: list[Worker] = []
         try:
-            for k in range(self.num_workers):
-                info = WorkerInfo(k, self.num_workers, seed + k, self.dataset)
-                workers.append(Worker(context, info, self._source, self.worker_init_fn))
-            yield from self._in_turn(workers)
+            self._start(seed, workers)
+            yield from self._in_turn(workers, deque())
         finally:
             for worker in workers:
                 worker.stop()
 
-    def _in_turn(self, workers: list[Worker]) -> Iterator[Any]:
-        """Requests go to the workers in turn, and batches are taken in the order in which they were requested."""
+    def _from_kept_workers(self, seed: int) -> Iterator[Any]:
+        owed: deque[Worker] = deque()
+        try:
+            if self._kept:
+                for k, worker in enumerate(self._kept):
+                    worker.restart(seed + k)
+            else:
+                self._start(seed, self._kept)
+            yield from self._in_turn(self._kept, owed)
+        except GeneratorExit:  # the pass is not over: what was asked for comes all the same
+            with suppress(Exception):
+                while owed:
+                    owed.popleft().receive(self.timeout)
+            if owed:
+                self._stop_kept()
+        except BaseException:
+            self._stop_kept()
+            raise
+
+    def _stop_kept(self) -> None:
+        while self._kept:
+            self._kept.pop().stop()
+
+    def __del__(self) -> None:
+        for worker in self.__dict__.get("_kept", ()):
+            worker.stop()
+
+    def _in_turn(self, workers: list[Worker], owed: deque[Worker]) -> Iterator[Any]:
+        """Requests go to the workers in turn, and batches are taken in the order in which they were requested.
+
+        owed: the workers whose batches are still to come, the next one first.
+        """
         is_stream = isinstance(self.dataset, IterableDataset)
         requests = repeat(None) if is_stream else iter(self._indices())
         turns = cycle(workers)
-        owed: deque[Worker] = deque()  # whose batch comes next
         used_up: set[Worker] = set()
 
         def ask() -> None:

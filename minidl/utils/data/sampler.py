@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import cycle, islice
 from typing import Any, Generic, TypeVar
 
 from ...random import Generator
@@ -119,6 +119,51 @@ class WeightedRandomSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return self.num_samples
+
+
+class DistributedSampler(Sampler[int]):
+    """The indices of one of several processes: every num_replicas-th one, from number `rank` on, of a common order.
+
+    shuffle: the order is random, the same in all processes, and another one after each set_epoch. Where the samples do not
+    divide evenly, some come twice, or with drop_last the last ones not at all. num_replicas and rank: by default those of
+    minidl.distributed, which knows of one process.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        from ... import distributed
+
+        self.num_replicas = distributed.get_world_size() if num_replicas is None else num_replicas
+        self.rank = distributed.get_rank() if rank is None else rank
+        if not 0 <= self.rank < self.num_replicas:
+            raise ValueError(f"Invalid rank {self.rank}, rank should be in the interval [0, {self.num_replicas - 1}]")
+        self.dataset, self.shuffle, self.seed, self.drop_last, self.epoch = dataset, shuffle, seed, drop_last, 0
+        n = len(dataset)
+        self.num_samples = n // self.num_replicas if drop_last else -(-n // self.num_replicas)
+        self.total_size = self.num_samples * self.num_replicas
+
+    def __iter__(self) -> Iterator[int]:
+        from ...ops.random import randperm
+
+        n = len(self.dataset)
+        generator = Generator().manual_seed(self.seed + self.epoch)
+        order = randperm(n, generator=generator).tolist() if self.shuffle else list(range(n))
+        order = list(islice(cycle(order), self.total_size))
+        return iter(order[self.rank :: self.num_replicas])
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which pass comes next, so that its order is another one."""
+        self.epoch = epoch
 
 
 class BatchSampler(Sampler[list[int]]):

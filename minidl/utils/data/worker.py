@@ -71,6 +71,12 @@ class Source(NamedTuple):
             yield self.collate(batch)
 
 
+class Restart(NamedTuple):
+    """A request to begin another pass, with another seed."""
+
+    seed: int
+
+
 class End:
     """The answer of a worker whose stream is used up."""
 
@@ -95,6 +101,10 @@ class Worker:
         """Request a batch; it will come after those that were requested before."""
         with suppress(BrokenPipeError, ConnectionResetError):  # a worker that died is reported by `receive`
             self.pipe.send(request)
+
+    def restart(self, seed: int) -> None:
+        """Begin another pass."""
+        self.ask(Restart(seed))
 
     def receive(self, timeout: float) -> Any:
         """The next batch, or End. Raises what went wrong in the worker, or RuntimeError for a worker that is late or dead."""
@@ -130,9 +140,7 @@ def _work(pipe: Any, info: WorkerInfo, source: Source, init: Callable[[int], Non
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, requests), daemon=True).start()
     _worker_info = info
-    random.seed(info.seed)
-    np.random.seed(info.seed % 2**32)  # noqa: NPY002  # datasets of users draw from NumPy's global generator
-    random_state.manual_seed(info.seed)
+    _seed_everything(info.seed)
     try:
         if init is not None:
             init(info.id)
@@ -142,11 +150,22 @@ def _work(pipe: Any, info: WorkerInfo, source: Source, init: Callable[[int], Non
         return
     while True:
         request = requests.get()
+        if isinstance(request, Restart):
+            _worker_info = info._replace(seed=request.seed)
+            _seed_everything(request.seed)
+            stream = source.stream() if stream is not None else None
+            continue
         try:
             answer = ForkingPickler.dumps(source.fetch(request) if stream is None else next(stream, End()))
         except Exception as error:
             answer = ForkingPickler.dumps(_failure(info.id, f"request {reprlib.repr(request)}", error))
         pipe.send_bytes(answer)
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  # datasets of users draw from NumPy's global generator
+    random_state.manual_seed(seed)
 
 
 def _listen(pipe: Any, requests: queue.SimpleQueue[Any]) -> None:

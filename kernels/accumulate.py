@@ -1,0 +1,82 @@
+"""Several values on one element: writing by an index that names it several times, and running results.
+
+NumPy's ufuncs have `at` and `accumulate` for it, CuPy's only some of them and for some data types; here is the rest. On a
+GPU the order in which `at` adds is not the same at every run, so that sums of floats may differ in their last bits.
+
+Source of the running results on a GPU: Hillis and Steele, "Data parallel algorithms", 1986.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import array_module
+from .common import Array
+
+ATOMIC = {"add": "ilqILQefd", "maximum": "ilqILQfd", "minimum": "ilqILQfd"}  # the dtypes of CuPy's `at`
+
+
+def add_at(out: Array, index: tuple[Array, ...], values: Any) -> None:
+    """out[index] += values. float16, small integers and complex numbers on a GPU, too."""
+    if out.dtype.kind == "c" and array_module(out) is not np:
+        add_at(out.real, index, values.real)
+        add_at(out.imag, index, values.imag)
+    else:
+        _at("add", out, index, values)
+
+
+def maximum_at(out: Array, index: tuple[Array, ...], values: Any) -> None:
+    """out[index] = max(out[index], values)."""
+    _at("maximum", out, index, values)
+
+
+def minimum_at(out: Array, index: tuple[Array, ...], values: Any) -> None:
+    """out[index] = min(out[index], values)."""
+    _at("minimum", out, index, values)
+
+
+def _at(name: str, out: Array, index: tuple[Array, ...], values: Any) -> None:
+    xp = array_module(out)
+    function = getattr(xp, name)
+    if xp is np or out.dtype.char in ATOMIC[name]:
+        function.at(out, index, values)
+        return
+    wide = out.astype(
+        np.float32 if out.dtype.kind == "f" else np.int64
+    )  # int64 wraps around to the right small integer
+    function.at(wide, index, values.astype(wide.dtype))
+    out[...] = wide
+
+
+def multiply_at(out: Array, index: tuple[Array, ...], values: Array) -> None:
+    """out[index] *= values."""
+    xp = array_module(out)
+    if xp is np:
+        np.multiply.at(out, index, values)
+        return
+    # CuPy has no multiply.at: in each round every element that has factors left takes one, the last of them
+    places = xp.arange(out.size).reshape(out.shape)[index]
+    factors = xp.broadcast_to(values, places.shape).reshape(-1)
+    places, left = places.reshape(-1), xp.arange(places.size)
+    result = out.reshape(-1)
+    while left.size:
+        turn = xp.full(out.size, -1)
+        xp.maximum.at(turn, places[left], left)
+        taken = turn[places[left]] == left
+        result[places[left[taken]]] *= factors[left[taken]]
+        left = left[~taken]
+    out[...] = result.reshape(out.shape)
+
+
+def accumulate(function: str, x: Array, axis: int) -> Array:
+    """The running results of a ufunc that is associative: np.maximum.accumulate and the like, of "maximum"."""
+    xp = array_module(x)
+    if xp is np:
+        return getattr(np, function).accumulate(x, axis)
+    x, step = xp.moveaxis(x, axis, 0), 1
+    while step < len(x):  # each result covers twice as many elements as before
+        x = xp.concatenate([x[:step], getattr(xp, function)(x[step:], x[:-step])])
+        step *= 2
+    return xp.moveaxis(x, 0, axis)

@@ -1,0 +1,532 @@
+"""What is measured on a GPU: every CUDA kernel, all its versions, beside the same work in PyTorch.
+
+A workload takes the `Machine` and returns the versions of a piece of work, its twin in PyTorch, and the least number of bytes
+or operations that it needs. On a machine without a GPU the same workloads run at small sizes, through
+`minidl.testing.cuda_on_cpu`, as a test of this file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..kernels import Kernel
+from ..kernels.activation import bias_activation, bias_activation_backward, gelu, gelu_backward, sigmoid
+from ..kernels.attention import attention, attention_backward
+from ..kernels.convolution import conv_forward, fold, unfold
+from ..kernels.embedding import embedding_backward
+from ..kernels.gemm import gemm
+from ..kernels.int8 import gemm_int8
+from ..kernels.layernorm import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
+from ..kernels.loss import cross_entropy, cross_entropy_backward
+from ..kernels.optimizer import adam, adam_many, sgd
+from ..kernels.pooling import max_pool_index, pick, sum_pool, sum_pool_backward
+from ..kernels.random import dropout, normal, uniform
+from ..kernels.recurrent import gru, gru_backward, lstm, lstm_backward
+from ..kernels.reduce import reduce_max, reduce_sum
+from ..kernels.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
+
+Call = Callable[[], Any]
+
+
+@dataclass
+class Work:
+    """One piece of work: its versions by name, PyTorch's, and what it needs at the least."""
+
+    versions: Mapping[str, Call]
+    twin: Call | None = None
+    bytes: float = 0
+    flops: float = 0
+    half: bool = False  # whether `flops` count against the ceiling of half precision
+    check: bool = True  # whether the first result of a version and the twin's are the same numbers
+    tolerance: float = 1e-5
+
+
+@dataclass
+class Machine:
+    """Where a workload runs: NumPy or CuPy, PyTorch or None, and the sizes that fit."""
+
+    xp: Any
+    torch: Any
+    small: bool = False
+    random: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.random = self.xp.random.default_rng(0)
+
+    def many(self, n: int, least: int = 3) -> int:
+        """n, or a few of whatever it counts."""
+        return min(n, least) if self.small else n
+
+    def normal(self, *shape: int, half: bool = False) -> Any:
+        values = self.random.standard_normal(shape, dtype=self.xp.float32)
+        return values.astype(self.xp.float16) if half else values
+
+    def tensor(self, array: Any) -> Any:
+        """The same memory as a tensor of PyTorch, or None without PyTorch."""
+        return None if self.torch is None else self.torch.from_dlpack(array)
+
+
+END = 1 << 20  # elements of each end of a large result that are compared
+WORKLOADS: dict[str, Callable[[Machine], Work]] = {}
+
+
+def workload(name: str, *args: Any) -> Callable[[Callable[..., Work]], Callable[..., Work]]:
+    """Register a function of the machine and `args` under a name; may be repeated."""
+
+    def register(function: Callable[..., Work]) -> Callable[..., Work]:
+        WORKLOADS[name] = lambda machine: function(machine, *args)
+        return function
+
+    return register
+
+
+def versions(kernel: Kernel, *args: Any, reference: bool = True) -> dict[str, Call]:
+    """The CUDA versions of a kernel that are made for these arguments, the one in force first, and CuPy's reference."""
+    found: dict[str, Call] = {}
+    for (device, name), variant in kernel.variants.items():
+        if device == "cuda" and name.startswith("cuda") and (variant.supports is None or variant.supports(*args)):
+            found[name] = partial(variant.run, *args)
+    if reference:
+        found["cupy"] = partial(kernel.reference, *args)
+    return dict(sorted(found.items(), key=lambda item: item[0] != "cuda"))
+
+
+# ---- element by element -----------------------------------------------------------------------------------------------
+
+
+@workload("gelu 2^27 float32", False)
+@workload("gelu 2^27 float16", True)
+def _gelu(m: Machine, half: bool) -> Work:
+    x = m.normal(m.many(2**27, 5000), half=half)
+    t = m.tensor(x)
+    twin = m.torch and (lambda: m.torch.nn.functional.gelu(t))
+    return Work(versions(gelu, x, "none"), twin, 2 * x.nbytes, tolerance=1e-3 if half else 1e-5)
+
+
+@workload("gelu backward, tanh, 2^26")
+def _gelu_backward(m: Machine) -> Work:
+    x, g = m.normal(m.many(2**26, 5000)), m.normal(m.many(2**26, 5000))
+    t, u = m.tensor(x), m.tensor(g)
+    twin = m.torch and (lambda: m.torch.ops.aten.gelu_backward(u, t, approximate="tanh"))
+    return Work(versions(gelu_backward, g, x, "tanh"), twin, 3 * x.nbytes)
+
+
+@workload("sigmoid 2^27")
+def _sigmoid(m: Machine) -> Work:
+    x = m.normal(m.many(2**27, 5000))
+    t = m.tensor(x)
+    return Work(versions(sigmoid, x), m.torch and (lambda: m.torch.sigmoid(t)), 2 * x.nbytes)
+
+
+@workload("bias + gelu 32768 x 4096")
+def _bias_gelu(m: Machine) -> Work:
+    x, b = m.normal(m.many(32768), m.many(4096, 512)), m.normal(m.many(4096, 512))
+    t, c = m.tensor(x), m.tensor(b)
+    twin = m.torch and (lambda: m.torch.nn.functional.gelu(t + c, approximate="tanh"))
+    return Work(versions(bias_activation, x, b, "gelu_tanh"), twin, 2 * x.nbytes)
+
+
+@workload("bias + gelu backward 16384 x 4096")
+def _bias_gelu_backward(m: Machine) -> Work:
+    shape = m.many(16384), m.many(4096, 512)
+    g, x, b = m.normal(*shape), m.normal(*shape), m.normal(shape[1])
+    u, t, c = (m.tensor(a) for a in (g, x, b))
+    twin = m.torch and (lambda: m.torch.ops.aten.gelu_backward(u, t + c, approximate="tanh"))
+    return Work(versions(bias_activation_backward, g, x, b, "gelu_tanh"), twin, 3 * x.nbytes)
+
+
+@workload("dropout 2^27")
+def _dropout(m: Machine) -> Work:
+    x = m.normal(m.many(2**27, 5000))
+    t = m.tensor(x)
+    twin = m.torch and (lambda: m.torch.nn.functional.dropout(t, 0.5, True))
+    return Work(versions(dropout, x, 0.5, 1, 0, reference=False), twin, 2 * x.nbytes, check=False)
+
+
+@workload("uniform 2^27", uniform, "rand")
+@workload("normal 2^27", normal, "randn")
+def _fill(m: Machine, kernel: Kernel, name: str) -> Work:
+    x = m.xp.empty(m.many(2**27, 5000), "float32")
+    device = None if m.torch is None else m.tensor(x).device
+    twin = m.torch and (lambda: getattr(m.torch, name)(x.size, device=device))
+    return Work(versions(kernel, x, 1, 0, reference=False), twin, x.nbytes, check=False)
+
+
+# ---- reductions -------------------------------------------------------------------------------------------------------
+
+
+@workload("sum of 2^27", reduce_sum, "sum", 2**15, 4096, None)
+@workload("sum of rows 8192 x 16384", reduce_sum, "sum", 8192, 16384, 1)
+@workload("sum of rows 2^20 x 128", reduce_sum, "sum", 2**20, 128, 1)
+@workload("sum of columns 32768 x 4096", reduce_sum, "sum", 32768, 4096, 0)
+@workload("max of columns 2^20 x 128", reduce_max, "amax", 2**20, 128, 0)
+def _reduce(m: Machine, kernel: Kernel, name: str, count: int, width: int, axis: int | None) -> Work:
+    x = m.normal(m.many(count), m.many(width, 1024))
+    t = m.tensor(x)
+    axes = (0, 1) if axis is None else axis
+    twin = m.torch and (lambda: getattr(m.torch, name)(t, axes))
+    return Work(versions(kernel, x, axis), twin, x.nbytes, tolerance=1e-3)  # a sum of numbers that cancel
+
+
+@workload("softmax 2^20 x 128", 2**20, 128)
+@workload("softmax 2^17 x 1024", 2**17, 1024)
+@workload("softmax 32768 x 4096", 32768, 4096)
+@workload("softmax 8192 x 16384", 8192, 16384)
+@workload("softmax 2048 x 65536", 2048, 65536)
+@workload("softmax 32768 x 4096 float16", 32768, 4096, True)
+def _softmax(m: Machine, count: int, width: int, half: bool = False) -> Work:
+    x = m.normal(m.many(count), m.many(width, 3000), half=half)
+    t = m.tensor(x)
+    twin = m.torch and (lambda: m.torch.softmax(t, -1))
+    return Work(versions(softmax, x, -1), twin, 2 * x.nbytes, tolerance=1e-3 if half else 1e-5)
+
+
+@workload("log-softmax 32768 x 4096")
+def _log_softmax(m: Machine) -> Work:
+    x = m.normal(m.many(32768), m.many(4096, 1000))
+    t = m.tensor(x)
+    return Work(versions(log_softmax, x, -1), m.torch and (lambda: m.torch.log_softmax(t, -1)), 2 * x.nbytes)
+
+
+@workload("softmax backward 2^18 x 512", softmax, softmax_backward, "_softmax_backward_data", 2**18, 512)
+@workload("softmax backward 32768 x 4096", softmax, softmax_backward, "_softmax_backward_data", 32768, 4096)
+@workload(
+    "log-softmax backward 32768 x 4096", log_softmax, log_softmax_backward, "_log_softmax_backward_data", 32768, 4096
+)
+def _softmax_backward(m: Machine, forward: Kernel, backward: Kernel, name: str, count: int, width: int) -> Work:
+    g, x = m.normal(m.many(count), m.many(width, 1000)), m.normal(m.many(count), m.many(width, 1000))
+    y = forward.reference(x, -1)
+    u, t = m.tensor(g), m.tensor(y)
+    twin = m.torch and (lambda: getattr(m.torch, name)(u, t, -1, m.torch.float32))
+    return Work(versions(backward, g, y, -1), twin, 3 * x.nbytes)
+
+
+# ---- normalization ----------------------------------------------------------------------------------------------------
+
+
+@workload("layer norm 2^17 x 1024", 2**17, 1024)
+@workload("layer norm 32768 x 4096", 32768, 4096)
+@workload("layer norm 32768 x 4096 float16", 32768, 4096, True)
+def _layer_norm(m: Machine, count: int, width: int, half: bool = False) -> Work:
+    count, width = m.many(count), m.many(width, 1000)
+    x, w, b = m.normal(count, width, half=half), m.normal(width, half=half), m.normal(width, half=half)
+    t, v, c = (m.tensor(a) for a in (x, w, b))
+    twin = m.torch and (lambda: m.torch.nn.functional.layer_norm(t, (width,), v, c, 1e-5))
+    return Work(versions(layer_norm, x, w, b, 1e-5), twin, 2 * x.nbytes, tolerance=2e-3 if half else 1e-5)
+
+
+@workload("layer norm backward 2^17 x 1024", 2**17, 1024)
+@workload("layer norm backward 32768 x 4096", 32768, 4096)
+def _layer_norm_backward(m: Machine, count: int, width: int) -> Work:
+    count, width = m.many(count), m.many(width, 1000)
+    g, x, w = m.normal(count, width), m.normal(count, width), m.normal(width)
+    _, mean, rstd = layer_norm.reference(x, w, None, 1e-5)
+    u, t, v, mu, r = (m.tensor(a) for a in (g, x, w, mean, rstd))
+    twin = m.torch and (
+        lambda: m.torch.ops.aten.native_layer_norm_backward(
+            u, t, [width], mu[:, None], r[:, None], v, v, [True, True, True]
+        )
+    )
+    return Work(versions(layer_norm_backward, g, x, mean, rstd, w), twin, 3 * x.nbytes, tolerance=1e-4)
+
+
+@workload("RMS norm 32768 x 4096")
+def _rms_norm(m: Machine) -> Work:
+    count, width = m.many(32768), m.many(4096, 1000)
+    x, w = m.normal(count, width), m.normal(width)
+    t, v = m.tensor(x), m.tensor(w)
+    twin = m.torch and (lambda: m.torch.nn.functional.rms_norm(t, (width,), v, 1e-5))
+    return Work(versions(rms_norm, x, w, 1e-5), twin, 2 * x.nbytes)
+
+
+@workload("RMS norm backward 32768 x 4096")
+def _rms_norm_backward(m: Machine) -> Work:
+    count, width = m.many(32768), m.many(4096, 1000)
+    g, x, w = m.normal(count, width), m.normal(count, width), m.normal(width)
+    _, rstd = rms_norm.reference(x, w, 1e-5)
+    return Work(versions(rms_norm_backward, g, x, rstd, w), None, 3 * x.nbytes)
+
+
+# ---- loss and optimizers ----------------------------------------------------------------------------------------------
+
+
+@workload("cross-entropy 8192 x 50304", 8192, 50304)
+@workload("cross-entropy 2^17 x 1000", 2**17, 1000)
+def _cross_entropy(m: Machine, count: int, classes: int) -> Work:
+    count, classes = m.many(count), m.many(classes, 1000)
+    x, y = m.normal(count, classes), m.random.integers(0, classes, count)
+    t, target = m.tensor(x), m.tensor(y)
+    twin = m.torch and (lambda: m.torch.nn.functional.cross_entropy(t, target, reduction="none"))
+    return Work(versions(cross_entropy, x, y, None, -100, 0.0), twin, x.nbytes)
+
+
+@workload("cross-entropy forward and backward 8192 x 50304")
+def _cross_entropy_backward(m: Machine) -> Work:
+    count, classes = m.many(8192), m.many(50304, 1000)
+    x, y = m.normal(count, classes), m.random.integers(0, classes, count)
+    g = m.xp.full(count, 1 / count, "float32")
+
+    def both(forward: Any, backward: Any) -> Any:
+        _, lse = forward(x, y, None, -100, 0.0)
+        return backward(g, x, y, None, -100, 0.0, lse)
+
+    def twin() -> Any:
+        t = m.tensor(x).requires_grad_()
+        loss = m.torch.nn.functional.cross_entropy(t, m.tensor(y))
+        return m.torch.autograd.grad(loss, t)
+
+    pair = (cross_entropy.variants["cuda", "cuda"].run, cross_entropy_backward.variants["cuda", "cuda"].run)
+    plain = (cross_entropy.reference, cross_entropy_backward.reference)
+    named = {"cuda": partial(both, *pair), "cupy": partial(both, *plain)}
+    return Work(named, m.torch and twin, 3 * x.nbytes)
+
+
+def _torch_optimizer(m: Machine, name: str, arrays: list[Any], grads: list[Any], **options: Any) -> Call:
+    params = [m.tensor(a.copy()).requires_grad_() for a in arrays]
+    for p, g in zip(params, grads, strict=True):
+        p.grad = m.tensor(g)
+    return getattr(m.torch.optim, name)(params, fused=True, **options).step
+
+
+@workload("Adam, one array of 10^8")
+def _adam(m: Machine) -> Work:
+    p, g, a = (m.normal(m.many(10**8, 20000)) for _ in range(3))
+    b, options = a * a, (3, 1e-3, 0.9, 0.999, 1e-8, 0.0, False, False)
+    twin = m.torch and _torch_optimizer(m, "Adam", [p], [g])
+    return Work(versions(adam, p, g, a, b, None, *options), twin, 7 * p.nbytes, check=False)
+
+
+@workload("Adam, 292 arrays of GPT-2 small")
+def _adam_many(m: Machine) -> Work:
+    width = m.many(768, 64)
+    block = [
+        3 * width * width,
+        width * width,
+        8 * width * width,
+        3 * width,
+        4 * width,
+        width,
+        width,
+        width,
+        width,
+        width,
+    ]
+    sizes = [m.many(50257, 50) * width, 1024 * width, *(block * m.many(29, 2))]
+    p, g, a = ([m.normal(n) for n in sizes] for _ in range(3))
+    b, options = [x * x for x in a], (3, 1e-3, 0.9, 0.999, 1e-8, 0.0, False, False)
+    twin = m.torch and _torch_optimizer(m, "Adam", p, g)
+    return Work(versions(adam_many, p, g, a, b, None, *options), twin, 28 * sum(sizes), check=False)
+
+
+@workload("SGD with momentum, one array of 10^8")
+def _sgd(m: Machine) -> Work:
+    p, g, b = (m.normal(m.many(10**8, 20000)) for _ in range(3))
+    twin = m.torch and _torch_optimizer(m, "SGD", [p], [g], lr=1e-3, momentum=0.9)
+    return Work(versions(sgd, p, g, b, 1e-3, 0.9, 0.0, 0.0, False, False, False), twin, 5 * p.nbytes, check=False)
+
+
+# ---- products ---------------------------------------------------------------------------------------------------------
+
+
+@workload("matrix product 4096, float32", 4096, False)
+@workload("matrix product 8192, float16", 8192, True)
+def _gemm(m: Machine, size: int, half: bool) -> Work:
+    size = m.many(size, 64)
+    a, b = m.normal(size, size, half=half), m.normal(size, size, half=half)
+    t, u = m.tensor(a), m.tensor(b)
+    twin = m.torch and (lambda: t @ u)
+    named = versions(gemm, a, b, None, reference=not half)  # float16: the reference goes through float32
+    return Work(named, twin, flops=2 * size**3, half=half, tolerance=1e-3 if half else 1e-5)
+
+
+def _qkv(m: Machine, n: int, time: int, width: int, half: bool) -> list[Any]:
+    return [m.normal(m.many(n, 2), m.many(time, 96), width, half=half) for _ in range(4)]
+
+
+@workload("attention 64 x 4096 x 64, float16", 64, 4096, 64, True, False)
+@workload("attention 64 x 4096 x 64, float16, causal", 64, 4096, 64, True, True)
+@workload("attention 32 x 4096 x 128, float16, causal", 32, 4096, 128, True, True)
+@workload("attention 32 x 2048 x 64, float32, causal", 32, 2048, 64, False, True)
+def _attention(m: Machine, n: int, time: int, width: int, half: bool, causal: bool) -> Work:
+    q, k, v, _ = _qkv(m, n, time, width, half)
+    t = [m.tensor(a)[None] for a in (q, k, v)] if m.torch else []
+    twin = m.torch and (lambda: m.torch.nn.functional.scaled_dot_product_attention(*t, is_causal=causal))
+    flops = 4 * len(q) * q.shape[1] ** 2 * width / (2 if causal else 1)
+    named = versions(attention, q, k, v, 1 / math.sqrt(width), causal)
+    return Work(named, twin, flops=flops, half=half, tolerance=2e-3 if half else 1e-4)
+
+
+@workload("attention forward and backward 64 x 4096 x 64, float16, causal", 64, 4096, 64, True)
+@workload("attention forward and backward 32 x 4096 x 128, float16, causal", 32, 4096, 128, True)
+@workload("attention forward and backward 32 x 2048 x 64, float32, causal", 32, 2048, 64, False)
+def _attention_backward(m: Machine, n: int, time: int, width: int, half: bool) -> Work:
+    q, k, v, g = _qkv(m, n, time, width, half)
+    scale = 1 / math.sqrt(width)
+
+    def both(forward: Any, backward: Any) -> Any:
+        out, lse = forward(q, k, v, scale, True)
+        return backward(g, q, k, v, out, lse, scale, True)
+
+    def twin() -> Any:
+        t = [m.tensor(a)[None].requires_grad_() for a in (q, k, v)]
+        out = m.torch.nn.functional.scaled_dot_product_attention(*t, is_causal=True)
+        return m.torch.autograd.grad(out, t, m.tensor(g)[None])
+
+    pair = (attention.variants["cuda", "cuda"].run, attention_backward.variants["cuda", "cuda"].run)
+    named = {"cuda": partial(both, *pair), "cupy": partial(both, attention.reference, attention_backward.reference)}
+    flops = 3.5 * 4 * len(q) * q.shape[1] ** 2 * width / 2
+    return Work(named, m.torch and twin, flops=flops, half=half, tolerance=5e-3 if half else 1e-4)
+
+
+@workload("int8 matrix product 4096")
+def _gemm_int8(m: Machine) -> Work:
+    size = m.many(4096, 64)
+    x, w = (m.random.integers(-128, 128, (size, size)).astype(m.xp.int8) for _ in range(2))
+    scales = m.xp.full(size, 0.01, "float32")
+    t, u = m.tensor(x), m.tensor(w).T if m.torch else None
+
+    def twin() -> Any:  # PyTorch's has no scales: they are a pass of their own
+        return m.torch._int_mm(t, u) * (m.tensor(scales)[:, None] * m.tensor(scales))
+
+    named = versions(gemm_int8, x, w, scales, scales, None)
+    return Work(named, m.torch and twin, flops=2 * size**3, half=True, tolerance=1e-5)
+
+
+# ---- layers -----------------------------------------------------------------------------------------------------------
+
+
+@workload("embedding backward, 32768 of 50257 x 768")
+def _embedding(m: Machine) -> Work:
+    count, rows, width = m.many(32768, 40), m.many(50257, 20), m.many(768, 64)
+    g, index = m.normal(count, width), m.random.integers(0, rows, count)
+    u, i = m.tensor(g), m.tensor(index)
+    twin = m.torch and (lambda: m.torch.ops.aten.embedding_dense_backward(u, i, rows, -1, False))
+    return Work(versions(embedding_backward, g, index, rows), twin, g.nbytes + 4 * rows * width)
+
+
+def _lstm_inputs(m: Machine) -> Any:
+    T, B, H = m.many(128, 3), m.many(64), m.many(1024, 16)
+    x, w, h = m.normal(T, B, 4 * H), m.normal(4 * H, H) / H**0.5, m.normal(B, H)
+    return x, w, h, h.copy(), None, (B,) * T, False
+
+
+@workload("LSTM, 128 steps, batch 64, width 1024")
+def _lstm(m: Machine) -> Work:
+    arguments = _lstm_inputs(m)
+    T, B, H = len(arguments[5]), len(arguments[2]), arguments[3].shape[1]
+    twin = None
+    if m.torch:  # its inputs are multiplied by their weights inside: with 1 input that is little
+        layer = m.torch.nn.LSTM(1, H, device=m.tensor(arguments[2]).device)
+        t = m.torch.zeros(T, B, 1, device=m.tensor(arguments[2]).device)
+
+        def twin() -> Any:
+            with m.torch.no_grad():
+                return layer(t)
+
+    return Work(versions(lstm, *arguments), twin, flops=8 * T * B * H * H, check=False)
+
+
+@workload("LSTM backward, 128 steps, batch 64, width 1024")
+def _lstm_backward(m: Machine) -> Work:
+    x, w, h, c, _, sizes, reverse = _lstm_inputs(m)
+    out, _, _, *kept = lstm.reference(x, w, h, c, None, sizes, reverse)
+    arguments = (m.normal(*out.shape), m.normal(*h.shape), m.normal(*c.shape), w, None, *kept, sizes, reverse)
+    T, B, H = out.shape
+    return Work(versions(lstm_backward, *arguments), None, flops=16 * T * B * H * H)
+
+
+@workload("GRU, 128 steps, batch 64, width 1024")
+def _gru(m: Machine) -> Work:
+    x, w, h, _, _, sizes, reverse = _lstm_inputs(m)
+    H = h.shape[1]
+    x, w = m.xp.ascontiguousarray(x[:, :, : 3 * H]), m.xp.ascontiguousarray(w[: 3 * H])
+    return Work(versions(gru, x, w, None, h, sizes, reverse), None, flops=6 * len(x) * len(h) * H * H)
+
+
+@workload("GRU backward, 128 steps, batch 64, width 1024")
+def _gru_backward(m: Machine) -> Work:
+    x, w, h, _, _, sizes, reverse = _lstm_inputs(m)
+    H = h.shape[1]
+    x, w = m.xp.ascontiguousarray(x[:, :, : 3 * H]), m.xp.ascontiguousarray(w[: 3 * H])
+    out, _, *kept = gru.reference(x, w, None, h, sizes, reverse)
+    arguments = (m.normal(*out.shape), m.normal(*h.shape), w, *kept, sizes, reverse)
+    return Work(versions(gru_backward, *arguments), None, flops=12 * len(x) * len(h) * H * H)
+
+
+@workload("convolution 128 x 64 x 56 x 56, 64 of 3 x 3")
+def _convolution(m: Machine) -> Work:
+    size = m.many(56, 9)
+    x, w = m.normal(m.many(128), m.many(64, 5), size, size), m.normal(m.many(64, 7), m.many(64, 5), 3, 3)
+    t, u = m.tensor(x), m.tensor(w)
+    twin = m.torch and (lambda: m.torch.nn.functional.conv2d(t, u, padding=1))
+    named = versions(conv_forward, x, w, (1, 1), (1, 1), (1, 1), 1)
+    return Work(named, twin, flops=2 * x.size * len(w) * 9, tolerance=1e-2)  # PyTorch may use tf32
+
+
+@workload("unfold 32 x 64 x 56 x 56, 3 x 3")
+def _unfold(m: Machine) -> Work:
+    x = m.normal(m.many(32), m.many(64, 5), m.many(56, 9), m.many(56, 9))
+    t, geometry = m.tensor(x), ((3, 3), (1, 1), (1, 1), (1, 1))
+    twin = m.torch and (lambda: m.torch.nn.functional.unfold(t, 3, padding=1))
+    return Work(versions(unfold, x, *geometry), twin, 10 * x.nbytes)
+
+
+@workload("fold 32 x 64 x 56 x 56, 3 x 3")
+def _fold(m: Machine) -> Work:
+    size = m.many(56, 9)
+    columns = m.normal(m.many(32), m.many(64, 5) * 9, size * size)
+    t, geometry = m.tensor(columns), ((size, size), (3, 3), (1, 1), (1, 1), (1, 1))
+    twin = m.torch and (lambda: m.torch.nn.functional.fold(t, (size, size), 3, padding=1))
+    return Work(versions(fold, columns, *geometry), twin, columns.nbytes * 10 / 9)
+
+
+@workload("max pooling 128 x 64 x 112 x 112, 2 x 2")
+def _max_pool(m: Machine) -> Work:
+    size = m.many(112, 10)
+    x, geometry = m.normal(m.many(128), m.many(64), size, size), ((2, 2), (2, 2), (0, 0))
+    t = m.tensor(x)
+
+    def both(index: Any, values: Any) -> Any:
+        return values(x, index(x, *geometry, (1, 1), (size // 2, size // 2)))
+
+    pair = (max_pool_index.variants["cuda", "cuda"].run, pick.variants["cuda", "cuda"].run)
+    named = {"cuda": partial(both, *pair), "cupy": partial(both, max_pool_index.reference, pick.reference)}
+    twin = m.torch and (lambda: m.torch.nn.functional.max_pool2d(t, 2, return_indices=True))
+    return Work(named, twin, x.nbytes * (1 + 3 / 4))
+
+
+@workload("average pooling 128 x 64 x 112 x 112, 2 x 2")
+def _sum_pool(m: Machine) -> Work:
+    size = m.many(112, 10)
+    x, geometry = m.normal(m.many(128), m.many(64), size, size), ((2, 2), (2, 2), (0, 0))
+    t = m.tensor(x)
+    twin = m.torch and (lambda: m.torch.nn.functional.avg_pool2d(t, 2, divisor_override=1))
+    return Work(versions(sum_pool, x, *geometry, (size // 2, size // 2)), twin, x.nbytes * 5 / 4)
+
+
+@workload("average pooling backward 128 x 64 x 112 x 112, 2 x 2")
+def _sum_pool_backward(m: Machine) -> Work:
+    size = m.many(112, 10)
+    g = m.normal(m.many(128), m.many(64), size // 2, size // 2)
+    return Work(versions(sum_pool_backward, g, (size, size), (2, 2), (2, 2), (0, 0)), None, 5 * g.nbytes)
+
+
+def first(result: Any) -> Any:
+    """The first array of a result in float64: all of it, or of a large one its two ends, which is enough to compare."""
+    while isinstance(result, (tuple, list)):
+        result = result[0]
+    flat = result.reshape(-1)
+    return np.concatenate([host(flat[:END]), host(flat[END:][-END:])])
+
+
+def host(array: Any) -> Any:
+    """An array or a tensor as NumPy in float64."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu().numpy()
+    return np.asarray(array.get() if hasattr(array, "get") else array, np.float64)

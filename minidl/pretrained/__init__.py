@@ -1,0 +1,1 @@
+"""Networks that others have trained, in minidl's own layers."""

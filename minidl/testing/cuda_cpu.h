@@ -1,0 +1,464 @@
+// Runs the CUDA C++ kernels of this project on a CPU, unchanged: g++ compiles this header and the .cu file together.
+//
+// Every CUDA thread is a fibre: a stack of its own, and a switch back to the scheduler wherever a GPU thread would wait.
+// Blocks run one after another. Within a block each thread runs until it waits (at __syncthreads, or at a warp operation
+// such as a shuffle) or ends; when all that it waits for have come, it goes on. Shared memory is a section of static
+// variables, filled with 0xFF (NaN in every float type) before each block, so that a missing initialisation is seen.
+//
+// What a GPU lets pass or hangs on is an error here, with the line: threads that leave a barrier or a warp operation
+// waiting, threads that wait at different barriers. Threads run in order, or in reverse order: results that differ show a
+// missing barrier.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <setjmp.h>
+#include <ucontext.h>
+#include <utility>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#define WITHOUT_SANITIZER __attribute__((no_sanitize("address")))
+#else
+#define WITHOUT_SANITIZER
+#endif
+
+#define __global__
+#define __device__ static
+#define __host__
+#define __forceinline__ inline
+#define __restrict__ __restrict
+#define __launch_bounds__(...)
+#define __align__(n) __attribute__((aligned(n)))
+#define __constant__ static
+#define __shared__ static __attribute__((section("cuda_shared")))
+#define SHARED_DYN(type, name) type* name = (type*)cpu::dynamic_shared
+
+struct uint3 { unsigned x, y, z; };
+struct dim3 { unsigned x, y, z; };
+struct alignas(8) float2 { float x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(8) int2 { int x, y; };
+struct alignas(16) int4 { int x, y, z, w; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+static inline float2 make_float2(float x, float y) { return {x, y}; }
+static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static inline int2 make_int2(int x, int y) { return {x, y}; }
+static inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
+static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+
+typedef _Float16 half;
+struct half2 { half x, y; };
+
+extern "C" char __start_cuda_shared[] __attribute__((weak));  // where the linker puts the section of shared variables
+extern "C" char __stop_cuda_shared[] __attribute__((weak));
+
+namespace cpu {
+
+enum State { READY, AT_BARRIER, AT_WARP, DONE };
+
+constexpr int MAX_THREADS = 1024;
+constexpr int EXCHANGE = 32;  // bytes that a lane can hand over in one warp operation
+constexpr size_t STACK = 64 * 1024;
+
+struct Place {
+    const char* file;
+    int line;
+};
+#define HERE_ (cpu::Place{__FILE__, __LINE__})
+
+struct Fibre {
+    jmp_buf jump;                 // where it waits
+    char* stack;
+    bool alive;                   // whether it has been entered
+    dim3 index;
+    int state;
+    Place at;                     // the barrier or warp operation where it waits
+    unsigned mask;                // the lanes that take part in the warp operation
+    int bytes;                    // what it hands over, at most EXCHANGE
+    char gives[EXCHANGE];
+    char sees[32 * EXCHANGE];     // what the 32 lanes handed over
+    int votes;                    // __syncthreads_count and its kin
+};
+
+static Fibre* fibres;
+static Fibre* now;
+static dim3 block_index, block_size, grid_size;
+static char* dynamic_shared;
+static int vote_count;
+static void (*body)(void**);
+static void** arguments;
+static char message[512];
+
+// ---- switching --------------------------------------------------------------------------------------------------------
+// A fibre is entered once through makecontext, which gives it its stack. Every later switch is a _longjmp to where the
+// other side stands in _setjmp: unlike swapcontext it makes no system call, and a block of threads that exchange values
+// switches thousands of times.
+
+static jmp_buf scheduler;
+static const void* home_stack;  // the scheduler's own stack, for AddressSanitizer
+static size_t home_size;
+
+static void announce_switch(void** fake, const void* stack, size_t size) {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(fake, stack, size);
+#endif
+}
+
+static void announce_arrival(void* fake, const void** from, size_t* size) {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(fake, from, size);
+#endif
+}
+
+// Called by a thread: back to the scheduler until it resumes this thread.
+static void wait_in(State state, Place at) {
+    void* fake = nullptr;
+    now->state = state;
+    now->at = at;
+    announce_switch(&fake, home_stack, home_size);
+    if (!_setjmp(now->jump)) _longjmp(scheduler, 1);
+    announce_arrival(fake, nullptr, nullptr);
+}
+
+static void live() {
+    announce_arrival(nullptr, &home_stack, &home_size);
+    for (;;) {  // one round for each block
+        body(arguments);
+        wait_in(DONE, {});
+    }
+}
+
+// Called by the scheduler: run the thread `now` until it waits or ends.
+static void resume() {
+    void* fake = nullptr;
+    announce_switch(&fake, now->stack, STACK);
+    if (!_setjmp(scheduler)) {
+        if (now->alive) _longjmp(now->jump, 1);
+        now->alive = true;
+        ucontext_t context;
+        getcontext(&context);
+        context.uc_stack.ss_sp = now->stack;
+        context.uc_stack.ss_size = STACK;
+        context.uc_link = nullptr;
+        makecontext(&context, live, 0);
+        setcontext(&context);
+    }
+    announce_arrival(fake, nullptr, nullptr);
+}
+
+// ---- waiting: called by the threads ---------------------------------------------------------------------------------
+
+static void barrier(int vote, Place at) {
+    now->votes = vote;
+    wait_in(AT_BARRIER, at);
+}
+
+// Hand over `value`, wait for the lanes of `mask`, and return what each lane has handed over.
+template <class V>
+static const char* exchange(unsigned mask, const V& value, Place at) {
+    static_assert(sizeof(V) <= EXCHANGE, "too much for one warp operation");
+    memcpy(now->gives, &value, sizeof(V));
+    now->bytes = sizeof(V);
+    now->mask = mask;
+    wait_in(AT_WARP, at);
+    return now->sees;
+}
+
+template <class V>
+static V from_lane(const char* seen, int lane) {
+    V value;
+    memcpy(&value, seen + lane * sizeof(V), sizeof(V));
+    return value;
+}
+
+static int lane() { return (now - fibres) % 32; }
+
+// ---- the scheduler ----------------------------------------------------------------------------------------------------
+
+template <class... V>
+static bool fail(const char* format, V... values) {
+    int n = snprintf(message, sizeof message, "block (%u, %u, %u): ", block_index.x, block_index.y, block_index.z);
+    snprintf(message + n, sizeof message - n, format, values...);
+    return false;
+}
+
+static const char* name_of(Place at) {  // the file without its folders
+    const char* slash = strrchr(at.file, '/');
+    return slash ? slash + 1 : at.file;
+}
+
+static bool same(Place a, Place b) { return a.line == b.line && !strcmp(a.file, b.file); }
+
+// Whether the group of lanes that lane `first` of the warp at `base` waits for is complete; then it goes on.
+static bool release_group(int base, int first, int count, bool* released) {
+    Fibre* waiting = fibres + base + first;
+    const char* file = name_of(waiting->at);
+    int line = waiting->at.line;
+    for (int l = 0; l < 32; l++) {
+        if (!(waiting->mask >> l & 1)) continue;
+        if (base + l >= count)
+            return fail("%s:%d: a warp operation names lane %d, but the block ends before it: make the block whole warps, "
+                        "or name only lanes that exist", file, line, l);
+        Fibre* other = fibres + base + l;
+        if (other->state == DONE)
+            return fail("%s:%d: thread %d waits in a warp operation for thread %d, which has ended: let all lanes of the "
+                        "mask reach it", file, line, base + first, base + l);
+        if (other->state != AT_WARP || other->mask != waiting->mask || !same(other->at, waiting->at)) return true;
+    }
+    for (int l = 0; l < 32; l++) {
+        if (!(waiting->mask >> l & 1)) continue;
+        Fibre* reader = fibres + base + l;
+        for (int s = 0; s < 32; s++)
+            if (waiting->mask >> s & 1) memcpy(reader->sees + s * waiting->bytes, fibres[base + s].gives, waiting->bytes);
+        reader->state = READY;
+    }
+    *released = true;
+    return true;
+}
+
+static bool release_warps(int count, bool* released) {
+    for (int base = 0; base < count; base += 32)
+        for (int l = 0; l < 32 && base + l < count; l++)
+            if (fibres[base + l].state == AT_WARP && !release_group(base, l, count, released)) return false;
+    return true;
+}
+
+// All threads wait and no warp operation is complete: they must all be at one barrier.
+static bool release_barrier(int count) {
+    Fibre *at = nullptr, *gone = nullptr, *other = nullptr;  // the first of each kind
+    for (int i = 0; i < count; i++) {
+        Fibre* f = fibres + i;
+        if (f->state == DONE) gone = gone ? gone : f;
+        else if (f->state == AT_WARP) other = other ? other : f;
+        else if (!at) at = f;
+        else if (!same(at->at, f->at))
+            return fail("threads wait at different barriers: thread %d at %s:%d, thread %d at %s:%d: __syncthreads must be "
+                        "reached by the whole block together", int(at - fibres), name_of(at->at), at->at.line, i,
+                        name_of(f->at), f->at.line);
+    }
+    if (other)
+        return fail("%s:%d: thread %d waits in a warp operation for lanes that wait elsewhere%s: all lanes of the mask must "
+                    "reach the same operation", name_of(other->at), other->at.line, int(other - fibres),
+                    at ? ", some at __syncthreads" : "");
+    if (gone)
+        return fail("%s:%d: thread %d waits at __syncthreads, but thread %d has ended: a barrier inside an if or behind a "
+                    "return must be reached by all threads or by none", name_of(at->at), at->at.line, int(at - fibres),
+                    int(gone - fibres));
+    vote_count = 0;
+    for (int i = 0; i < count; i++) {
+        vote_count += fibres[i].votes;
+        fibres[i].state = READY;
+    }
+    return true;
+}
+
+WITHOUT_SANITIZER static void poison_shared() {  // byte by byte: memset itself would be checked
+    for (volatile char* p = __start_cuda_shared; p < __stop_cuda_shared; p++) *p = (char)0xFF;
+}
+
+static bool run_block(int count, bool reverse) {
+    if (__start_cuda_shared) poison_shared();
+    for (int i = 0; i < count; i++) {
+        Fibre* f = fibres + i;
+        f->index = {i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)};
+        f->state = READY;
+        if (!f->stack) f->stack = (char*)malloc(STACK);
+    }
+    for (;;) {
+        bool ran = false;
+        int done = 0;
+        for (int i = 0; i < count; i++) {
+            now = fibres + (reverse ? count - 1 - i : i);
+            if (now->state == READY) {
+                resume();
+                ran = true;
+            }
+            done += now->state == DONE;
+        }
+        if (done == count) return true;
+        bool released = false;
+        if (!release_warps(count, &released)) return false;
+        if (!released && !ran && !release_barrier(count)) return false;
+    }
+}
+
+// Run a grid; null, or what went wrong.
+static const char* launch(void (*kernel)(void**), const unsigned* sizes, size_t shared, void** args, int reverse) {
+    body = kernel;
+    arguments = args;
+    grid_size = {sizes[0], sizes[1], sizes[2]};
+    block_size = {sizes[3], sizes[4], sizes[5]};
+    unsigned count = block_size.x * block_size.y * block_size.z;
+    if (count == 0 || count > MAX_THREADS || grid_size.y > 65535 || grid_size.z > 65535 || shared > 227 * 1024) {
+        snprintf(message, sizeof message, "a launch of %u x %u x %u blocks of %u threads with %zu bytes of dynamic shared "
+                 "memory: a block has 1 to 1024 threads, a grid at most 65535 blocks along y and z, a block at most "
+                 "232448 bytes", sizes[0], sizes[1], sizes[2], count, shared);
+        return message;
+    }
+    if (!fibres) fibres = (Fibre*)calloc(MAX_THREADS, sizeof(Fibre));
+    bool fine = true;
+    dynamic_shared = (char*)aligned_alloc(16, (shared + 15) / 16 * 16 + (shared == 0) * 16);
+    for (unsigned z = 0; fine && z < grid_size.z; z++)
+        for (unsigned y = 0; fine && y < grid_size.y; y++)
+            for (unsigned x = 0; fine && x < grid_size.x; x++) {
+                block_index = {x, y, z};
+                memset(dynamic_shared, 0xFF, shared);
+                fine = run_block(count, reverse);
+            }
+    free(dynamic_shared);
+    if (!fine)
+        for (int i = 0; i < MAX_THREADS; i++) fibres[i].alive = false;  // some are stuck in the middle: begin anew
+    return fine ? nullptr : message;
+}
+
+// The arguments come as the driver's launch takes them: an array of pointers to the values.
+template <class... P, size_t... I>
+static void unpack(void (*kernel)(P...), void** args, std::index_sequence<I...>) {
+    kernel(*(P*)args[I]...);
+}
+template <class... P>
+static void call(void (*kernel)(P...), void** args) {
+    unpack(kernel, args, std::index_sequence_for<P...>());
+}
+}  // namespace cpu
+
+#define CUDA_ENTRY(name) \
+    static void body_of_##name(void** args) { cpu::call(name, args); } \
+    extern "C" const char* launch_##name(const unsigned* sizes, size_t shared, void** args, int reverse) { \
+        return cpu::launch(body_of_##name, sizes, shared, args, reverse); \
+    }
+
+// ---- what CUDA C++ has built in -----------------------------------------------------------------------------------------
+
+#define threadIdx (cpu::now->index)
+#define blockIdx (cpu::block_index)
+#define blockDim (cpu::block_size)
+#define gridDim (cpu::grid_size)
+constexpr int warpSize = 32;
+
+#define __syncthreads() cpu::barrier(0, HERE_)
+#define __syncthreads_count(vote) (cpu::barrier((vote) != 0, HERE_), cpu::vote_count)
+#define __syncthreads_or(vote) (cpu::barrier((vote) != 0, HERE_), cpu::vote_count > 0)
+#define __syncwarp(...) cpu::sync_warp(HERE_, ##__VA_ARGS__)
+#define __shfl_sync(mask, value, ...) cpu::shuffle(mask, value, cpu::source(__VA_ARGS__), HERE_)
+#define __shfl_xor_sync(mask, value, step) cpu::shuffle(mask, value, cpu::lane() ^ (step), HERE_)
+#define __shfl_down_sync(mask, value, step) cpu::shuffle(mask, value, cpu::stay_below(cpu::lane() + (step)), HERE_)
+#define __shfl_up_sync(mask, value, step) cpu::shuffle(mask, value, cpu::stay_above(cpu::lane() - (step)), HERE_)
+#define __ballot_sync(mask, vote) cpu::ballot(mask, (vote) != 0, HERE_)
+#define __any_sync(mask, vote) (cpu::ballot(mask, (vote) != 0, HERE_) != 0)
+#define __all_sync(mask, vote) (cpu::ballot(mask, (vote) == 0, HERE_) == 0)
+
+namespace cpu {
+static inline void sync_warp(Place at, unsigned mask = 0xFFFFFFFFu) { exchange(mask, 0, at); }
+static inline int source(int from, int width = 32) { return (lane() & ~(width - 1)) | (from & (width - 1)); }
+static inline int stay_below(int from) { return from < 32 ? from : lane(); }
+static inline int stay_above(int from) { return from >= 0 ? from : lane(); }
+template <class V>
+static V shuffle(unsigned mask, V value, int from, Place at) {
+    return from_lane<V>(exchange(mask, value, at), from & 31);
+}
+static inline unsigned ballot(unsigned mask, int vote, Place at) {
+    const char* seen = exchange(mask, vote, at);
+    unsigned votes = 0;
+    for (int l = 0; l < 32; l++)
+        if (mask >> l & 1 && from_lane<int>(seen, l)) votes |= 1u << l;
+    return votes;
+}
+}  // namespace cpu
+
+template <class V> static inline V min(V a, V b) { return b < a ? b : a; }
+template <class V> static inline V max(V a, V b) { return a < b ? b : a; }
+template <class V> static inline V atomicAdd(V* p, V v) { V old = *p; *p = old + v; return old; }
+template <class V> static inline V atomicMax(V* p, V v) { V old = *p; if (v > old) *p = v; return old; }
+template <class V> static inline V atomicCAS(V* p, V expected, V v) { V old = *p; if (old == expected) *p = v; return old; }
+template <class V> static inline V __ldg(const V* p) { return *p; }
+static inline void __threadfence() {}
+static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+static inline float __fdividef(float a, float b) { return a / b; }
+static inline unsigned __umulhi(unsigned a, unsigned b) { return (uint64_t)a * b >> 32; }
+static inline int __popc(unsigned x) { return __builtin_popcount(x); }
+static inline int __ffs(int x) { return __builtin_ffs(x); }
+static inline int __float_as_int(float x) { int i; memcpy(&i, &x, 4); return i; }
+static inline float __int_as_float(int i) { float x; memcpy(&x, &i, 4); return x; }
+static inline unsigned __float_as_uint(float x) { return (unsigned)__float_as_int(x); }
+static inline float __half2float(half x) { return (float)x; }
+static inline half __float2half(float x) { return (half)x; }
+static inline half2 __floats2half2_rn(float x, float y) { return {(half)x, (half)y}; }
+static inline int __dp4a(int a, int b, int c) {
+    for (int i = 0; i < 32; i += 8) c += (int8_t)(a >> i) * (int8_t)(b >> i);
+    return c;
+}
+
+// ---- tensor cores and asynchronous copies, as kernels/mma.cuh declares them, from the layouts in the PTX manual ----------------
+
+static inline unsigned pack_halves(float low, float high) {
+    half pair[2] = {(half)low, (half)high};
+    unsigned packed;
+    memcpy(&packed, pair, 4);
+    return packed;
+}
+
+namespace cpu {
+struct Fragments { unsigned a[4], b[2]; };
+
+// Element k, counted within the row, of the part of a fragment that lane 4 * group + ... holds: PER elements a register.
+template <class E, int PER>
+static E element(const unsigned* registers, int part, int k) {
+    E all[PER];
+    memcpy(all, registers + part, 4);
+    return all[k];
+}
+
+// D += A B for PER elements a register: A is (16, 8 PER), B is (8 PER, 8).
+template <class E, int PER, class D>
+static void mma(D (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], Place at) {
+    Fragments mine;
+    memcpy(mine.a, a, sizeof a);
+    memcpy(mine.b, b, sizeof b);
+    const char* seen = exchange(0xFFFFFFFFu, mine, at);
+    Fragments all[32];
+    for (int l = 0; l < 32; l++) all[l] = from_lane<Fragments>(seen, l);
+    int g = lane() / 4, t = lane() % 4;
+    for (int i = 0; i < 4; i++) {
+        int row_part = i / 2, column = 2 * t + i % 2;  // rows g and g + 8
+        D sum = d[i];
+        for (int k = 0; k < 8 * PER; k++) {
+            int from = k / PER % 4, part = k / (4 * PER);  // which of the four lanes of a group, and which half of k
+            E x = element<E, PER>(all[4 * g + from].a, part * 2 + row_part, k % PER);
+            E y = element<E, PER>(all[4 * column + from].b, part, k % PER);
+            sum += (D)x * (D)y;
+        }
+        d[i] = sum;
+    }
+}
+
+static void matrices(unsigned (&r)[4], const void* row, bool transposed, Place at) {
+    const char* seen = exchange(0xFFFFFFFFu, row, at);
+    int g = lane() / 4, t = lane() % 4;
+    for (int m = 0; m < 4; m++) {
+        uint16_t pair[2];
+        for (int i = 0; i < 2; i++) {
+            int r8 = transposed ? 2 * t + i : g, c8 = transposed ? g : 2 * t + i;
+            pair[i] = ((const uint16_t*)from_lane<const void*>(seen, 8 * m + r8))[c8];
+        }
+        memcpy(&r[m], pair, 4);
+    }
+    sync_warp(at);  // nobody overwrites the rows before all have read them
+}
+}  // namespace cpu
+
+#define mma_f16(d, a, b) cpu::mma<half, 2>(d, a, b, HERE_)
+#define mma_s8(d, a, b) cpu::mma<int8_t, 4>(d, a, b, HERE_)
+#define load_matrices(r, row) cpu::matrices(r, row, false, HERE_)
+#define load_matrices_transposed(r, row) cpu::matrices(r, row, true, HERE_)
+
+static inline void copy_async(void* to, const void* from, bool there) {
+    if (there) memcpy(to, from, 16);
+    else memset(to, 0, 16);
+}
+static inline void copies_commit() {}
+template <int N>
+static inline void copies_wait() {}

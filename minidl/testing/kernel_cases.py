@@ -1,0 +1,373 @@
+"""Inputs for every CUDA kernel, the same for the run on a CPU and on a GPU: odd sizes, and values that are hard.
+
+CASES[name](rng) yields the arguments of the kernel of that name, floating-point arrays in float32. The tests of half
+precision make float16 of them, but for what is wrapped in `Single`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+Arguments = tuple[Any, ...]
+Cases = Callable[[np.random.Generator], Iterator[Arguments]]
+CASES: dict[str, Cases] = {}
+
+
+def cases(*names: str) -> Callable[[Cases], Cases]:
+    """Register a generator of argument tuples for the kernels of these names."""
+
+    def register(function: Cases) -> Cases:
+        CASES.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+class Single(np.ndarray[Any, Any]):
+    """A view, `x.view(Single)`, of an array that is float32 whatever the element type is: means and the like."""
+
+
+def normal(rng: np.random.Generator, *shape: int) -> Any:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+WIDTHS = [(1, 1), (7, 1), (1, 7), (5, 33), (2, 3, 130), (3, 512), (2, 600), (3, 2052), (2, 4099)]
+
+
+@cases("softmax", "log_softmax")
+def softmax_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for shape in WIDTHS:
+        yield 3 * normal(rng, *shape), -1
+    inf, nan = np.inf, np.nan
+    hard = [[-inf, -inf, -inf], [inf, 0, 1], [inf, inf, 0], [nan, 0, 1], [-inf, 0, 1], [1e30, -1e30, 1e30]]
+    yield np.array(hard, np.float32), 1
+    yield np.repeat(np.array(hard, np.float32), 200, axis=1), 1
+    yield np.repeat(np.array(hard, np.float32), 400, axis=1), 1
+
+
+@cases("softmax_backward", "log_softmax_backward")
+def softmax_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for shape in WIDTHS:
+        x = normal(rng, *shape)
+        yield normal(rng, *shape), x - x.max(-1, keepdims=True), -1
+
+
+@cases("sigmoid", "erf")
+def unary_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 3, 4, 37, 1024, 4097, 9001):
+        yield (3 * normal(rng, n),)
+    yield (np.array([[-np.inf, np.inf, np.nan, -1000.0, 1000.0, 0.0]], np.float32),)
+    yield (normal(rng, 38)[1:],)  # not at a multiple of 16 bytes
+
+
+@cases("gelu")
+def gelu_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for (x,) in unary_cases(rng):
+        for approximate in ("none", "tanh"):
+            yield np.where(np.isinf(x), 5, x).astype(np.float32), approximate  # -inf * 0 is NaN, in either sign's limit
+
+
+@cases("gelu_backward")
+def gelu_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for x, approximate in gelu_cases(rng):
+        yield normal(rng, *x.shape), np.clip(x, -9, 9), approximate
+
+
+@cases("bias_activation")
+def bias_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for shape in ((1, 1), (5, 7), (3, 2, 36), (9, 1028), (2, 4099)):
+        for activation in ("identity", "relu", "gelu_tanh", "sigmoid", "tanh"):
+            yield 2 * normal(rng, *shape), normal(rng, shape[-1]), activation
+    yield np.array([[np.nan, -1.0, 1.0]], np.float32), np.zeros(3, np.float32), "relu"
+
+
+@cases("bias_activation_backward")
+def bias_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for x, bias, activation in bias_cases(rng):
+        yield normal(rng, *x.shape), x, bias, activation
+
+
+@cases("reduce_sum", "reduce_max")
+def reduce_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for shape in ((1, 1), (1, 7), (33, 1), (5, 33), (70, 40), (300, 3), (2, 4099)):
+        for axis in (None, 0, 1):
+            yield normal(rng, *shape), axis
+    yield np.array([[1.0, np.nan, 2.0], [-np.inf, 3.0, 0.0]], np.float32), 1
+    yield np.array([[1.0, np.nan], [-3.0, 0.0], [5.0, 2.0]], np.float32), 0
+
+
+@cases("cross_entropy")
+def cross_entropy_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for count, classes in ((1, 1), (5, 10), (3, 37), (4, 1000), (3, 1027), (2, 5004)):
+        x, y = 3 * normal(rng, count, classes), rng.integers(0, classes, count)
+        weight = rng.uniform(0.5, 2, classes).astype(np.float32)
+        yield x, y, None, -100, 0.0
+        yield x, np.where(np.arange(count) == 1, -100, y), weight, -100, 0.0
+        yield x, np.where(np.arange(count) == 1, 0, y), None, 0, 0.1
+        yield x, y, weight, -100, 0.25
+    yield normal(rng, 2, 6) + np.float32(1000), np.array([1, 2]), None, -100, 0.0
+    yield np.array([[np.inf, 0, 1], [np.nan, 0, 1], [-np.inf, 0, 1]], np.float32), np.array([1, 2, 1]), None, -100, 0.0
+
+
+@cases("cross_entropy_backward")
+def cross_entropy_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for logits, *rest in list(cross_entropy_cases(rng))[:-2]:
+        lse = np.log(np.exp(logits.astype(np.float64)).sum(1))
+        yield normal(rng, len(logits)), logits, *rest, lse
+
+
+@cases("layer_norm")
+def layer_norm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for shape in ((1, 1), (5, 7), (4, 64), (3, 1000), (2, 4099), (1, 4100)):
+        x, weight, bias = normal(rng, *shape), normal(rng, shape[1]), normal(rng, shape[1])
+        for w, b in ((weight, bias), (None, None), (weight, None)):
+            yield x + np.float32(3), w, b, 1e-3
+
+
+@cases("layer_norm_backward")
+def layer_norm_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for shape in ((1, 1), (5, 7), (70, 64), (9, 1000), (2, 4099), (1, 8200)):
+        x, weight = normal(rng, *shape), normal(rng, shape[1])
+        mean, rstd = x.mean(1), 1 / np.sqrt(x.var(1) + 1e-3)
+        for w in (weight, None):
+            yield normal(rng, *shape), x, *(a.astype(np.float32).view(Single) for a in (mean, rstd)), w
+
+
+@cases("rms_norm")
+def rms_norm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for x, weight, _, eps in layer_norm_cases(rng):
+        yield x, weight, eps
+
+
+@cases("rms_norm_backward")
+def rms_norm_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for g, x, _, rstd, weight in layer_norm_backward_cases(rng):
+        yield g, x, rstd, weight
+
+
+@cases("philox")
+def philox_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 3, 4, 37, 1030):
+        yield np.zeros(n, np.uint32), 7, 0
+    yield np.zeros(17, np.uint32), 2**64 - 1, 2**64 - 2  # the counter's carry
+
+
+@cases("uniform", "normal")
+def fill_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 3, 4, 37, 1030):
+        yield np.zeros(n, np.float32).view(Single), 7, 2**64 - 3
+
+
+@cases("dropout")
+def dropout_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 3, 4, 37, 1030):
+        for p in (0.0, 0.5, 0.75, 1.0):  # probabilities whose scale float16 holds exactly
+            yield normal(rng, n), p, 11, 2**64 - 3
+    yield normal(rng, 30)[1:], 0.5, 3, 0
+
+
+def states(rng: np.random.Generator, n: int) -> list[Any]:
+    return [normal(rng, n), normal(rng, n), normal(rng, n), normal(rng, n) ** 2]
+
+
+ADAM_OPTIONS = [
+    (1, 1e-2, 0.9, 0.999, 1e-8, 0.0, False, False),
+    (7, 1e-2, 0.9, 0.99, 1e-6, 0.1, False, True),
+    (3, 1e-2, 0.8, 0.999, 1e-8, 0.1, True, False),
+]
+SGD_OPTIONS = [
+    (0.1, 0.9, 0.0, 0.0, False, False, True),
+    (0.1, 0.9, 0.5, 0.1, False, True, False),
+    (0.1, 0.8, 0.0, 0.1, True, False, False),
+]
+
+
+@cases("adam")
+def adam_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 37, 4096, 16385):
+        for options in ADAM_OPTIONS:
+            yield *states(rng, n), None, *options
+            yield *states(rng, n), normal(rng, n) ** 2, *options
+
+
+@cases("sgd")
+def sgd_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 37, 4096, 16385):
+        for options in SGD_OPTIONS:
+            yield normal(rng, n), normal(rng, n), normal(rng, n), *options
+        yield normal(rng, n), normal(rng, n), None, 0.1, 0.0, 0.0, 0.1, False, True, True
+
+
+@cases("adam_many")
+def adam_many_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for sizes in ((5,), (1, 16384, 37), (16385, 3, 4, 20000)):
+        lists = [list(arrays) for arrays in zip(*(states(rng, n) for n in sizes), strict=True)]
+        yield *lists, None, *ADAM_OPTIONS[1]
+        yield *lists, [normal(rng, n) ** 2 for n in sizes], *ADAM_OPTIONS[2]
+
+
+@cases("sgd_many")
+def sgd_many_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for sizes in ((5,), (1, 16384, 37), (16385, 3, 4, 20000)):
+        lists = [[normal(rng, n) for n in sizes] for _ in range(3)]
+        yield *lists[:2], None, *SGD_OPTIONS[0]
+        yield *lists, *SGD_OPTIONS[1]
+
+
+@cases("gemm")
+def gemm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for m, n, k in ((1, 1, 1), (5, 7, 3), (33, 40, 24), (3, 8, 8), (130, 136, 72), (37, 129, 17)):
+        a, b = normal(rng, m, k) / np.float32(k**0.5), normal(rng, k, n)
+        yield a, b, normal(rng, n)
+        yield a, b, None
+    yield normal(rng, 2, 3, 16), normal(rng, 16, 24), None
+
+
+@cases("attention")
+def attention_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n, queries, keys, width in ((1, 1, 1, 64), (2, 70, 33, 64), (1, 33, 150, 64), (1, 65, 64, 32)):
+        for causal in (False, True):
+            q, k, v = (normal(rng, n, rows, width) for rows in (queries, keys, keys))
+            yield q, k, v, width**-0.5, causal
+
+
+@cases("attention_backward")
+def attention_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for q, k, v, scale, causal in attention_cases(rng):
+        s = np.einsum("nld,nsd->nls", q, k) * np.float32(scale)
+        if causal:
+            s = np.where(np.tri(q.shape[1], k.shape[1], dtype=bool), s, -np.inf)
+        lse = np.log(np.exp(s).sum(-1))
+        out = np.exp(s - lse[..., None]) @ v
+        yield normal(rng, *q.shape), q, k, v, out, lse.astype(np.float32).view(Single), scale, causal
+
+
+@cases("embedding_backward")
+def embedding_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for count, rows, width in ((1, 1, 1), (7, 3, 5), (50, 10, 64), (9, 20, 130)):
+        yield normal(rng, count, width), rng.integers(0, rows, count), rows
+
+
+def lstm_inputs(rng: np.random.Generator, H: int, P: int | None) -> tuple[Any, ...]:
+    T, B = 3, 4
+    x, w, h, c = normal(rng, T, B, 4 * H), normal(rng, 4 * H, P or H) / 4, normal(rng, B, P or H), normal(rng, B, H)
+    return x, w, h, c, None if P is None else normal(rng, P, H) / 4, (4, 3, 3), bool(P)
+
+
+@cases("lstm")
+def lstm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for H, P in ((1, None), (33, None), (40, 7)):
+        yield lstm_inputs(rng, H, P)
+
+
+@cases("lstm_backward")
+def lstm_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    from ..kernels.recurrent import lstm
+
+    for H, P in ((1, None), (33, None), (40, 7)):
+        x, w_hh, h0, c0, w_hr, sizes, reverse = lstm_inputs(rng, H, P)
+        out, _, _, *kept = lstm.reference(x, w_hh, h0, c0, w_hr, sizes, reverse)
+        gradients = (normal(rng, *out.shape), normal(rng, *h0.shape), normal(rng, *c0.shape))
+        yield *gradients, w_hh, w_hr, *kept, sizes, reverse
+
+
+def gru_inputs(rng: np.random.Generator, H: int, reverse: bool) -> tuple[Any, ...]:
+    T, B = 3, 4
+    weights = normal(rng, 3 * H, H) / 4, normal(rng, 3 * H) if reverse else None
+    return normal(rng, T, B, 3 * H), *weights, normal(rng, B, H), (4, 3, 3), reverse
+
+
+@cases("gru")
+def gru_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for H in (1, 33, 40):
+        yield gru_inputs(rng, H, H == 40)
+
+
+@cases("gru_backward")
+def gru_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    from ..kernels.recurrent import gru
+
+    for H in (1, 33, 40):
+        x, w_hh, b_hh, h0, sizes, reverse = gru_inputs(rng, H, H == 40)
+        out, _, *kept = gru.reference(x, w_hh, b_hh, h0, sizes, reverse)
+        yield normal(rng, *out.shape), normal(rng, *h0.shape), w_hh, *kept, sizes, reverse
+
+
+@cases("gemm_int8")
+def gemm_int8_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for m, n, k in ((1, 1, 1), (5, 7, 33), (3, 9, 16), (130, 70, 144)):
+        x, w = (rng.integers(-128, 128, (rows, k), np.int8) for rows in (m, n))
+        scales = rng.uniform(0, 0.01, m).astype(np.float32), rng.uniform(0, 0.01, n).astype(np.float32)
+        yield x, w, *scales, normal(rng, n)
+        yield x, w, *scales, None
+
+
+PLANES = [  # sizes, kernel, stride, padding, dilation
+    ((1, 1), (1, 1), (1, 1), (0, 0), (1, 1)),
+    ((7, 9), (3, 2), (2, 1), (1, 0), (1, 2)),
+    ((12, 12), (2, 2), (2, 2), (0, 0), (1, 1)),
+    ((5, 6), (3, 3), (1, 1), (1, 1), (1, 1)),
+    ((11,), (3,), (2,), (1,), (2,)),
+]
+
+
+def windows(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[int, ...]:
+    each = zip(size, kernel, stride, padding, dilation, strict=True)
+    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
+
+
+@cases("max_pool_index")
+def max_pool_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for size, *geometry in PLANES:
+        x = np.round(2 * normal(rng, 2, 3, *size))  # with equal values
+        yield x, *geometry, windows(size, *geometry)
+    x = np.array([[[np.nan, 1, np.nan, 0, -np.inf, -np.inf]]], np.float32)
+    yield x, (3,), (3,), (0,), (1,), (2,)
+    yield x, (2,), (2,), (1,), (1,), (5,)  # windows that reach beyond the end
+
+
+@cases("sum_pool")
+def sum_pool_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for size, kernel, stride, padding, _ in PLANES:
+        yield (
+            normal(rng, 2, 3, *size),
+            kernel,
+            stride,
+            padding,
+            windows(size, kernel, stride, padding, (1, 1)[: len(size)]),
+        )
+
+
+@cases("sum_pool_backward")
+def sum_pool_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for x, *geometry, positions in sum_pool_cases(rng):
+        yield normal(rng, 2, 3, *positions), x.shape[2:], *geometry
+
+
+@cases("pick")
+def pick_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    yield normal(rng, 2, 3, 4, 5), rng.integers(-1, 20, (2, 3, 3, 2))
+    yield normal(rng, 1, 2, 300), rng.integers(0, 300, (1, 2, 70))
+
+
+@cases("unfold")
+def unfold_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for size, *geometry in PLANES:
+        yield normal(rng, 2, 3, *size), *geometry
+
+
+@cases("fold")
+def fold_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for size, kernel, *geometry in PLANES:
+        count = int(np.prod(windows(size, kernel, *geometry)))
+        yield normal(rng, 2, 3 * int(np.prod(kernel)), count), size, kernel, *geometry
+
+
+@cases("conv_forward")
+def conv_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for size, kernel, *geometry in PLANES:
+        yield normal(rng, 2, 3, *size), normal(rng, 5, 3, *kernel), normal(rng, 5), *geometry, 1
+    yield normal(rng, 1, 20, 9, 9), normal(rng, 70, 20, 3, 3), None, (1, 1), (1, 1), (1, 1), 1

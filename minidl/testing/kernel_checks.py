@@ -1,0 +1,95 @@
+"""One comparison for every CUDA kernel: a variant, on a GPU or on the CPU, against the reference in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..kernels import Kernel, Variant, cuda
+from .kernel_cases import CASES, Single
+
+HALF_RTOL = 2e-3  # half precision has 11 bits: one rounding of each input and one of the result
+
+
+def variants() -> list[tuple[Kernel, str]]:
+    """Every kernel with the name of every CUDA C++ variant of it."""
+    kernels.load_all()
+    found = [(kernel, key) for kernel in kernels.REGISTRY.values() for key in kernel.variants]
+    return [(kernel, name) for kernel, (device, name) in found if device == "cuda" and name.startswith("cuda")]
+
+
+def entries_of(kernel: Kernel) -> list[cuda.Entry]:
+    """The entries of .cu files that this kernel's variants launch."""
+    return [entry for source in cuda.SOURCES.values() for entry in source.entries.values() if entry.of == kernel.name]
+
+
+def supported(
+    kernel: Kernel, name: str, device: Callable[[Any], Any] = np.copy
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """(element type, arguments) of the cases that a variant is made for, arguments as `agree` takes them."""
+    variant = kernel.variants["cuda", name]
+    for element in sorted({element for entry in entries_of(kernel) for element in entry.types}):
+        for args in CASES[kernel.name](np.random.default_rng(0)):
+            if variant.supports is None or variant.supports(*convert(convert(args, floats_to(element)), device)):
+                yield element, args
+
+
+def is_array(value: Any) -> bool:
+    return hasattr(value, "dtype") and hasattr(value, "shape")
+
+
+def convert(values: Any, change: Callable[[Any], Any]) -> Any:
+    """The values with `change` applied to every array, in lists and tuples too."""
+    if isinstance(values, (list, tuple)):
+        return type(values)(convert(value, change) for value in values)
+    return change(values) if is_array(values) else values
+
+
+def floats_to(dtype: Any) -> Callable[[Any], Any]:
+    """A change of floating-point arrays to a dtype, but for float64 and Single ones; those and others are copied."""
+
+    def change(a: Any) -> Any:
+        return a.copy() if a.dtype.kind != "f" or a.dtype == np.float64 or isinstance(a, Single) else a.astype(dtype)
+
+    return change
+
+
+def arrays_in(values: Any) -> list[Any]:
+    if isinstance(values, (list, tuple)):
+        return [a for value in values for a in arrays_in(value)]
+    return [values] if is_array(values) else []
+
+
+def agree(
+    kernel: Kernel,
+    variant: Variant,
+    args: tuple[Any, ...],
+    element: str = "float32",
+    device: Callable[[Any], Any] = np.copy,
+    host: Callable[[Any], Any] = np.asarray,
+) -> None:
+    """Compare what a variant returns, and what it leaves in its arguments, with the reference in float64.
+
+    `device` moves arrays to where the variant runs, `host` back. Raises AssertionError.
+    """
+    rtol = max(entry.rtol for entry in entries_of(kernel))
+    if element == "float16":
+        rtol = max(rtol, HALF_RTOL)
+    args = convert(args, floats_to(element))
+    exact, moved = convert(args, floats_to(np.float64)), convert(args, device)
+    wanted = arrays_in((kernel.reference(*exact), exact))
+    got = arrays_in((variant.run(*moved), moved))
+    label = f"{kernel.name} {variant.name}, {element}: {[list(a.shape) if is_array(a) else a for a in args]}"
+    assert len(got) == len(wanted), label
+    for g, w in zip(map(host, got), wanted, strict=True):
+        assert g.shape == w.shape, f"{label}: shape {g.shape}, expected {w.shape}"
+        if w.dtype.kind != "f":
+            np.testing.assert_array_equal(g, w, err_msg=label)
+            continue
+        scale = float(
+            np.abs(w[np.isfinite(w)]).max(initial=1)
+        )  # the cases are numbers of size 1: what cancels, did so there
+        np.testing.assert_allclose(g, w, rtol=rtol, atol=rtol * scale, err_msg=label)

@@ -1,0 +1,93 @@
+"""Compiling the Numba kernels ahead of time: `minidl warmup`.
+
+Numba compiles a kernel for the types of the arrays that it is called with, so what compiles all of them is calling them:
+each operation on its own samples, in float32, with its gradient; each optimizer; each workload of the benchmark.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+
+def calls() -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What to run, by name. None of it leaves anything behind but compiled kernels, and a place in the random stream."""
+    import minidl
+
+    from . import ops
+    from .bench.workloads import WORKLOADS
+    from .testing.samples import REGISTRY, samples_of
+
+    for module in pkgutil.iter_modules(ops.__path__):
+        importlib.import_module(f"{ops.__name__}.{module.name}")
+    for op in sorted(REGISTRY, key=lambda op: op.__name__):
+        for i, sample in enumerate(samples_of(op)):
+            yield f"{op.__name__} {i}", partial(_forward_and_backward, op, sample)
+    for name in minidl.optim.__all__:
+        yield name, partial(_optimizer_step, name)
+    for name, make in WORKLOADS.items():
+        yield name, partial(_one_step, make)
+
+
+def _one_step(make: Any) -> None:
+    import minidl
+
+    make(minidl)()
+
+
+def _forward_and_backward(op: Any, sample: Any) -> None:
+    from .autograd.engine import grad
+    from .autograd.op import wrap
+    from .testing.checks import _tensors
+
+    inputs = _tensors(sample, np.float32, requires_grad=op.differentiable and sample.smooth)
+    out = op.apply(*inputs, **sample.params)
+    outs = [t for t in (out if isinstance(out, tuple) else (out,)) if t.node is not None]
+    leaves = [x for x in inputs if getattr(x, "node", None) is not None]
+    if outs and leaves:
+        grad(outs, leaves, [wrap(np.ones_like(t.array)) for t in outs], allow_unused=True)
+
+
+def _optimizer_step(name: str) -> None:
+    import minidl
+
+    make: Any = getattr(minidl.optim, name)
+    if not isinstance(make, type) or name == "Optimizer":  # modules stand there too
+        return
+    if name in ("SparseAdam", "LBFGS"):  # one takes sparse gradients only, the other has no kernel of its own
+        return
+    weight = minidl.nn.Parameter(minidl.ones(4, 3))
+    weight.grad = minidl.ones(4, 3)
+    make([weight]).step()
+
+
+def warmup(progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
+    """Compile every kernel that is not on disk yet: {"kernels": how many, "seconds": of compiling, "folder": where}.
+
+    progress(name, done, total) is called before each call.
+    Raises ImportError where Numba is not installed.
+    """
+    from .kernels._cache import announcer, folders
+    from .random import fork_rng
+
+    found = list(calls())
+    before = announcer.count, announcer.seconds
+    announcer.listening = lambda name: None
+    try:
+        with fork_rng():
+            for i, (name, call) in enumerate(found):
+                if progress is not None:
+                    progress(name, i, len(found))
+                call()
+    finally:
+        announcer.listening = None
+    return {
+        "kernels": announcer.count - before[0],
+        "seconds": announcer.seconds - before[1],
+        "folder": ", ".join(sorted(folders)) or "nowhere: no folder can be written to",
+    }

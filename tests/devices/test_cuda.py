@@ -1,0 +1,181 @@
+"""minidl.cuda on the device: streams, events, memory, properties, graphs."""
+
+from __future__ import annotations
+
+import pytest
+
+import minidl as md
+from minidl import nn
+from minidl.nn import functional as F
+
+
+def test_the_device_describes_itself(device):
+    cuda = md.cuda
+    assert cuda.is_available() and cuda.is_initialized() and cuda.device_count() >= 1 and cuda.current_device() == 0
+    cuda.init()
+    name, properties = cuda.get_device_name(), cuda.get_device_properties("cuda:0")
+    assert name and properties.name == name and properties.total_memory > 2**30 and name in repr(properties)
+    assert cuda.get_device_capability() == (properties.major, properties.minor) >= (3, 0)
+    assert not cuda.is_bf16_supported()
+    cuda.set_device(0)
+    with cuda.device(0), cuda.device("cuda"):
+        assert cuda.current_device() == 0
+    cuda.synchronize()
+    assert md.accelerator.current_accelerator() == md.device("cuda:0")
+    state = cuda.get_rng_state()
+    cuda.manual_seed_all(3)
+    first = md.rand(2, device=device)
+    md.manual_seed(3)
+    assert md.rand(2).tolist() == first.tolist()
+    cuda.set_rng_state(state)
+
+
+def test_streams_and_events(device):
+    cuda = md.cuda
+    x = md.ones(100, device=device)
+    side, start, end = cuda.Stream(), cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
+    main = cuda.current_stream()
+    assert (
+        main == cuda.default_stream() != side and hash(main) == hash(cuda.default_stream()) and "Stream" in repr(side)
+    )
+    side.wait_stream(main)
+    with cuda.stream(side):
+        assert cuda.current_stream() == side
+        start.record()
+        y = x * 2
+        end.record()
+    with cuda.stream(None):
+        assert cuda.current_stream() == main
+    main.wait_event(end)
+    end.wait(main)
+    assert y.sum().item() == 200
+    end.synchronize()
+    assert end.query() and side.query() and 0 <= start.elapsed_time(end) < 60_000
+    side.synchronize()
+    assert isinstance(side.record_event(), cuda.Event)
+    for early in (lambda: cuda.Event().elapsed_time(end), lambda: cuda.Event(enable_timing=True).elapsed_time(end)):
+        with pytest.raises(RuntimeError, match="must be recorded"):
+            early()
+    cuda.set_stream(main)
+    assert cuda.current_stream() == main
+
+
+def test_memory(device):
+    cuda = md.cuda
+    cuda.empty_cache()
+    cuda.reset_peak_memory_stats()
+    before, peak = cuda.memory_allocated(), cuda.max_memory_allocated()
+    assert peak == before
+    x = md.zeros(2**20, device=device)  # 4 MiB
+    assert cuda.memory_allocated() - before >= 2**22
+    del x
+    assert cuda.memory_allocated() == before and cuda.max_memory_allocated() >= before + 2**22
+    assert cuda.memory_reserved() >= before and cuda.max_memory_reserved() >= cuda.memory_allocated()
+    free, total = cuda.mem_get_info()
+    assert 0 < free <= total
+    assert "most at a time" in cuda.memory_summary() and "MiB" in cuda.memory_summary()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Graphs
+
+
+def test_a_graph_repeats_its_work_on_new_values(device):
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 3)).to(device)
+    x = md.ones(5, 4, device=device)
+    with md.no_grad():
+        model(x)
+        g = md.cuda.CUDAGraph()
+        with md.cuda.graph(g):
+            assert md.cuda.is_current_stream_capturing()
+            y = model(x)
+        assert not md.cuda.is_current_stream_capturing()
+        for k in range(3):
+            batch = md.randn(5, 4, device=device)
+            x.copy_(batch)
+            g.replay()
+            md.cuda.synchronize()
+            assert md.allclose(y, model(batch), atol=1e-5), f"replay {k}"
+    with pytest.raises(RuntimeError, match="recorded already"), md.cuda.graph(g):
+        pass
+    g.reset()
+    with pytest.raises(RuntimeError, match="nothing was recorded"):
+        g.replay()
+
+
+def test_a_whole_training_step_is_recorded(device):
+    md.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).to(device)
+    twin = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).to(device)
+    twin.load_state_dict(model.state_dict())
+    x, y = md.randn(6, 4, device=device), (md.arange(6) % 3).to(device)
+
+    def step(model):
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        with md.no_grad():
+            for p in model.parameters():
+                p.sub_(p.grad, alpha=0.1)
+                p.grad.zero_()
+        return loss.detach()
+
+    for _ in range(2):
+        step(model)
+    for _ in range(2):
+        step(twin)
+    g = md.cuda.CUDAGraph()
+    with md.cuda.graph(g):
+        loss = step(model)
+    for _ in range(4):
+        g.replay()
+        wanted = step(twin)
+        md.cuda.synchronize()
+        assert abs(loss.item() - wanted.item()) < 1e-5
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        assert md.allclose(p, q, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("work", "why"),
+    [
+        (lambda x: x.sum().item(), "waits for the GPU"),
+        (lambda x: x[x > 0], "waits for the GPU"),
+        (lambda x: F.dropout(x), "random numbers cannot be recorded"),
+        (lambda x: x + md.ones(3).to(x.device), "comes from the CPU"),
+        (
+            lambda x: md.optim.Adam([x.requires_grad_()]).step(lambda: (x * 1).sum().backward()),
+            "counts its steps on the CPU",
+        ),
+    ],
+)
+def test_what_cannot_be_recorded(device, work, why):
+    x = md.ones(3, device=device)
+    g = md.cuda.CUDAGraph()
+    with pytest.raises(RuntimeError, match=why), md.cuda.graph(g):
+        work(x)
+    assert not md.cuda.is_current_stream_capturing() and md.cuda.current_stream() == md.cuda.default_stream()
+    assert (x.detach() + 1).tolist() == [2.0, 2.0, 2.0]  # the device works on
+    with pytest.raises(RuntimeError, match="nothing was recorded"):
+        g.replay()
+
+
+def test_graphed_callables(device):
+    md.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)).to(device)
+    twin = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)).to(device)
+    twin.load_state_dict(model.state_dict())
+    sample = md.randn(3, 4, device=device, requires_grad=True)
+    graphed = md.cuda.make_graphed_callables(model, (sample,))
+    assert graphed is model
+    for _ in range(3):
+        x = md.randn(3, 4, device=device)
+        a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+        (graphed(a) * 3).square().sum().backward()
+        (twin(b) * 3).square().sum().backward()
+        assert md.allclose(a.grad, b.grad, atol=1e-4)
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        assert md.allclose(p.grad, q.grad, rtol=1e-4, atol=1e-4)
+    with pytest.raises(RuntimeError, match="recorded with an argument of shape \\[3, 4\\]"):
+        graphed(md.ones(2, 4, device=device))
+    double = md.cuda.make_graphed_callables(lambda x: x * 2, (md.ones(2, device=device),))
+    assert double(md.tensor([1.0, 5.0], device=device)).tolist() == [2.0, 10.0]

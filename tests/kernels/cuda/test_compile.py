@@ -1,0 +1,64 @@
+"""Every .cu file compiles for every architecture and stays within its registers and shared memory, without spills."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from minidl import kernels
+from minidl.kernels import cuda
+from minidl.testing import nvrtc
+
+pytestmark = pytest.mark.skipif(nvrtc.library() is None, reason="needs nvidia-cuda-nvrtc and nvidia-cuda-runtime")
+kernels.load_all()
+
+
+FILES = sorted(cuda.SOURCES)
+
+
+def elements(file, architecture):
+    """float16 is compiled for the newest architecture only, for the sake of time, or where the file has nothing else."""
+    types = sorted({element for entry in cuda.SOURCES[file].entries.values() for element in entry.types})
+    return types if architecture == cuda.ARCHITECTURES[-1] or "float32" not in types else ["float32"]
+
+
+def compile_file(file, architecture):
+    return {
+        element: nvrtc.compile(f'#include "{file}"\n', architecture, cuda.compile_options((f"-DTYPE_{element}",)))
+        for element in elements(file, architecture)
+    }
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """What every file uses on every architecture; two compilations at a time, which NVRTC allows."""
+    with ThreadPoolExecutor(2) as pool:
+        work = {(f, a): pool.submit(compile_file, f, a) for f in FILES for a in cuda.ARCHITECTURES}
+        yield work
+
+
+@pytest.mark.parametrize("architecture", cuda.ARCHITECTURES)
+@pytest.mark.parametrize("file", FILES)
+def test_compiles_within_its_budget(file, architecture, compiled):
+    for element, used in compiled[file, architecture].result().items():
+        for entry in cuda.SOURCES[file].entries.values():
+            if element not in entry.types or architecture < entry.since:
+                continue
+            usage, label = used[entry.name], f"{entry.name} for {element}, sm_{architecture}: {used[entry.name]}"
+            assert usage.spills == 0 and usage.stack <= entry.stack, label
+            assert usage.registers <= entry.registers and usage.shared <= entry.shared, f"{label}, allowed {entry}"
+
+
+def test_an_error_names_file_and_line():
+    with pytest.raises(nvrtc.CompileError, match=r"kernels\.cu\(1\): error"):
+        nvrtc.compile('extern "C" __global__ void f(float* x) { y[0] = 1; }', 75)
+
+
+def test_spills_are_seen():
+    many = 'extern "C" __global__ void __launch_bounds__(1024) f(float* x) { float v[200];'
+    many += " for (int i = 0; i < 200; i++) v[i] = x[i * 1024 + threadIdx.x];"
+    many += " for (int k = 0; k < 9; k++) for (int i = 0; i < 200; i++) v[i] = v[i] * v[(i * 7 + k) % 200];"
+    many += " for (int i = 0; i < 200; i++) x[i * 1024 + threadIdx.x] = v[i]; }"
+    usage = nvrtc.compile(many, 80)["f"]
+    assert usage.spills + usage.stack > 0
