@@ -35,9 +35,9 @@ def is_channels_last(x: Array) -> bool:
 PATTERNS = {n: np.moveaxis(np.empty((2,) * n, np.float32), -1, 1) for n in (3, 4, 5)}
 
 
-def empty_channels_last(shape: Sizes) -> Array:
-    """A new float32 array of a shape (B, C, *S) that lies in memory as (B, *S, C)."""
-    return np.empty_like(PATTERNS[len(shape)], shape=shape)
+def empty_channels_last(shape: Sizes, dtype: Any = np.float32) -> Array:
+    """A new array of a shape (B, C, *S) that lies in memory as (B, *S, C)."""
+    return np.empty_like(PATTERNS[len(shape)], dtype, shape=shape)
 
 
 def channels_last_memory(x: Array) -> Array:
@@ -48,12 +48,22 @@ def channels_last_memory(x: Array) -> Array:
 def memory(x: Array) -> tuple[Array, bool]:
     """The numbers of x (B, C, *S) on one axis, and whether channels-last (else row-major); a copy if x is in neither order."""
     if x.flags.c_contiguous:
-        return x.reshape(-1), x.shape[1] == 1
+        return x.reshape(-1), x.shape[1] in (1, x.size // x.shape[0])
     if not is_channels_last(x):
-        copy = empty_channels_last(x.shape)
+        copy = empty_channels_last(x.shape, x.dtype)
         copy[...] = x
         x = copy
     return channels_last_memory(x), True
+
+
+def channels_last_numbers(x: Array) -> Array:
+    """The numbers of a float32 x (B, C, *S) on one axis, channels-last; a copy if x is in another order."""
+    numbers, last = memory(x)
+    if last:
+        return numbers
+    out = np.empty(x.size, np.float32)
+    exchange_axes(numbers, out, x.shape[0], x.shape[1], x.size // (x.shape[0] * x.shape[1]))
+    return out
 
 
 @Kernel
@@ -86,6 +96,22 @@ def exchange_axes(x: Any, out: Any, batch: int, n: int, m: int) -> None:
 
 
 # Numba: moving numbers. Positions are flat; n and m count numbers.
+
+
+@jit(forceinline=True)
+def load_some(x: Any, i: int, some: Any) -> Any:
+    """load, with a mask or, if `some` is None, without: a kernel compiled for None has no masks in it."""
+    if some is None:
+        return load(x, i)
+    return load(x, i, some)
+
+
+@jit(forceinline=True)
+def store_some(x: Any, i: int, value: Any, some: Any) -> None:
+    if some is None:
+        store(x, i, value)
+    else:
+        store(x, i, value, some)
 
 
 @jit
