@@ -1,4 +1,4 @@
-"""Convolution in any number of spatial dimensions, and its two gradients.
+"""Convolution in any number of spatial dimensions, and its gradients.
 
 A window of x is what one position of the output sees: its C channels at the K taps of the weight, which is the same
 number of values everywhere. With the windows as the columns of a matrix ("im2col"), each of the three is one product:
@@ -13,6 +13,9 @@ With several groups the channels of x and of the output fall into as many parts,
 Letters: B batch, C and O channels of x and of the output, G groups, S spatial sizes of x, K of the weight, P of the
 output; stride, padding and dilation are tuples of one number per spatial dimension.
 
+The Numba variants do not unfold. They compute from x itself, channels-last (layout.py), in one of two ways: as a product that
+finds the windows by a table (convolution_direct.py), or with a quarter of the multiplications (winograd.py).
+
 Source: Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for Document Processing", 2006.
 """
 
@@ -22,7 +25,7 @@ import itertools
 from math import prod
 from typing import Any
 
-from . import Kernel, array_module
+from . import Kernel, array_module, convolution_direct, winograd
 from .common import FLOAT32, Array
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .gemm import gemm
@@ -31,15 +34,17 @@ Sizes = tuple[int, ...]
 
 
 @Kernel
-def conv_forward(x: Array, weight: Array, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Array:
-    """The convolution (B, O, *P) of x (B, C, *S) with weight (O, C / G, *K).
+def conv_forward(
+    x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> Array:
+    """The convolution (B, O, *P) of x (B, C, *S) with weight (O, C / G, *K), plus bias (O,).
 
     Each output is the sum over a window of x of its products with the weight; the weight is not flipped. float16 is
     added up in float32.
 
     Example:
         >>> import numpy as np
-        >>> conv_forward(np.arange(5.0).reshape(1, 1, 5), np.array([[[-1.0, 1.0]]]), (2,), (0,), (1,), 1)
+        >>> conv_forward(np.arange(5.0).reshape(1, 1, 5), np.array([[[-1.0, 1.0]]]), None, (2,), (0,), (1,), 1)
         array([[[1., 1.]]])
     """
     batch = x.shape[0]
@@ -47,26 +52,36 @@ def conv_forward(x: Array, weight: Array, stride: Sizes, padding: Sizes, dilatio
     positions = columns.shape[weight.ndim :]
     columns = columns.reshape(batch, groups, prod(weight.shape[1:]), prod(positions))
     out = gemm(_by_group(weight, groups), columns, None)  # (B, G, O / G, P)
-    return out.reshape(batch, weight.shape[0], *positions).astype(x.dtype, copy=False)
+    return _with_bias(out.reshape(batch, weight.shape[0], *positions), bias).astype(x.dtype, copy=False)
 
 
 @Kernel
 def conv_backward_input(
-    g: Array, weight: Array, x_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+    g: Array,
+    weight: Array,
+    bias: Array | None,
+    x_shape: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
 ) -> Array:
-    """Gradient (B, C, *S) for x from the gradient g (B, O, *P) of the convolution: the transposed convolution of g."""
+    """Gradient (B, C, *S) for x from the gradient g (B, O, *P) of the convolution: the transposed convolution of g.
+
+    As a layer of its own, the transposed convolution has a bias (C,).
+    """
     batch, out_channels, *positions = g.shape
     wide = _wide(g).reshape(batch, groups, out_channels // groups, prod(positions))
     columns = gemm(_by_group(weight, groups).swapaxes(-1, -2), wide, None)  # (B, G, C / G * K, P)
     columns = columns.reshape(batch, x_shape[1], *weight.shape[2:], *positions)
-    return _add_windows(columns, x_shape[2:], stride, padding, dilation).astype(g.dtype, copy=False)
+    return _with_bias(_add_windows(columns, x_shape[2:], stride, padding, dilation), bias).astype(g.dtype, copy=False)
 
 
 @Kernel
 def conv_backward_weight(
     g: Array, x: Array, weight_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
-) -> Array:
-    """Gradient (O, C / G, *K) for the weight from the gradient g (B, O, *P) of the convolution of x (B, C, *S)."""
+) -> tuple[Array, Array]:
+    """Gradients (O, C / G, *K) for the weight and (O,) for the bias from g (B, O, *P), that of the convolution of x."""
     batch, out_channels = g.shape[:2]
     count = batch * prod(g.shape[2:])
     columns = _windows(_wide(x), weight_shape[2:], stride, padding, dilation)
@@ -74,7 +89,8 @@ def conv_backward_weight(
     columns = array_module(x).moveaxis(columns, 0, len(weight_shape) - 1)
     columns = columns.reshape(groups, prod(weight_shape[1:]), count)
     rows = _wide(g).swapaxes(0, 1).reshape(groups, out_channels // groups, count)
-    return gemm(rows, columns.swapaxes(-1, -2), None).reshape(weight_shape).astype(g.dtype, copy=False)
+    dweight = gemm(rows, columns.swapaxes(-1, -2), None).reshape(weight_shape)
+    return dweight.astype(g.dtype, copy=False), rows.sum(-1).reshape(out_channels).astype(g.dtype, copy=False)
 
 
 @Kernel
@@ -104,6 +120,10 @@ def fold(columns: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Siz
     channels, positions = columns.shape[1] // prod(kernel), output_size(size, kernel, stride, padding, dilation)
     wide = _wide(columns).reshape(columns.shape[0], channels, *kernel, *positions)
     return _add_windows(wide, size, stride, padding, dilation).astype(columns.dtype, copy=False)
+
+
+def _with_bias(out: Array, bias: Array | None) -> Array:
+    return out if bias is None else out + bias.reshape(-1, *(1,) * (out.ndim - 2))
 
 
 def output_size(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Sizes:
@@ -160,6 +180,75 @@ def _wide(x: Array) -> Array:
     return x.astype(FLOAT32) if x.dtype.kind == "f" and x.dtype.itemsize == 2 else x
 
 
+# Numba
+
+
+def supports(
+    x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> bool:
+    return (
+        x.dtype == weight.dtype == FLOAT32
+        and 3 <= x.ndim <= 5
+        and x.size > 0
+        and weight.size > 0
+        and (bias is None or bias.dtype == FLOAT32)
+    )
+
+
+def supports_backward_input(
+    g: Array,
+    weight: Array,
+    bias: Array | None,
+    x_shape: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+) -> bool:
+    return supports(g, weight, bias, stride, padding, dilation, groups)
+
+
+def supports_backward_weight(
+    g: Array, x: Array, weight_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> bool:
+    return supports(x, g, None, stride, padding, dilation, groups) and prod(weight_shape) > 0
+
+
+@conv_forward.variant("numba", device="cpu", supports=supports)
+def conv_forward_numba(
+    x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> Array:
+    shape = (x.shape[0], weight.shape[0], *output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation))
+    if winograd.pays(weight.shape, x.shape[0], shape[2:], stride, padding, dilation, groups):
+        return winograd.convolve(x, weight, bias, padding, False)
+    return convolution_direct.convolve(x, weight, bias, shape, stride, padding, dilation, groups, False)
+
+
+@conv_backward_input.variant("numba", device="cpu", supports=supports_backward_input)
+def conv_backward_input_numba(
+    g: Array,
+    weight: Array,
+    bias: Array | None,
+    x_shape: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+) -> Array:
+    if winograd.pays(weight.shape, g.shape[0], x_shape[2:], stride, padding, dilation, groups):
+        return winograd.convolve(g, weight, bias, padding, True)
+    return convolution_direct.convolve(g, weight, bias, x_shape, stride, padding, dilation, groups, True)
+
+
+@conv_backward_weight.variant("numba", device="cpu", supports=supports_backward_weight)
+def conv_backward_weight_numba(
+    g: Array, x: Array, weight_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> tuple[Array, Array]:
+    if winograd.pays(weight_shape, g.shape[0], g.shape[2:], stride, padding, dilation, groups):
+        return winograd.weight_gradient(g, x, padding)
+    return convolution_direct.weight_gradient(g, x, weight_shape, stride, padding, dilation, groups)
+
+
 # CUDA, for one and two spatial dimensions: see convolution.cu. The reference's product of the windows goes to cuBLAS, and stays
 # the default for the convolution itself.
 
@@ -176,7 +265,9 @@ def supports_cuda(x: Array, *rest: Any) -> bool:
     return x.size > 0 and launchable(x, types=ELEMENTS) and 1 <= len(rest[-1]) <= 2
 
 
-def supports_implicit(x: Array, weight: Array, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> bool:
+def supports_implicit(
+    x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> bool:
     return x.ndim in (3, 4) and groups == 1 and x.size > 0 and weight.size > 0 and launchable(x, weight)
 
 
@@ -210,11 +301,13 @@ def fold_cuda(columns: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding
 
 
 @conv_forward.variant("cuda_implicit", device="cuda", supports=supports_implicit)
-def conv_implicit(x: Array, weight: Array, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> Array:
+def conv_implicit(
+    x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> Array:
     kernel, channels = weight.shape[2:], weight.shape[0]
     positions = output_size(x.shape[2:], kernel, stride, padding, dilation)
     out = array_module(x).empty((len(x), channels, *positions), x.dtype)
     grid = (blocks(len(x) * prod(positions), TILE), blocks(channels, TILE))
     numbers = (len(x), channels, x.shape[1], *geometry(x.shape[2:], kernel, stride, padding, dilation))
     CU.launch("conv_implicit", grid, THREADS, x, weight, out, *numbers)
-    return out
+    return _with_bias(out, bias)

@@ -162,7 +162,9 @@ def product(a: Array, b: Array) -> Array:
         right = operand(y)
     (m, k), n, count = x.shape[-2:], y.shape[-1], prod(x.shape[:-2])
     if left is None or right is None or count > LARGEST:
-        raise CublasError(f"the product of {list(a.shape)} and {list(b.shape)}: sizes above {LARGEST} are too large for cuBLAS")
+        raise CublasError(
+            f"the product of {list(a.shape)} and {list(b.shape)}: sizes above {LARGEST} are too large for cuBLAS"
+        )
     out = cupy.empty((*x.shape[:-2], m, n), a.dtype)
     # Memory for cuBLAS to work in. From the pool, and given back at once, it is nobody else's while this stream needs it: one
     # workspace for all streams would be written by two at a time. A product that is recorded takes it from its graph's memory.
@@ -171,7 +173,9 @@ def product(a: Array, b: Array) -> Array:
     one, zero = number(1), number(0)
     blas, handle = library(), handle_of(out.data.device_id, get_ident())
     check(blas.cublasSetStream_v2(handle, cupy.cuda.get_current_stream().ptr), "cublasSetStream")
-    check(blas.cublasSetWorkspace_v2(handle, memory.ptr, WORKSPACE), "cublasSetWorkspace")  # after the stream, which resets it
+    check(
+        blas.cublasSetWorkspace_v2(handle, memory.ptr, WORKSPACE), "cublasSetWorkspace"
+    )  # after the stream, which resets it
     status = blas.cublasGemmStridedBatchedEx(
         handle, right.transposed, left.transposed, n, m, k, ctypes.addressof(one),
         right.address, kind, right.step, right.between, left.address, kind, left.step, left.between,

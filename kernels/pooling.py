@@ -1,7 +1,8 @@
 """Pooling: what a window of a few neighbours is summed up to, its sum or its largest value.
 
 Windows lie as those of a convolution do (see convolution.py), channel by channel. A window may reach over the padding at the
-end, where `positions` asks for more windows than fit: there sums take zeros, and maxima look at what is there.
+end, where `positions` asks for more windows than fit: there sums take zeros, and maxima look at what is there. Adaptive windows
+cover the input evenly, however many there are. The Numba variants are in pooling_direct.py.
 
 Letters: B batch, C channels, S spatial sizes of x, K of the window, P of the result.
 """
@@ -13,12 +14,36 @@ from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
-from . import Kernel, array_module
+import numpy as np
+
+from . import Kernel, array_module, pooling_direct
 from .accumulate import add_at
-from .common import Array
+from .common import FLOAT32, Array
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 
 Sizes = tuple[int, ...]
+
+
+@Kernel
+def max_pool(
+    x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes
+) -> tuple[Array, Array]:
+    """The largest value of each window of x (B, C, *S), and where it is as max_pool_index says; int32 on the CPU.
+
+    Example:
+        >>> import numpy as np
+        >>> max_pool(np.array([[[1.0, 3.0, 2.0, 5.0]]]), (2,), (2,), (0,), (1,), (2,))[0]
+        array([[[3., 5.]]])
+    """
+    return _picked(x, max_pool_index(x, kernel, stride, padding, dilation, positions))
+
+
+@Kernel
+def max_pool_backward(
+    g: Array, index: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
+) -> Array:
+    """Gradient (B, C, *size) of max_pool's input from that of the largest values, g (B, C, *P), and where they were."""
+    return spill(g, index, size)
 
 
 @Kernel
@@ -35,13 +60,11 @@ def max_pool_index(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilat
     xp, size = array_module(x), x.shape[2:]
     lowest = -xp.inf if x.dtype.kind == "f" else xp.iinfo(x.dtype).min
     padded = _padded(x, kernel, stride, padding, dilation, positions, lowest)
-    return _largest(
-        xp,
-        (
-            (padded[:, :, *there], _source(xp, tap, size, stride, padding, dilation, positions))
-            for tap, there in _taps(kernel, stride, dilation, positions)
-        ),
+    candidates = (
+        (padded[:, :, *there], _source(xp, tap, size, stride, padding, dilation, positions))
+        for tap, there in _taps(kernel, stride, dilation, positions)
     )
+    return _largest(xp, candidates)[1]
 
 
 @Kernel
@@ -89,22 +112,56 @@ def spill(g: Array, index: Array, size: Sizes) -> Array:
 
 
 @Kernel
-def adaptive_max_index(x: Array, positions: Sizes) -> Array:
-    """Where the largest value is of each of `positions` windows that cover x (B, C, *S) evenly: int64 (B, C, *P).
+def adaptive_max_pool(x: Array, positions: Sizes) -> tuple[Array, Array]:
+    """The largest value of each of `positions` windows that cover x (B, C, *S) evenly, and where it is, as max_pool.
 
     Example:
         >>> import numpy as np
-        >>> adaptive_max_index(np.array([[[1.0, 3.0, 2.0]]]), (2,))
-        array([[[1, 1]]])
+        >>> adaptive_max_pool(np.array([[[1.0, 3.0, 2.0]]]), (2,))[0]
+        array([[[3., 3.]]])
     """
-    xp, size = array_module(x), x.shape[2:]
-    out = xp.empty((*x.shape[:2], *positions), "int64")
-    flat = xp.arange(prod(size)).reshape(size)
-    for place in itertools.product(*map(range, positions)):
-        window = tuple(slice(*span(i, m, n)) for i, m, n in zip(place, positions, size, strict=True))
-        inside = flat[window].reshape(-1)
-        out[:, :, *place] = inside[x[:, :, *window].reshape(*x.shape[:2], inside.size).argmax(-1)]
-    return out
+    xp = array_module(x)
+    values, index = x, xp.broadcast_to(xp.arange(prod(x.shape[2:])).reshape(x.shape[2:]), x.shape)
+    for axis in reversed(range(2, x.ndim)):  # the first of equal values along the last dimension, then along the others
+        places = _adaptive_places(xp, x.shape[axis], positions[axis - 2])
+        values, index = _largest(xp, ((values.take(p, axis), index.take(p, axis)) for p, _ in places))
+    return _picked(x, index)
+
+
+@Kernel
+def adaptive_max_pool_backward(g: Array, index: Array, size: Sizes) -> Array:
+    """Gradient (B, C, *size) of adaptive_max_pool's input from that of the largest values, and where they were."""
+    return spill(g, index, size)
+
+
+@Kernel
+def adaptive_sum_pool(x: Array, positions: Sizes) -> Array:
+    """The sum of each of `positions` windows that cover x (B, C, *S) evenly: (B, C, *positions).
+
+    Example:
+        >>> import numpy as np
+        >>> adaptive_sum_pool(np.array([[[1.0, 3.0, 2.0]]]), (2,))
+        array([[[4., 5.]]])
+    """
+    xp = array_module(x)
+    for axis, count in enumerate(positions, 2):
+        shape = [-1 if a == axis else 1 for a in range(x.ndim)]
+        places = _adaptive_places(xp, x.shape[axis], count)
+        x = sum(xp.where(new.reshape(shape), x.take(p, axis), x.dtype.type(0)) for p, new in places)
+    return x
+
+
+@Kernel
+def adaptive_sum_pool_backward(g: Array, size: Sizes) -> Array:
+    """The transpose of adaptive_sum_pool: every g (B, C, *P) added to each value of its window, to (B, C, *size)."""
+    xp = array_module(g)
+    for axis, n in enumerate(size, 2):
+        out = xp.zeros((*g.shape[:axis], n, *g.shape[axis + 1 :]), g.dtype)
+        before = (slice(None),) * axis
+        for p, new in _adaptive_places(xp, n, g.shape[axis]):
+            out[(*before, p[new])] += g[(*before, new)]  # no window has two positions here, and no position two windows
+        g = out
+    return g
 
 
 @Kernel
@@ -127,22 +184,34 @@ def fractional_max_index(x: Array, starts: Sequence[Array], kernel: Sizes) -> Ar
                 here = here * n + (start + i).reshape(*x.shape[:2], *shape)
             yield pick(x, here), here
 
-    return _largest(array_module(x), candidates())
+    return _largest(array_module(x), candidates())[1]
 
 
-def _largest(xp: Any, candidates: Iterator[tuple[Array, Array]]) -> Array:
-    """Of pairs of values (B, C, *P) and places that broadcast to them, the place of the largest; -1 is no place."""
+def _picked(x: Array, index: Array) -> tuple[Array, Array]:
+    """The values at an index, and the index in the type that is kept: CUDA kernels take int64."""
+    return pick(x, index), index.astype(np.int32) if array_module(x) is np else index
+
+
+def _largest(xp: Any, candidates: Iterator[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Of pairs of values (B, C, *P) and places that broadcast to them, the largest and its place; -1 is no place."""
     values, here = next(candidates)
     largest, index = values.copy(), xp.broadcast_to(here, values.shape).copy()
     for values, here in candidates:
         better = (here >= 0) & ((values > largest) | (values != values) | (index < 0))
         largest, index = xp.where(better, values, largest), xp.where(better, here, index)
-    return index
+    return largest, index
 
 
-def span(i: int, count: int, size: int) -> tuple[int, int]:
+def span(i: Any, count: int, size: int) -> tuple[Any, Any]:
     """Start and end of window i of `count` that cover `size` values: as even as whole numbers can be, and overlapping."""
     return i * size // count, -(-(i + 1) * size // count)
+
+
+def _adaptive_places(xp: Any, size: int, count: int) -> Iterator[tuple[Array, Array]]:
+    """The first, second ... position of every window, and whether it is in the window; else it is the window's last."""
+    start, end = span(xp.arange(count), count, size)
+    for tap in range(-(-size // max(count, 1)) + 1):  # no window is longer
+        yield xp.minimum(start + tap, end - 1), start + tap < end
 
 
 def _taps(kernel: Sizes, stride: Sizes, dilation: Sizes, positions: Sizes) -> Iterator[tuple[Sizes, tuple[slice, ...]]]:
@@ -235,3 +304,66 @@ def sum_pool_backward_cuda(g: Array, size: Sizes, kernel: Sizes, stride: Sizes, 
 def pick_cuda(x: Array, index: Array) -> Array:
     out = array_module(x).empty(index.shape, x.dtype)
     return launch("pick_2d", out, x, index, out, out.size, prod(x.shape[2:]), prod(index.shape[2:]))
+
+
+# Numba
+
+
+def supports(x: Array, *rest: Any) -> bool:
+    return x.dtype == FLOAT32 and 3 <= x.ndim <= 5 and x.size > 0
+
+
+def supports_windows(x: Array, *rest: Any) -> bool:
+    return supports(x) and prod(rest[-1]) > 0
+
+
+def supports_index(g: Array, index: Array, *rest: Any) -> bool:
+    return supports(g) and index.dtype == np.int32
+
+
+@max_pool.variant("numba", device="cpu", supports=supports_windows)
+def max_pool_numba(
+    x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes
+) -> tuple[Array, Array]:
+    windows = pooling_direct.fixed(x.shape[2:], kernel, stride, padding, dilation, positions)
+    return pooling_direct.largest(x, windows, positions)
+
+
+@max_pool_backward.variant("numba", device="cpu", supports=supports_index)
+def max_pool_backward_numba(
+    g: Array, index: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
+) -> Array:
+    windows = pooling_direct.fixed(size, kernel, stride, padding, dilation, g.shape[2:])
+    return pooling_direct.chosen(g, index, size, windows)
+
+
+@sum_pool.variant("numba", device="cpu", supports=supports_windows)
+def sum_pool_numba(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, positions: Sizes) -> Array:
+    windows = pooling_direct.fixed(x.shape[2:], kernel, stride, padding, (1,) * len(kernel), positions)
+    return pooling_direct.summed(x, [seen for seen, _ in windows], positions)
+
+
+@sum_pool_backward.variant("numba", device="cpu", supports=supports)
+def sum_pool_backward_numba(g: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes) -> Array:
+    windows = pooling_direct.fixed(size, kernel, stride, padding, (1,) * len(kernel), g.shape[2:])
+    return pooling_direct.summed(g, [seen_by for _, seen_by in windows], size)
+
+
+@adaptive_max_pool.variant("numba", device="cpu", supports=supports_windows)
+def adaptive_max_pool_numba(x: Array, positions: Sizes) -> tuple[Array, Array]:
+    return pooling_direct.largest(x, pooling_direct.adaptive(x.shape[2:], positions), positions)
+
+
+@adaptive_max_pool_backward.variant("numba", device="cpu", supports=supports_index)
+def adaptive_max_pool_backward_numba(g: Array, index: Array, size: Sizes) -> Array:
+    return pooling_direct.chosen(g, index, size, pooling_direct.adaptive(size, g.shape[2:]))
+
+
+@adaptive_sum_pool.variant("numba", device="cpu", supports=supports_windows)
+def adaptive_sum_pool_numba(x: Array, positions: Sizes) -> Array:
+    return pooling_direct.summed(x, [seen for seen, _ in pooling_direct.adaptive(x.shape[2:], positions)], positions)
+
+
+@adaptive_sum_pool_backward.variant("numba", device="cpu", supports=supports_windows)
+def adaptive_sum_pool_backward_numba(g: Array, size: Sizes) -> Array:
+    return pooling_direct.summed(g, [seen_by for _, seen_by in pooling_direct.adaptive(size, g.shape[2:])], size)

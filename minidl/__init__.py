@@ -16,6 +16,10 @@ from typing import TYPE_CHECKING, Any
 # NumPy warns of 1/0 and the like; here, as in PyTorch, infinities and NaN are values. Only this package is silenced.
 warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"minidl\.")
 
+from .kernels.heap import keep_memory  # noqa: E402
+
+keep_memory()
+
 from . import autograd  # noqa: E402
 from .autograd.grad_mode import (  # noqa: E402
     enable_grad,

@@ -465,7 +465,7 @@ def _convolution(m: Machine) -> Work:
     x, w = m.normal(m.many(128), m.many(64, 5), size, size), m.normal(m.many(64, 7), m.many(64, 5), 3, 3)
     t, u = m.tensor(x), m.tensor(w)
     twin = m.torch and (lambda: m.torch.nn.functional.conv2d(t, u, padding=1))
-    named = versions(conv_forward, x, w, (1, 1), (1, 1), (1, 1), 1)
+    named = versions(conv_forward, x, w, None, (1, 1), (1, 1), (1, 1), 1)
     return Work(named, twin, flops=2 * x.size * len(w) * 9, tolerance=1e-2)  # PyTorch may use tf32
 
 

@@ -97,7 +97,9 @@ class graph:
         self.allocator.__exit__(None, None, None)
         try:
             self.graph.capture_end()
-        except cupy_for("cuda.graph").cuda.runtime.CUDARuntimeError as given_up:  # which may follow an error of the block
+        except cupy_for(
+            "cuda.graph"
+        ).cuda.runtime.CUDARuntimeError as given_up:  # which may follow an error of the block
             error = error or given_up
         finally:
             self.stream.__exit__(None, None, None)
@@ -115,7 +117,9 @@ def is_of_a_capture(error: Any) -> bool:
     """Whether CUDA or CuPy raised it because work was being recorded: an error of the runtime, or one that says so."""
     if isinstance(error, cupy_for("cuda.graph").cuda.runtime.CUDARuntimeError):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in ("is capturing", "stream capture", "was capturing"))
+    return isinstance(error, RuntimeError) and any(
+        word in str(error) for word in ("is capturing", "stream capture", "was capturing")
+    )
 
 
 def make_graphed_callables(

@@ -43,14 +43,23 @@ class Convolution(Op):
     kept_for = {"x": "weight", "weight": "x"}
 
     def forward(self, x: Any, weight: Any, bias: Any, *, geometry: Geometry) -> Any:
-        self.size, self.kernel, self.geometry = x.shape[2:], weight.shape[2:], geometry
-        return _with_bias(kernels.conv_forward(x, weight, *geometry), bias)
+        self.shape, self.kernel, self.geometry = x.shape, weight.shape, geometry
+        return kernels.conv_forward(x, weight, bias, *geometry)
 
     def backward(self, g: Any, x: Any, weight: Any) -> Any:
         wants_x, wants_weight, wants_bias = self.edges
+        dx = kernels.conv_backward_input(g, weight, None, self.shape, *self.geometry) if wants_x else None
+        if not wants_weight:
+            return dx, None, _bias_gradient(g) if wants_bias else None
+        return dx, *kernels.conv_backward_weight(g, x, self.kernel, *self.geometry)
+
+    def composite(self, g: Any, x: Any, weight: Any) -> Any:
+        wants_x, wants_weight, wants_bias = self.edges
         return (
-            TransposedConvolution.apply(g, weight, None, size=self.size, geometry=self.geometry) if wants_x else None,
-            WeightGradient.apply(x, g, kernel=self.kernel, geometry=self.geometry) if wants_weight else None,
+            TransposedConvolution.apply(g, weight, None, size=self.shape[2:], geometry=self.geometry)
+            if wants_x
+            else None,
+            WeightGradient.apply(x, g, kernel=self.kernel[2:], geometry=self.geometry) if wants_weight else None,
             _bias_gradient(g) if wants_bias else None,
         )
 
@@ -65,7 +74,7 @@ class TransposedConvolution(Op):
     def forward(self, y: Any, weight: Any, bias: Any, *, size: Sizes, geometry: Geometry) -> Any:
         self.kernel, self.geometry = weight.shape[2:], geometry
         shape = (y.shape[0], weight.shape[1] * geometry.groups, *size)
-        return _with_bias(kernels.conv_backward_input(y, weight, shape, *geometry), bias)
+        return kernels.conv_backward_input(y, weight, bias, shape, *geometry)
 
     def backward(self, g: Any, y: Any, weight: Any) -> Any:
         wants_y, wants_weight, wants_bias = self.edges
@@ -85,7 +94,7 @@ class WeightGradient(Op):
     def forward(self, x: Any, y: Any, *, kernel: Sizes, geometry: Geometry) -> Any:
         self.size, self.geometry = x.shape[2:], geometry
         shape = (y.shape[1], x.shape[1] // geometry.groups, *kernel)
-        return kernels.conv_backward_weight(y, x, shape, *geometry)
+        return kernels.conv_backward_weight(y, x, shape, *geometry)[0]
 
     def backward(self, g: Any, x: Any, y: Any) -> Any:
         wants_x, wants_y = self.edges
@@ -93,12 +102,6 @@ class WeightGradient(Op):
             TransposedConvolution.apply(y, g, None, size=self.size, geometry=self.geometry) if wants_x else None,
             Convolution.apply(x, g, None, geometry=self.geometry) if wants_y else None,
         )
-
-
-def _with_bias(out: Any, bias: Any) -> Any:
-    if bias is not None:
-        out += bias.reshape(-1, *(1,) * (out.ndim - 2))
-    return out
 
 
 def _bias_gradient(g: Any) -> Any:

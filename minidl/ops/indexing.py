@@ -408,7 +408,9 @@ def number(value: Any, like: Tensor) -> Tensor:
     if not fits:
         raise RuntimeError(f"value cannot be converted to type {like.dtype} without overflow: {value!r}")
     # where it is wanted, by a kernel that takes it as an argument: a copy from the CPU would wait
-    return wrap(result if like.array.__class__ is np.ndarray else devices.make("full", like.device, (), result[()], dtype))
+    return wrap(
+        result if like.array.__class__ is np.ndarray else devices.make("full", like.device, (), result[()], dtype)
+    )
 
 
 def check_dtype(what: str, input: Tensor, other: Tensor) -> None:

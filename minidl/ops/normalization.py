@@ -9,12 +9,12 @@ import numpy as np
 
 from ..autograd.op import Op
 from ..autograd.storage import mark_written
+from ..kernels import groupnorm as group_kernels
 from ..kernels import layernorm as kernels
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 from .exponential import rsqrt
 from .reduction import norm as _norm
-from .reduction import var_mean
 
 
 class LayerNorm(Op):
@@ -112,14 +112,90 @@ def _check_tail(name: str, input: Tensor, shape: tuple[int, ...]) -> None:
         )
 
 
-def _per_channel(t: Tensor | None, ndim: int) -> Tensor | None:
-    return None if t is None else t.reshape((1, -1) + (1,) * (ndim - 2))
+def _in_usual_layout(input: Tensor) -> Tensor:
+    """The input row-major, unless it is channels-last already: the result lies as it does."""
+    x = input.array
+    usual = x.flags.c_contiguous or x.transpose(0, *range(2, x.ndim), 1).flags.c_contiguous
+    return input if usual else input.contiguous()
 
 
-def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    weight, bias = _per_channel(weight, x.array.ndim), _per_channel(bias, x.array.ndim)
-    x = x if weight is None else x * weight
-    return x if bias is None else x + bias
+class GroupNorm(Op):
+    """x (B, C, ...) brought to mean 0 and variance 1 in sets, times weight plus bias (C,); see kernels/groupnorm.py.
+
+    statistics: a list that gets the means and the variances of the sets.
+    """
+
+    def forward(
+        self,
+        x: Any,
+        weight: Any,
+        bias: Any,
+        *,
+        groups: int,
+        shared: bool,
+        eps: float,
+        statistics: list[Any] | None = None,
+    ) -> Any:
+        out, self.mean, self.var = group_kernels.group_norm(x, weight, bias, groups, shared, eps)
+        self.settings = groups, shared, eps
+        if statistics is not None:
+            statistics += (self.mean, self.var)
+        return out
+
+    def backward(self, g: Any, x: Any, weight: Any) -> Any:
+        return group_kernels.group_norm_backward(g, x, weight, self.mean, self.var, *self.settings)
+
+    def composite(self, g: Any, x: Any, weight: Any) -> Any:
+        groups, shared, eps = self.settings
+        sets = (x.shape[0], groups, x.shape[1] // groups, -1)
+        axes: Any = (0, 2, 3) if shared else (2, 3)
+        centred = x.reshape(sets) - x.reshape(sets).mean(axes, True)
+        rstd = rsqrt((centred * centred).mean(axes, True) + eps)
+        xhat, slopes = centred * rstd, g.reshape(sets)
+        h = slopes if weight is None else slopes * weight.reshape(1, groups, -1, 1)
+        dx = rstd * (h - h.mean(axes, True) - xhat * (h * xhat).mean(axes, True))
+        return dx.reshape(x.shape), (slopes * xhat).sum((0, 3)).reshape(-1), slopes.sum((0, 3)).reshape(-1)
+
+
+class ChannelAffine(Op):
+    """x (B, C, ...) times scale plus shift, which are (C,)."""
+
+    def forward(self, x: Any, scale: Any, shift: Any) -> Any:
+        return group_kernels.channel_affine(x, scale, shift)
+
+    def backward(self, g: Any, x: Any, scale: Any) -> Any:
+        return group_kernels.channel_affine_backward(g, x, scale)
+
+    def composite(self, g: Any, x: Any, scale: Any) -> Any:
+        every = (0, *range(2, x.ndim))
+        return g * scale.reshape(-1, *(1,) * (x.ndim - 2)), (g * x).sum(every), g.sum(every)
+
+
+@samples(GroupNorm)
+def _(make: Any) -> Any:
+    yield Sample(make(3, 4, 2, 3), make(4), make(4), groups=4, shared=True, eps=1e-5, note="batch normalization")
+    yield Sample(make(4, 3), None, None, groups=3, shared=True, eps=1e-5, note="without positions, weight and bias")
+    yield Sample(make(2, 4, 5), make(4), make(4), groups=2, shared=False, eps=1e-5, note="group normalization")
+    yield Sample(make(2, 3, 5), None, make(3), groups=3, shared=False, eps=1e-5, note="instance normalization")
+
+
+@samples(ChannelAffine)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3, 4, 2), make(3), make(3))
+    yield Sample(make(4, 3), make(3), make(3))
+
+
+def _check_floats(name: str, input: Tensor) -> None:
+    if input.array.dtype.kind != "f":
+        raise RuntimeError(f"{name}: not implemented for {input.dtype}; convert the input with float()")
+
+
+def _follow(running: tuple[Tensor | None, Tensor | None], mean: Any, var: Any, n: int, momentum: float) -> None:
+    """Move the running mean and variance towards those of n values; the variance as an estimate, with n - 1."""
+    for estimate, now in zip(running, (mean, var * (n / (n - 1)) if n else var), strict=True):
+        if estimate is not None and n:  # an empty batch says nothing of mean and variance
+            estimate.array[...] = (1 - momentum) * estimate.array + momentum * now
+            mark_written(estimate)
 
 
 def batch_norm(
@@ -142,25 +218,23 @@ def batch_norm(
         if input.numel():
             raise RuntimeError(f"batch_norm: expected an input (B, C, ...), got one of shape {list(input.shape)}")
         return input.clone()
-    x = input.array
-    if not (x.flags.c_contiguous or x.transpose(0, *range(2, x.ndim), 1).flags.c_contiguous):
-        input = input.contiguous()  # so that the result is row-major where it is not channels-last
-    axes = (0, *range(2, input.array.ndim))
+    _check_floats("batch_norm", input)
+    input = _in_usual_layout(input)
     n = input.numel() // max(input.array.shape[1], 1)
     if training:
         if n == 1:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
-        variance, mean = var_mean(input, axes, correction=0, keepdim=True)
-        for running, now in ((running_mean, mean), (running_var, variance)):
-            if running is not None and n:  # an empty batch says nothing of mean and variance
-                scale = n / (n - 1) if now is variance else 1.0
-                running.array[...] = (1 - momentum) * running.array + momentum * scale * now.array.reshape(-1)
-                mark_written(running)
-    else:
-        if running_mean is None or running_var is None:
-            raise ValueError("batch_norm: Expected running_mean and running_var to be defined when training=False")
-        mean, variance = (_per_channel(t, input.array.ndim) for t in (running_mean, running_var))
-    return _scaled((input - mean) * rsqrt(variance + eps), weight, bias)
+        found: list[Any] = []
+        channels = input.array.shape[1]
+        out = GroupNorm.apply(input, weight, bias, groups=channels, shared=True, eps=eps, statistics=found)
+        _follow((running_mean, running_var), *(s[0] for s in found), n, momentum)
+        return out
+    if running_mean is None or running_var is None:
+        raise ValueError("batch_norm: Expected running_mean and running_var to be defined when training=False")
+    scale = rsqrt(running_var + eps)
+    scale = scale if weight is None else scale * weight
+    shift = -running_mean * scale
+    return ChannelAffine.apply(input, scale, shift if bias is None else shift + bias)
 
 
 def instance_norm(
@@ -183,15 +257,13 @@ def instance_norm(
     n = input[0, 0].numel() if input.numel() else 0
     if n == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
-    input = input.contiguous()
-    variance, mean = var_mean(input, tuple(range(2, input.array.ndim)), correction=0, keepdim=True)
-    for running, now in ((running_mean, mean), (running_var, variance)):
-        if running is not None and n:
-            scale = n / (n - 1) if now is variance else 1.0
-            mixed = (1 - momentum) * running.array + momentum * scale * now.array.mean(0).reshape(-1)
-            running.array[...] = mixed
-            mark_written(running)
-    return _scaled((input - mean) * rsqrt(variance + eps), weight, bias)
+    _check_floats("instance_norm", input)
+    input = _in_usual_layout(input)
+    found: list[Any] = []
+    channels = input.array.shape[1]
+    out = GroupNorm.apply(input, weight, bias, groups=channels, shared=False, eps=eps, statistics=found)
+    _follow((running_mean, running_var), *(s.mean(0) for s in found), n, momentum)
+    return out
 
 
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
@@ -215,15 +287,14 @@ def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
     """Normalize groups of channels of (B, C, ...), each over its channels and positions (Wu & He, 2018)."""
-    B, C = input.array.shape[:2]
+    C = input.array.shape[1]
     if num_groups <= 0 or C % num_groups:
         raise RuntimeError(
             f"Expected number of channels in input to be divisible by num_groups, but got input of shape {list(input.shape)} "
             f"and num_groups={num_groups}"
         )
-    grouped = input.reshape(B, num_groups, input.numel() // max(B * num_groups, 1))
-    variance, mean = var_mean(grouped, 2, correction=0, keepdim=True)
-    return _scaled(((grouped - mean) * rsqrt(variance + eps)).reshape(input.shape), weight, bias)
+    _check_floats("group_norm", input)
+    return GroupNorm.apply(input, weight, bias, groups=num_groups, shared=False, eps=eps)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:

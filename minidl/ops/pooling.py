@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op, wrap
-from ..devices import may_look, move, of_array, outside
+from ..devices import move, of_array, outside
 from ..kernels import array_module
 from ..kernels import pooling as kernels
 from ..tensor import Tensor
@@ -25,7 +25,6 @@ from .conversion import cast
 from .convolution import at_least, batched, like, per_dimension
 from .gather import index_array
 from .indexing import IndexPut
-from .interpolation import resample
 from .random import rand
 from .selection import where
 
@@ -54,12 +53,36 @@ class Spill(Op):
         return Pick.apply(g, index=self.index)
 
 
-class SumPool(Op):
-    """The sum of each window of x (B, C, *S): (B, C, *P)."""
+class MaxPool(Op):
+    """The largest value of each window of x (B, C, *S): (B, C, *P); with `indices` also where it is, int64.
 
-    def forward(self, x: Any, *, window: tuple[Sizes, ...], positions: Sizes) -> Any:
+    window: its kernel, stride, padding and dilation; None for windows that cover x evenly.
+    """
+
+    def forward(self, x: Any, *, window: tuple[Sizes, ...] | None, positions: Sizes, indices: bool = False) -> Any:
         self.size, self.window = x.shape[2:], window
-        return kernels.sum_pool(x, *window, positions)
+        if window is None:
+            out, self.index = kernels.adaptive_max_pool(x, positions)
+        else:
+            out, self.index = kernels.max_pool(x, *window, positions)
+        return (out, self.index.astype(np.int64)) if indices else out
+
+    def backward(self, g: Any) -> Any:
+        g = g[0] if isinstance(g, list) else g
+        if self.window is None:
+            return kernels.adaptive_max_pool_backward(g, self.index, self.size)
+        return kernels.max_pool_backward(g, self.index, self.size, *self.window)
+
+    def composite(self, g: Any) -> Any:
+        return Spill.apply(g[0] if isinstance(g, list) else g, index=self.index, size=self.size)
+
+
+class SumPool(Op):
+    """The sum of each window of x (B, C, *S): (B, C, *P). window: kernel, stride and padding, or None as in MaxPool."""
+
+    def forward(self, x: Any, *, window: tuple[Sizes, ...] | None, positions: Sizes) -> Any:
+        self.size, self.window = x.shape[2:], window
+        return kernels.adaptive_sum_pool(x, positions) if window is None else kernels.sum_pool(x, *window, positions)
 
     def backward(self, g: Any) -> Any:
         return SpreadPool.apply(g, window=self.window, size=self.size)
@@ -68,8 +91,10 @@ class SumPool(Op):
 class SpreadPool(Op):
     """Each of x (B, C, *P) added to every value of its window of (B, C, *size): the transpose of SumPool."""
 
-    def forward(self, x: Any, *, window: tuple[Sizes, ...], size: Sizes) -> Any:
+    def forward(self, x: Any, *, window: tuple[Sizes, ...] | None, size: Sizes) -> Any:
         self.positions, self.window = x.shape[2:], window
+        if window is None:
+            return kernels.adaptive_sum_pool_backward(x, size)
         return kernels.sum_pool_backward(x, size, *window)
 
     def backward(self, g: Any) -> Any:
@@ -89,8 +114,17 @@ def _(make: Any) -> Any:
     yield Sample(make(2, 1, 2), index=np.array([[[4, 4]], [[0, 5]]]), size=(3, 2))
 
 
+@samples(MaxPool)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3, 5, 4), window=(*WINDOW, (1, 1)), positions=(3, 3))
+    yield Sample(make(1, 2, 7), window=((2,), (1,), (1,), (3,)), positions=(6,), note="dilation")
+    yield Sample(make(2, 2, 5, 3), window=None, positions=(3, 2), note="windows that cover the input evenly")
+    yield Sample(make(0, 1, 4), window=((2,), (1,), (0,), (1,)), positions=(3,), note="no batch")
+
+
 @samples(SumPool)
 def _(make: Any) -> Any:
+    yield Sample(make(2, 2, 5, 3), window=None, positions=(3, 2), note="windows that cover the input evenly")
     yield Sample(make(2, 3, 5, 4), window=WINDOW, positions=(3, 3))
     yield Sample(make(1, 1, 4), window=((2,), (3,), (0,)), positions=(2,), note="the last window is cut off")
     yield Sample(make(0, 1, 4), window=((2,), (1,), (0,)), positions=(3,), note="no batch")
@@ -98,6 +132,7 @@ def _(make: Any) -> Any:
 
 @samples(SpreadPool)
 def _(make: Any) -> Any:
+    yield Sample(make(2, 2, 3, 2), window=None, size=(5, 3), note="windows that cover the result evenly")
     yield Sample(make(2, 3, 3, 3), window=WINDOW, size=(5, 4))
 
 
@@ -154,19 +189,22 @@ def _max_pool(
     x = batched(input, n)
     size = x.array.shape[2:]
     positions = _positions(name, size, window, gaps, ceil_mode)
-    index = kernels.max_pool_index(x.array, *window, gaps, positions)
-    # only a dilation can step over the whole input
-    if any(d > s for s, d in zip(size, gaps, strict=True)) and index.size and may_look(index) and index.min() < 0:
+    if any(map(_sees_nothing, size, *window, gaps, positions)):
         raise RuntimeError(
             f"{name}: with dilation={gaps} and padding={window[2]} a window sees no value of an input of size {size}; "
             "use a smaller dilation"
         )
-    return _picked(input, x, index, indices)
+    return _found(input, MaxPool.apply(x, window=(*window, gaps), positions=positions, indices=indices))
 
 
-def _picked(input: Tensor, x: Tensor, index: Any, with_index: bool) -> Any:
-    out = like(Pick.apply(x, index=index), input)
-    return (out, like(wrap(index), input)) if with_index else out
+def _sees_nothing(n: int, k: int, s: int, p: int, d: int, m: int) -> bool:
+    """Whether one of the m windows along a dimension has no tap in it; only a dilation can step over the whole input."""
+    return d > n and any(all(not 0 <= i * s - p + d * tap < n for tap in range(k)) for i in range(m))
+
+
+def _found(input: Tensor, outs: Any) -> Any:
+    """The results for an input that may have had no batch dimension."""
+    return tuple(like(out, input) for out in outs) if isinstance(outs, tuple) else like(outs, input)
 
 
 def max_pool1d(
@@ -309,22 +347,21 @@ def _check_adaptive(name: str, input: Tensor, n: int) -> None:
         )
 
 
-def _means(size: int, count: int) -> Any:
-    """(count, size): each row the mean over a window."""
-    matrix = np.zeros((count, size))
-    for i in range(count):
-        start, end = kernels.span(i, count, size)
-        matrix[i, start:end] = 1 / (end - start)
-    return matrix
-
-
 def _adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Tensor:
     name = f"adaptive_avg_pool{n}d"
     wanted = _wanted_size(name, input, output_size, n)
     # one reduction, which moves nothing to a GPU; float16 sums would overflow
     if {*wanted} == {1} and input.array.dtype.kind == "f" and input.array.itemsize > 2:
         return input.mean(tuple(range(-n, 0)), keepdim=True)
-    return resample(name, input, [_means(size, m) for size, m in zip(input.shape[-n:], wanted, strict=True)])
+    if input.array.dtype.kind != "f":
+        raise NotImplementedError(f"{name}: not implemented for {input.dtype}; convert the input with float()")
+    wide, counts = cast(batched(input, n), np.result_type(input.array, np.float32)), np.ones((), np.int64)
+    for size, count in zip(wide.shape[2:], wanted, strict=True):
+        start, end = kernels.span(np.arange(count), count, size)
+        counts = counts[..., None] * (end - start)
+    xp, dtype = array_module(wide.array), wide.array.dtype
+    means = SumPool.apply(wide, window=None, positions=wanted) / wrap(xp.asarray(counts.astype(dtype)))
+    return like(cast(means, input.array.dtype), input)
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
@@ -344,8 +381,7 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
 
 def _adaptive_max_pool(n: int, input: Tensor, output_size: Any, indices: bool) -> Any:
     wanted = _wanted_size(f"adaptive_max_pool{n}d", input, output_size, n)
-    x = batched(input, n)
-    return _picked(input, x, kernels.adaptive_max_index(x.array, wanted), indices)
+    return _found(input, MaxPool.apply(batched(input, n), window=None, positions=wanted, indices=indices))
 
 
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
@@ -390,7 +426,9 @@ def _fractional_max_pool(
         start = (xp.floor((xp.arange(m, dtype=u.dtype) + u) * step) - xp.floor(u * step)).astype(np.int64)
         start[..., -1] = s - k
         starts.append(start)
-    return _picked(input, x, kernels.fractional_max_index(x.array, starts, kernel), indices)
+    index = kernels.fractional_max_index(x.array, starts, kernel)
+    out = like(Pick.apply(x, index=index), input)
+    return (out, like(wrap(index), input)) if indices else out
 
 
 def fractional_max_pool2d(

@@ -246,7 +246,9 @@ def count_step_on_gpu(state: dict[str, Any], param: Tensor) -> Any:
 def check_may_begin(name: str) -> None:
     """Raise where the state of an optimizer would begin within a recording: every replay would begin it again."""
     if capturing.get():
-        raise RuntimeError(f"cuda.graph: this is the first step of {name}; take one before the recording, which makes its state")
+        raise RuntimeError(
+            f"cuda.graph: this is the first step of {name}; take one before the recording, which makes its state"
+        )
 
 
 def array_of(state: dict[str, Any], key: str) -> Any:

@@ -371,5 +371,5 @@ def fold_cases(rng: np.random.Generator) -> Iterator[Arguments]:
 @cases("conv_forward")
 def conv_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for size, kernel, *geometry in PLANES:
-        yield normal(rng, 2, 3, *size), normal(rng, 5, 3, *kernel), *geometry, 1
-    yield normal(rng, 1, 20, 9, 9), normal(rng, 70, 20, 3, 3), (1, 1), (1, 1), (1, 1), 1
+        yield normal(rng, 2, 3, *size), normal(rng, 5, 3, *kernel), normal(rng, 5), *geometry, 1
+    yield normal(rng, 1, 20, 9, 9), normal(rng, 70, 20, 3, 3), None, (1, 1), (1, 1), (1, 1), 1

@@ -429,5 +429,7 @@ def test_extrema_at_an_index_lose_no_digits(device, dtype, reduce):
     if dtype.is_floating_point:
         values = md.cat([values, values.new_tensor([float("nan")])])
         at = md.cat([at, md.tensor([3])])
-    here, there = (t.scatter_reduce(0, i, v, reduce) for t, i, v in ((x, at, values), (x.cuda(), at.cuda(), values.cuda())))
+    here, there = (
+        t.scatter_reduce(0, i, v, reduce) for t, i, v in ((x, at, values), (x.cuda(), at.cuda(), values.cuda()))
+    )
     np.testing.assert_array_equal(there.cpu().numpy(), here.numpy())

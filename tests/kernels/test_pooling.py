@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minidl.kernels.pooling import (
-    adaptive_max_index,
+    adaptive_max_pool,
     fractional_max_index,
     max_pool_index,
     pick,
@@ -95,7 +95,7 @@ def test_integers_and_their_smallest_value():
 @pytest.mark.parametrize(("shape", "positions"), [((2, 3, 7), (4,)), ((1, 2, 5, 6), (3, 8)), ((0, 2, 5), (2,))])
 def test_adaptive_windows_cover_the_input(shape, positions, rng):
     x = rng.integers(-3, 4, shape).astype(np.float64)
-    index = adaptive_max_index(x, positions)
+    index = adaptive_max_pool(x, positions)[1]
     assert index.shape == (*shape[:2], *positions)
     flat = x.reshape(*shape[:2], np.prod(shape[2:]))
     for position in itertools.product(*map(range, positions)):

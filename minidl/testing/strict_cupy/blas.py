@@ -51,7 +51,10 @@ class Cublas:
             return INVALID_VALUE
         if handle.value != self.HANDLE or self.stream != device.current_stream().ptr:
             return NOT_INITIALIZED
-        left, right = matrices(a, dtype, *sizes[0], lda, stridea, count), matrices(b, dtype, *sizes[1], ldb, strideb, count)
+        left, right = (
+            matrices(a, dtype, *sizes[0], lda, stridea, count),
+            matrices(b, dtype, *sizes[1], ldb, strideb, count),
+        )
         result = matrices(c, dtype, m, n, ldc, stridec, count)
         left = left.swapaxes(1, 2) if transa else left
         right = right.swapaxes(1, 2) if transb else right

@@ -1,0 +1,394 @@
+"""Batch, group and instance normalization, and the multiplication and addition of one number per channel.
+
+The values of x (B, C, *S) fall into sets, each with its own mean m and variance v (divided by the number n of values):
+
+    batch normalization       a set for each channel, of all samples
+    group normalization       a set for each sample and group of channels
+    instance normalization    a set for each sample and channel: as many groups as channels
+
+    xhat = (x - m) r,  r = 1 / sqrt(v + eps)         out = xhat * weight + bias, one weight and bias for each channel
+    h    = g * weight                                dx = r (h - mean(h) - xhat * mean(h * xhat)), means over a set
+    dweight = sum of g * xhat                        dbias = sum of g, over samples and positions
+
+`shared` says that samples share their sets, which then have one channel each: batch normalization.
+
+Sources: Ioffe and Szegedy, "Batch Normalization", 2015; Ulyanov, Vedaldi and Lempitsky, "Instance Normalization", 2016; Wu and
+He, "Group Normalization", 2018; Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
+Variances", 1979.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import Kernel, array_module
+from .common import FLOAT32, Array, at_least_float32
+from .jit import jit
+from .layout import channels_last_memory, channels_last_numbers, empty_channels_last, load_some, store_some
+from .parallel import share
+from .simd import WIDTH, first, splat
+
+ROWS = 64  # pixels whose channels are summed up in float32, while they are in the first-level cache
+PIECE = 2048  # pixels of a piece, the unit in which work is shared out, where samples share their sets
+
+
+@Kernel
+def group_norm(
+    x: Array, weight: Array | None, bias: Array | None, groups: int, shared: bool, eps: float
+) -> tuple[Array, Array, Array]:
+    """x (B, C, *S) normalized; the mean and the variance of every set, (B, groups) or, if `shared`, (1, C).
+
+    weight and bias are (C,) or None. For a float16 x, mean and variance are float32.
+
+    Example:
+        >>> group_norm(np.array([[[1.0, 3.0]]]), None, None, 1, True, 0.0)
+        (array([[[-1.,  1.]]]), array([[2.]]), array([[1.]]))
+    """
+    sets, axes = _sets(at_least_float32(x), groups, shared)
+    mean = sets.mean(axis=axes, keepdims=True)
+    centred = sets - mean
+    var = (centred * centred).mean(axis=axes, keepdims=True)
+    out = (centred / array_module(x).sqrt(var + eps)).reshape(x.shape)
+    if weight is not None:
+        out = out * _by_channel(weight, x)
+    if bias is not None:
+        out = out + _by_channel(bias, x)
+    return out.astype(x.dtype, copy=False), *(s.reshape(len(s), groups) for s in (mean, var))
+
+
+@Kernel
+def group_norm_backward(
+    g: Array, x: Array, weight: Array | None, mean: Array, var: Array, groups: int, shared: bool, eps: float
+) -> tuple[Array, Array, Array]:
+    """Gradients (dx, dweight, dbias) from the gradient g of the result; without a weight, as if it were ones."""
+    xp, every = array_module(x), (0, *range(2, x.ndim))
+    sets, axes = _sets(at_least_float32(x), groups, shared)
+    rstd = 1 / xp.sqrt(var + eps).reshape(*var.shape, 1, 1)
+    xhat = (sets - mean.reshape(rstd.shape)) * rstd
+    wide = at_least_float32(g)
+    h = _sets(wide if weight is None else wide * _by_channel(weight, x), groups, shared)[0]
+    dx = rstd * (h - h.mean(axis=axes, keepdims=True) - xhat * (h * xhat).mean(axis=axes, keepdims=True))
+    dweight, dbias = (wide * xhat.reshape(x.shape)).sum(axis=every), wide.sum(axis=every)
+    return dx.reshape(x.shape).astype(x.dtype, copy=False), *(d.astype(g.dtype, copy=False) for d in (dweight, dbias))
+
+
+@Kernel
+def channel_affine(x: Array, scale: Array, shift: Array) -> Array:
+    """x (B, C, *S) * scale + shift, which are (C,).
+
+    Example:
+        >>> channel_affine(np.ones((1, 2)), np.array([2.0, 3.0]), np.array([0.0, 1.0]))
+        array([[2., 4.]])
+    """
+    return (x * _by_channel(scale, x) + _by_channel(shift, x)).astype(x.dtype, copy=False)
+
+
+@Kernel
+def channel_affine_backward(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Array]:
+    """Gradients (dx, dscale, dshift) from the gradient g of channel_affine's result."""
+    every, wide = (0, *range(2, x.ndim)), at_least_float32(g)
+    found = wide * _by_channel(scale, x), (wide * x).sum(axis=every), wide.sum(axis=every)
+    return tuple(a.astype(g.dtype, copy=False) for a in found)  # type: ignore[return-value]  # three
+
+
+def _sets(x: Array, groups: int, shared: bool) -> tuple[Array, tuple[int, ...]]:
+    """x as (B, groups, channels of a group, positions), and the axes of a set."""
+    size = x.size // max(x.shape[0] * x.shape[1], 1)
+    return x.reshape(x.shape[0], groups, x.shape[1] // groups, size), (0, 2, 3) if shared else (2, 3)
+
+
+def _by_channel(numbers: Array, x: Array) -> Array:
+    """(C,) in a shape that goes together with x (B, C, *S)."""
+    return numbers.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+# Numba, channels-last: x is a matrix of pixels, N rows of C numbers. A piece of some rows is what is worked on at a time: a
+# sample, or PIECE rows where samples share their sets. Statistics are found for each channel of each piece and put together in
+# float64, those of groups from those of their channels.
+
+
+def supports(x: Array, weight: Array | None, bias: Array | None, *rest: Any) -> bool:
+    same = all(a is None or a.dtype == FLOAT32 for a in (x, weight, bias))
+    return same and 2 <= x.ndim <= 5 and x.size > 0
+
+
+def supports_backward(g: Array, x: Array, weight: Array | None, *rest: Any) -> bool:
+    return supports(x, g, weight)
+
+
+def rows_of(x: Array) -> Array:
+    """The numbers of x (B, C, *S), channels-last."""
+    return np.ascontiguousarray(x).reshape(-1) if x.ndim == 2 else channels_last_numbers(x)
+
+
+def like(x: Array) -> tuple[Array, Array]:
+    """A new array of x's shape, channels-last, and its numbers."""
+    if x.ndim == 2:
+        out = np.empty(x.shape, np.float32)
+        return out, out.reshape(-1)
+    out = empty_channels_last(x.shape)
+    return out, channels_last_memory(out)
+
+
+def cut(x: Array, shared: bool) -> tuple[int, Array]:
+    """The rows of a piece, and how many each piece has: (pieces, 1)."""
+    rows = x.size // x.shape[1]
+    size = PIECE if shared else rows // x.shape[0]
+    pieces = -(-rows // size)
+    return size, np.minimum(size, rows - size * np.arange(pieces))[:, None]
+
+
+@group_norm.variant("numba", device="cpu", supports=supports)
+def group_norm_numba(
+    x: Array, weight: Array | None, bias: Array | None, groups: int, shared: bool, eps: float
+) -> tuple[Array, Array, Array]:
+    channels, numbers = x.shape[1], rows_of(x)
+    size, counts = cut(x, shared)
+    means, squares = np.empty((2, len(counts), channels))
+
+    def measure(begin: int, end: int) -> None:
+        channel_statistics(begin, end, numbers, size, channels, means, squares, np.empty((2, channels), np.float32))
+
+    share(len(counts), measure)
+    axes = 0 if shared else 2
+    if not shared:
+        means, squares = (a.reshape(len(counts), groups, -1) for a in (means, squares))
+        counts = counts[..., None]
+    n = counts.sum() if shared else size * means.shape[2]
+    mean = (means * counts).sum(axes, keepdims=True) / n
+    var = (squares + counts * (means - mean) ** 2).sum(axes, keepdims=True) / n
+    mean, var = (s.reshape(-1, groups).astype(np.float32) for s in (mean, var))
+    each = channels // groups
+    scale = np.repeat(1 / np.sqrt(var + np.float32(eps)), each, 1) * (np.float32(1) if weight is None else weight)
+    out, target = like(x)
+    shift = np.zeros(channels, np.float32) if bias is None else bias
+    scale_all(numbers, size, len(counts), np.repeat(mean, each, 1), scale, shift, target)
+    return out, mean, var
+
+
+@group_norm_backward.variant("numba", device="cpu", supports=supports_backward)
+def group_norm_backward_numba(
+    g: Array, x: Array, weight: Array | None, mean: Array, var: Array, groups: int, shared: bool, eps: float
+) -> tuple[Array, Array, Array]:
+    channels, each = x.shape[1], x.shape[1] // groups
+    slopes, numbers = rows_of(g), rows_of(x)
+    size, counts = cut(x, shared)
+    means = np.repeat(mean, each, 1)
+    plain, weighted = sums(slopes, numbers, size, len(counts), means)  # of g and of g * (x - mean)
+    if shared:
+        plain, weighted = plain.sum(0, keepdims=True), weighted.sum(0, keepdims=True)
+    rstd = 1 / np.sqrt(var + np.float32(eps))
+    dweight, dbias = (weighted * np.repeat(rstd, each, 1)).sum(0), plain.sum(0)
+    factors = np.float32(1) if weight is None else weight
+    n = x.size // mean.size
+    mean_h, mean_hx = ((s * factors).reshape(len(mean), groups, each).sum(2) / n for s in (plain, weighted))
+    by_g = np.repeat(rstd, each, 1) * factors
+    by_x, rest = (np.repeat(c.astype(np.float32), each, 1) for c in (-(rstd**3) * mean_hx, -rstd * mean_h))
+    dx, target = like(x)
+
+    def run(begin: int, end: int) -> None:
+        combine_rows(begin, end, slopes, numbers, size, channels, means, by_g, by_x, rest, target)
+
+    share(len(counts), run)
+    return dx, dweight.astype(np.float32), dbias.astype(np.float32)
+
+
+@channel_affine.variant("numba", device="cpu", supports=supports)
+def channel_affine_numba(x: Array, scale: Array, shift: Array) -> Array:
+    out, target = like(x)
+    size, counts = cut(x, True)
+    scale_all(rows_of(x), size, len(counts), np.zeros((1, x.shape[1]), np.float32), scale[None], shift, target)
+    return out
+
+
+@channel_affine_backward.variant("numba", device="cpu", supports=supports_backward)
+def channel_affine_backward_numba(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Array]:
+    slopes, nothing = rows_of(g), np.zeros((1, x.shape[1]), np.float32)
+    size, counts = cut(x, True)
+    plain, weighted = (s.sum(0).astype(np.float32) for s in sums(slopes, rows_of(x), size, len(counts), nothing))
+    dx, target = like(x)
+    scale_all(slopes, size, len(counts), nothing, scale[None], nothing[0], target)
+    return dx, weighted, plain
+
+
+def scale_all(x: Array, size: int, pieces: int, mean: Array, scale: Array, shift: Array, out: Array) -> None:
+    """(x - mean) * scale + shift; mean and scale (pieces, C) or (1, C)."""
+
+    def run(begin: int, end: int) -> None:
+        scale_rows(
+            begin, end, x, size, mean.shape[1], mean, np.ascontiguousarray(scale), np.ascontiguousarray(shift), out
+        )
+
+    share(pieces, run)
+
+
+def sums(g: Array, x: Array, size: int, pieces: int, mean: Array) -> tuple[Array, Array]:
+    """For each piece and channel the sums of g and of g * (x - mean): float64."""
+    plain, weighted = np.empty((2, pieces, mean.shape[1]))
+
+    def run(begin: int, end: int) -> None:
+        partial = np.empty((2, mean.shape[1]), np.float32)
+        channel_sums(begin, end, g, x, size, mean.shape[1], mean, plain, weighted, partial)
+
+    share(pieces, run)
+    return plain, weighted
+
+
+@jit
+def channel_statistics(
+    begin: int, end: int, x: Any, size: int, channels: int, means: Any, squares: Any, partial: Any
+) -> None:
+    """Mean and sum of squared deviations of each channel of pieces begin ... end - 1.
+
+    Both are found for ROWS rows at a time, where nothing cancels, and combined as Chan, Golub and LeVeque do.
+    """
+    whole = channels // WIDTH * WIDTH
+    for piece in range(begin, end):
+        means[piece], squares[piece] = 0.0, 0.0
+        top, bottom = piece * size, min((piece + 1) * size, x.size // channels)
+        for row in range(top, bottom, ROWS):
+            n, before = min(ROWS, bottom - row), row - top
+            for c in range(0, whole, WIDTH):
+                deviations(x, row * channels + c, channels, n, None, partial, c)
+            if whole < channels:
+                deviations(x, row * channels + whole, channels, n, first(channels - whole), partial, whole)
+            for c in range(channels):
+                apart = partial[0, c] - means[piece, c]
+                means[piece, c] += apart * n / (before + n)
+                squares[piece, c] += partial[1, c] + apart * apart * n * before / (before + n)
+
+
+@jit(forceinline=True)
+def deviations(x: Any, place: int, step: int, n: int, some: Any, partial: Any, c: int) -> None:
+    """Mean and sum of squared deviations of n rows, one register of channels, to partial[:, c]."""
+    total, total1, total2, total3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)  # one alone would wait for itself
+    for i in range(0, n - 3, 4):
+        here = place + i * step
+        total += load_some(x, here, some)
+        total1 += load_some(x, here + step, some)
+        total2 += load_some(x, here + 2 * step, some)
+        total3 += load_some(x, here + 3 * step, some)
+    for i in range(n // 4 * 4, n):
+        total += load_some(x, place + i * step, some)
+    mean = (total + total1 + total2 + total3) / np.float32(n)
+    total, total1 = splat(0.0), splat(0.0)
+    for i in range(0, n - 1, 2):
+        apart, apart1 = load_some(x, place + i * step, some) - mean, load_some(x, place + i * step + step, some) - mean
+        total += apart * apart
+        total1 += apart1 * apart1
+    if n % 2:
+        apart = load_some(x, place + (n - 1) * step, some) - mean
+        total += apart * apart
+    store_some(partial, c, mean, some)
+    store_some(partial, step + c, total + total1, some)
+
+
+@jit
+def channel_sums(
+    begin: int, end: int, g: Any, x: Any, size: int, channels: int, mean: Any, plain: Any, weighted: Any, partial: Any
+) -> None:
+    whole = channels // WIDTH * WIDTH
+    for piece in range(begin, end):
+        plain[piece], weighted[piece] = 0.0, 0.0
+        bottom, at = min((piece + 1) * size, x.size // channels), piece % mean.shape[0] * channels
+        for row in range(piece * size, bottom, ROWS):
+            n = min(ROWS, bottom - row)
+            for c in range(0, whole, WIDTH):
+                products(g, x, row * channels + c, channels, n, None, mean, at + c, partial, c)
+            if whole < channels:
+                rest = first(channels - whole)
+                products(g, x, row * channels + whole, channels, n, rest, mean, at + whole, partial, whole)
+            for c in range(channels):
+                plain[piece, c] += partial[0, c]
+                weighted[piece, c] += partial[1, c]
+
+
+@jit(forceinline=True)
+def products(
+    g: Any, x: Any, place: int, step: int, n: int, some: Any, mean: Any, at: int, partial: Any, c: int
+) -> None:
+    """Sums of g and of g * (x - mean) of n rows, one register of channels, to partial[:, c]."""
+    m = load_some(mean, at, some)
+    plain, plain1, weighted, weighted1 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+    for i in range(0, n - 1, 2):
+        here = place + i * step
+        slope, slope1 = load_some(g, here, some), load_some(g, here + step, some)
+        plain, weighted = plain + slope, weighted + slope * (load_some(x, here, some) - m)
+        plain1, weighted1 = plain1 + slope1, weighted1 + slope1 * (load_some(x, here + step, some) - m)
+    if n % 2:
+        here = place + (n - 1) * step
+        slope = load_some(g, here, some)
+        plain, weighted = plain + slope, weighted + slope * (load_some(x, here, some) - m)
+    store_some(partial, c, plain + plain1, some)
+    store_some(partial, step + c, weighted + weighted1, some)
+
+
+@jit
+def scale_rows(
+    begin: int, end: int, x: Any, size: int, channels: int, mean: Any, scale: Any, shift: Any, out: Any
+) -> None:
+    whole = channels // WIDTH * WIDTH
+    for piece in range(begin, end):
+        bottom, at = min((piece + 1) * size, x.size // channels), piece % mean.shape[0] * channels
+        for row in range(piece * size, bottom, ROWS):
+            n = min(ROWS, bottom - row)
+            for c in range(0, whole, WIDTH):
+                scaled(x, row * channels + c, channels, n, None, mean, scale, at + c, shift, c, out)
+            if whole < channels:
+                rest = first(channels - whole)
+                scaled(x, row * channels + whole, channels, n, rest, mean, scale, at + whole, shift, whole, out)
+
+
+@jit(forceinline=True)
+def scaled(
+    x: Any, place: int, step: int, n: int, some: Any, mean: Any, scale: Any, at: int, shift: Any, c: int, out: Any
+) -> None:
+    m, factor, summand = load_some(mean, at, some), load_some(scale, at, some), load_some(shift, c, some)
+    for i in range(n):
+        here = place + i * step
+        store_some(out, here, (load_some(x, here, some) - m) * factor + summand, some)
+
+
+@jit
+def combine_rows(
+    begin: int, end: int, g: Any, x: Any, size: int, channels: int, mean: Any, by_g: Any, by_x: Any, rest: Any, out: Any
+) -> None:
+    """g * by_g + (x - mean) * by_x + rest, with coefficients for each piece and channel, or for each channel."""
+    whole = channels // WIDTH * WIDTH
+    for piece in range(begin, end):
+        bottom, at = min((piece + 1) * size, x.size // channels), piece % mean.shape[0] * channels
+        for row in range(piece * size, bottom, ROWS):
+            n = min(ROWS, bottom - row)
+            for c in range(0, whole, WIDTH):
+                combined(g, x, row * channels + c, channels, n, None, mean, by_g, by_x, rest, at + c, out)
+            if whole < channels:
+                mask = first(channels - whole)
+                combined(g, x, row * channels + whole, channels, n, mask, mean, by_g, by_x, rest, at + whole, out)
+
+
+@jit(forceinline=True)
+def combined(
+    g: Any,
+    x: Any,
+    place: int,
+    step: int,
+    n: int,
+    some: Any,
+    mean: Any,
+    by_g: Any,
+    by_x: Any,
+    rest: Any,
+    at: int,
+    out: Any,
+) -> None:
+    m, a, b, c = (
+        load_some(mean, at, some),
+        load_some(by_g, at, some),
+        load_some(by_x, at, some),
+        load_some(rest, at, some),
+    )
+    for i in range(n):
+        here = place + i * step
+        store_some(out, here, load_some(g, here, some) * a + (load_some(x, here, some) - m) * b + c, some)
