@@ -18,12 +18,14 @@ from .shape import normalize_dim
 
 
 def _same_dtype(name: str, *arrays: Any) -> None:
-    kinds = {a.dtype for a in arrays if a is not None}
-    if len(kinds) > 1:
-        raise RuntimeError(
-            f"{name}: expected m1 and m2 to have the same dtype, but got: {' != '.join(sorted(map(str, kinds)))}; "
-            "convert one of them with to()"
-        )
+    first = arrays[0].dtype
+    for a in arrays:
+        if a is not None and a.dtype != first:
+            kinds = {a.dtype for a in arrays if a is not None}
+            raise RuntimeError(
+                f"{name}: expected m1 and m2 to have the same dtype, but got: {' != '.join(sorted(map(str, kinds)))}; "
+                "convert one of them with to()"
+            )
 
 
 def product(a: Any, b: Any) -> Any:
@@ -97,7 +99,8 @@ class Linear(Op):
     kept_for = {"x": "weight", "weight": "x"}
 
     def forward(self, x: Any, weight: Any, bias: Any) -> Any:
-        _same_dtype("linear", x, weight, bias)
+        if x.dtype is not weight.dtype or (bias is not None and bias.dtype is not x.dtype):
+            _same_dtype("linear", x, weight, bias)
         if not x.ndim or x.shape[-1] != weight.shape[-1]:
             rows = "x".join(map(str, (int(np.prod(x.shape[:-1])), x.shape[-1] if x.ndim else 1)))
             raise RuntimeError(
