@@ -1,9 +1,10 @@
-"""Activation functions: sigmoid, erf, GELU, and bias + activation in one pass over memory.
+"""Activation functions: ReLU, sigmoid, erf, GELU, and bias + activation in one pass over memory.
 
+    relu(x)        max(x, 0)
     sigmoid(x)     1 / (1 + e^-x)
     gelu(x)        x * Phi(x), Phi the distribution function of the normal distribution: (1 + erf(x / sqrt 2)) / 2
     gelu, "tanh"   x / 2 * (1 + tanh(u)), u = sqrt(2 / pi) (x + 0.044715 x^3)   (Hendrycks and Gimpel, 2016)
-ReLU alone is `np.maximum(x, 0)`; nothing here would improve on it.
+All are element by element, in whatever order the elements lie in memory.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, array_module
-from .common import Array, at_least_float32, float32_in_order, float32_side_by_side, in_memory_order, rows
+from .common import FLOAT32, Array, at_least_float32, float32_in_order, float32_side_by_side, in_memory_order, rows
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .elementary import erf32, exp32, sigmoid32, tanh32
 from .jit import jit
@@ -39,6 +40,23 @@ def sigmoid(x: Array) -> Array:
         return 1 / (1 + xp.exp(-x))
     e = xp.exp(-abs(x))  # at most 1: no overflow on either side
     return xp.where(x >= 0, 1, e) / (1 + e)
+
+
+@Kernel
+def relu(x: Array) -> Array:
+    """max(x, 0), elementwise; NaN stays NaN.
+
+    Example:
+        >>> relu(np.array([-1.0, 2.0]))
+        array([0., 2.])
+    """
+    return array_module(x).maximum(x, 0)
+
+
+@Kernel
+def relu_backward(g: Array, out: Array) -> Array:
+    """Gradient of relu's input, from the gradient g of its result `out`. At NaN it passes, as in PyTorch."""
+    return array_module(g).where(out <= 0, g.dtype.type(0), g)
 
 
 @Kernel
@@ -150,13 +168,30 @@ def supports_gelu_backward(g: Array, x: Array, approximate: str) -> bool:
 
 def elementwise(loop: Callable[..., None], *arrays: Array) -> Array:
     out = np.empty_like(arrays[0])
-    loop(*(in_memory_order(a) for a in arrays), in_memory_order(out))
+    loop(*[in_memory_order(a) for a in arrays], in_memory_order(out))
     return out
 
 
 @sigmoid.variant("numba", device="cpu", supports=float32_side_by_side)
 def sigmoid_numba(x: Array) -> Array:
     return elementwise(sigmoid_loop, x)
+
+
+@relu.variant("numba", device="cpu", supports=float32_side_by_side)
+def relu_numba(x: Array) -> Array:
+    return elementwise(relu_loop, x)
+
+
+def supports_relu_backward(g: Array, out: Array) -> bool:
+    return g.dtype == FLOAT32 and g.shape == out.shape and float32_side_by_side(out)
+
+
+@relu_backward.variant("numba", device="cpu", supports=supports_relu_backward)
+def relu_backward_numba(g: Array, out: Array) -> Array:
+    if g.strides != out.strides:  # the broadcast gradient of a sum or mean, for one
+        given, g = g, np.empty_like(out)
+        g[...] = given
+    return elementwise(relu_backward_loop, g, out)
 
 
 @erf.variant("numba", device="cpu", supports=float32_side_by_side)
@@ -178,6 +213,18 @@ def gelu_backward_numba(g: Array, x: Array, approximate: str) -> Array:
 def sigmoid_loop(x: Any, out: Any) -> None:
     for i in range(x.size):
         out[i] = sigmoid32(x[i])
+
+
+@jit
+def relu_loop(x: Any, out: Any) -> None:
+    for i in range(x.size):
+        out[i] = np.float32(0) if x[i] <= np.float32(0) else x[i]  # NaN stays NaN
+
+
+@jit
+def relu_backward_loop(g: Any, out: Any, dx: Any) -> None:
+    for i in range(g.size):
+        dx[i] = np.float32(0) if out[i] <= np.float32(0) else g[i]
 
 
 @jit
