@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..kernels.optimizer import adam
+from ..kernels.optimizer import adam, adam_many
 from ..tensor import Tensor
 from .optimizer import (
     Optimizer,
@@ -13,7 +13,9 @@ from .optimizer import (
     check_not_negative,
     count_step,
     count_step_on_gpu,
+    on_cpu,
     refuse_differentiable,
+    split_by,
     zeros_like,
 )
 
@@ -70,25 +72,44 @@ class Adam(Optimizer):
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         step = count_step_on_gpu(state, param) if group["capturable"] and param.is_cuda else count_step(state)
-        if "exp_avg" not in state:
-            check_may_begin("Adam")
-            state["exp_avg"], state["exp_avg_sq"] = zeros_like(param), zeros_like(param)
-            if group["amsgrad"]:
-                state["max_exp_avg_sq"] = zeros_like(param)
-        adam(
-            param.array,
-            grad,
-            state["exp_avg"].array,
-            state["exp_avg_sq"].array,
-            array_of(state, "max_exp_avg_sq"),
-            step,
-            float(group["lr"]),
-            *group["betas"],
-            group["eps"],
-            group["weight_decay"],
-            group["decoupled_weight_decay"],
-            group["maximize"],
-        )
+        _begin(param, state, group)
+        means = state["exp_avg"].array, state["exp_avg_sq"].array, array_of(state, "max_exp_avg_sq")
+        adam(param.array, grad, *means, step, *_options(group))
+
+    def update_group(
+        self, params: list[Tensor], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]
+    ) -> None:
+        if not on_cpu(grads):
+            super().update_group(params, grads, states, group)
+            return
+        steps = [count_step(state) for state in states]
+        for param, state in zip(params, states, strict=True):
+            _begin(param, state, group)
+        for step, some, their_grads, their_states in split_by(steps, params, grads, states):
+            adam_many(
+                [param.array for param in some],
+                their_grads,
+                [state["exp_avg"].array for state in their_states],
+                [state["exp_avg_sq"].array for state in their_states],
+                [state["max_exp_avg_sq"].array for state in their_states] if group["amsgrad"] else None,
+                step,
+                *_options(group),
+            )
+
+
+def _begin(param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+    """Make the state of a parameter at its first step."""
+    if "exp_avg" not in state:
+        check_may_begin("Adam")
+        state["exp_avg"], state["exp_avg_sq"] = zeros_like(param), zeros_like(param)
+        if group["amsgrad"]:
+            state["max_exp_avg_sq"] = zeros_like(param)
+
+
+def _options(group: dict[str, Any]) -> tuple[Any, ...]:
+    """What the kernels take after the number of steps."""
+    decoupled, maximize = group["decoupled_weight_decay"], group["maximize"]
+    return (float(group["lr"]), *group["betas"], group["eps"], group["weight_decay"], decoupled, maximize)
 
 
 class AdamW(Adam):
