@@ -75,15 +75,16 @@ def run(
             if node.kept is None:
                 kind = node.__class__
                 if kind is AccumulateGrad:
-                    gs = v = None  # the last rule's results must not count as holders of g
-                    _accumulate(node, g, create_graph, getrefcount(g) <= SOLE_HOLDER)
+                    gs = v = so_far = None  # the last rule's results must not count as holders of g
+                    may_keep = getrefcount(g) <= SOLE_HOLDER  # asked here: in the call, the argument would hold it too
+                    _accumulate(node, g, create_graph, may_keep)
                     continue
                 if kind is OutputOf:
                     _place(node, g)
                     continue
                 gs = node.rule_on_tensors(g) if create_graph else node.backward(g)
             else:
-                gs = node.rule_on_tensors(g) if create_graph else node.backward(g, *node.unpack())
+                gs = node.rule_on_tensors(g) if create_graph else node.rule_on_arrays(g)
                 if not retain_graph:
                     node.kept = FREED
             if gs.__class__ is not tuple:
@@ -92,14 +93,16 @@ def run(
                 gs = _run_post_hooks(node, gs, g, create_graph)
             if check is not None:
                 check(node, gs)
-            if node.shapes is not None:
-                gs = [
-                    v if v is None or shape is None or v.shape == shape else sum_to(v, shape)
-                    for v, shape in zip(gs, node.shapes, strict=True)
-                ]
-            for edge, v in zip(node.edges, gs):  # noqa: B905  # strict= costs a tenth of a small operation's pass
+            edges, shapes, i = node.edges, node.shapes, -1
+            if len(gs) != len(edges):
+                raise _miscounted(node, gs)
+            for v in gs:  # counted by hand: zip() alone takes a tenth of a small operation's pass
+                i += 1
+                edge = edges[i]
                 if edge is None or v is None:
                     continue
+                if shapes is not None and v.shape != shapes[i]:
+                    v = sum_to(v, shapes[i])
                 so_far = edge.grad
                 if so_far is None:
                     edge.grad = v  # by reference: it may be another node's too
@@ -253,6 +256,13 @@ def _run_post_hooks(node: Op, gs: tuple[Any, ...], g: Any, create_graph: bool) -
             changed = changed if isinstance(changed, tuple) else (changed,)
             gs = tuple(None if x is None else conjugated(x if create_graph else _raw(x)) for x in changed)
     return gs
+
+
+def _miscounted(node: Op, gs: tuple[Any, ...]) -> RuntimeError:
+    return RuntimeError(
+        f"{type(node).__name__}.backward returned {len(gs)} gradients for {len(node.edges)} inputs; it must return one for "
+        "each, None where there is none"
+    )
 
 
 def _sole_holder() -> int:
@@ -411,7 +421,8 @@ def _starting_points(tensors: tuple[Tensor, ...], grad_tensors: Any, create_grap
                     f"grad can be implicitly created only for real scalar outputs but got {t.dtype}; pass gradient=, or "
                     "take abs() or real"
                 )
-            g = wrap(array_module(t.array).ones_like(t.array))
+            g = wrap(array_module(t.array).empty_like(t.array))
+            g.array.fill(1)
         elif g.shape != t.shape:
             raise RuntimeError(
                 f"Mismatch in shape: grad_output[{i}] has a shape of {list(g.shape)} and output[{i}] has a shape of "

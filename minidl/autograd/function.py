@@ -58,11 +58,11 @@ class FunctionNode(Op):
 
     # -- what the engine calls
 
-    def unpack(self) -> list[Any]:
-        """Nothing: `backward` asks for the saved tensors when it wants them, and some may be sparse."""
+    def rule_on_arrays(self, g: Any) -> Any:
+        """`backward`, which asks for the saved tensors when it wants them; some may be sparse."""
         if self.kept is _op.FREED:
             raise _op._freed(self)
-        return []
+        return self.backward(g)
 
     def unpack_tensors(self) -> list[Any]:
         """The kept tensors; results among them come back with this node as their history."""

@@ -30,7 +30,7 @@ from weakref import ref
 import numpy as np
 
 from .. import devices, dtypes
-from .grad_mode import grad_mode
+from .grad_mode import is_grad_enabled
 from .hooks import Hooks, RemovableHandle, hooks_of
 from .storage import mark_views, next_seq, storage_of
 
@@ -42,6 +42,7 @@ _cast: Any = None  # set by minidl.ops.conversion: a cast is itself an operation
 ndarray = np.ndarray
 new = object.__new__
 NUMBERS = frozenset((int, float))
+SCALARS = (np.generic, int, float, complex)
 FREED: tuple[Any, ...] = ("freed",)  # stands in `kept` after the backward pass has used it
 half_of: ContextVar[np.dtype[Any] | None] = ContextVar("half_of", default=None)  # the dtype that autocast asks for
 observers: list[Callable[[Op, tuple[Any, ...], Any], None]] = []  # called as (op, inputs, outputs) when one is recorded
@@ -143,6 +144,18 @@ class Op:
         """Call hook(grad_outputs) before this node's rule; a tuple that it returns replaces grad_outputs."""
         return RemovableHandle(hooks_of(self).pre, lambda g: (hook((g,)) or (None,))[0])
 
+    def rule_on_arrays(self, g: Any) -> Any:
+        """The gradient rule in a first-order pass, for a node that has kept something."""
+        kept = self.kept
+        if kept is FREED or self._variadic:
+            return self.backward(g, *self.unpack())
+        if len(kept) == 1:  # type: ignore[arg-type]
+            return self.backward(g, _intact_array(self, kept[0]))  # type: ignore[index]
+        if len(kept) == 2:  # type: ignore[arg-type]
+            x, y = kept  # type: ignore[misc]
+            return self.backward(g, _intact_array(self, x), _intact_array(self, y))
+        return self.backward(g, *self.unpack())
+
     def rule_on_tensors(self, g: Any) -> Any:
         """The gradient rule where the pass itself is recorded."""
         rule = self.composite if hasattr(self, "composite") else self.backward
@@ -150,22 +163,9 @@ class Op:
 
     def unpack(self) -> list[Any]:
         """What was kept, as arrays. Raises if it was written to since, or freed."""
-        all_kept = self.kept
-        if all_kept is FREED:
+        if self.kept is FREED:
             raise _freed(self)
-        values: list[Any] = []
-        for kept in all_kept:  # type: ignore[union-attr]
-            if isinstance(kept, _Tensor):
-                storage = kept.storage
-                if storage is not None and storage.last > self.seq:
-                    raise _modified(self, kept)
-                values.append(kept.array)
-            elif kept.__class__ is Packed:
-                values.append(kept.unpack().array)
-            elif kept.__class__ is tuple:  # several results
-                values.append(tuple(_intact(self, t).array for t in kept))
-            else:  # a number, or an input that need not be kept this time
-                values.append(kept)
+        values: list[Any] = [_intact_array(self, kept) for kept in self.kept]  # type: ignore[union-attr]
         return self._grouped(values) if self._variadic else values
 
     def unpack_tensors(self) -> list[Any]:
@@ -294,13 +294,29 @@ def _as_outputs(op: Op, aliases: Any) -> Any:
 
 def _intact(op: Op, kept: Any) -> Any:
     """What an operation kept, after a check that its memory was not written to since."""
+    if isinstance(kept, _Tensor):
+        storage = kept.storage
+        if storage is not None and storage.last > op.seq:
+            raise _modified(op, kept)
+        return kept
     if kept.__class__ is Packed:
         return kept.unpack()
+    if kept.__class__ is tuple:  # several results
+        return tuple([_intact(op, t) for t in kept])
+    return kept  # a number, or an input that need not be kept this time
+
+
+def _intact_array(op: Op, kept: Any) -> Any:
+    """`_intact`, as an array, or a tuple of them."""
+    if isinstance(kept, _Tensor):
+        storage = kept.storage
+        if storage is not None and storage.last > op.seq:
+            raise _modified(op, kept)
+        return kept.array
+    kept = _intact(op, kept)
     if kept.__class__ is tuple:
-        return tuple(_intact(op, t) for t in kept)
-    if isinstance(kept, _Tensor) and kept.storage is not None and kept.storage.last > op.seq:
-        raise _modified(op, kept)
-    return kept
+        return tuple([t.array for t in kept])
+    return kept.array if isinstance(kept, _Tensor) else kept
 
 
 def _modified(op: Op, kept: Tensor) -> RuntimeError:
@@ -347,27 +363,25 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
     precision = cls.precision
 
     def apply(*inputs: Any, **params: Any) -> Any:
-        some, settled = False, not promotes
-        for x in inputs:
-            if isinstance(x, _Tensor):
-                some = True
-            elif hasattr(x, "dtype"):  # an array, or a number with a type of NumPy's
-                settled = False
-        if not some:
-            return new(cls).forward(*inputs, **params)  # a gradient rule at work on arrays
         if precision is not None and half_of.get() is not None:
             inputs = tuple([with_precision(precision, x) for x in inputs])
-        arrays, tracked = [], False
+        arrays, some, tracked, settled = [], False, False, not promotes
         try:
-            if not settled:
-                inputs = settle(cls, inputs)
             for x in inputs:
                 if isinstance(x, _Tensor):
+                    some = True
                     arrays.append(x.array)
                     if x.node is not None:
                         tracked = True
                 else:
                     arrays.append(x)
+                    if x is not None and hasattr(x, "dtype"):  # an array, or a number with a type of NumPy's
+                        settled = False
+            if not some:
+                return new(cls).forward(*inputs, **params)  # a gradient rule at work on arrays
+            if not settled:
+                inputs = settle(cls, inputs)
+                arrays = [x.array if isinstance(x, _Tensor) else x for x in inputs]
         except SparseOperand:
             return _apply_sparse(cls, inputs, params)
         op = new(cls)
@@ -375,12 +389,16 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
             result = op.forward(*arrays, **params)
         except Exception as error:
             raise _explained(cls, inputs, error) from None
-        outputs: Any = (
-            tuple([wrap(as_array(r)) for r in result]) if result.__class__ is tuple else wrap(as_array(result))
-        )
+        outputs: Any
+        if result.__class__ is ndarray:
+            outputs = wrap(result)
+        else:
+            outputs = (
+                tuple([wrap(as_array(r)) for r in result]) if result.__class__ is tuple else wrap(as_array(result))
+            )
         if view:
             mark_views(cls, inputs[0], outputs, params)
-        if tracked and differentiable and grad_mode.get():
+        if tracked and differentiable and is_grad_enabled():
             if not complex_rule:
                 _refuse_complex(cls, arrays, outputs)
             record(op, inputs, outputs)
@@ -415,12 +433,11 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
             r = as_array(r)
         t = new(_Tensor)
         t.array = r
-        t.grad = t.storage = t.base = None
+        t.node = t.grad = t.storage = t.base = None
         node = x.node
-        if node is None or not differentiable or not grad_mode.get():
-            t.node = None
+        if node is None or not differentiable or not is_grad_enabled():
             return t
-        t.node = op = new(cls)
+        t.node = op = cls()
         op.edges = (node,)
         op.shapes = op.grad = op.hooks = None
         op.mark = 0
@@ -471,14 +488,13 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
             r = as_array(r)
         t = new(_Tensor)
         t.array = r
-        t.grad = t.storage = t.base = None
-        if (nx is None and ny is None) or not differentiable or not grad_mode.get():
-            t.node = None
+        t.node = t.grad = t.storage = t.base = None
+        if (nx is None and ny is None) or not differentiable or not is_grad_enabled():
             return t
         if not product and not nothing:
             record(new(cls), (x, y), t)
             return t
-        t.node = op = new(cls)
+        t.node = op = cls()
         op.edges = (nx, ny)
         op.grad = op.hooks = None
         op.mark = 0
@@ -559,14 +575,15 @@ def _explained(cls: type[Op], inputs: tuple[Any, ...], error: Exception) -> Exce
 
 def as_array(r: Any) -> Any:
     """The array that is meant where NumPy gives a scalar."""
-    return np.asarray(r) if isinstance(r, (np.generic, int, float, complex)) else r
+    return np.asarray(r) if isinstance(r, SCALARS) else r
 
 
 def _refuse_complex(cls: type[Op], arrays: list[Any], outputs: Any) -> None:
     """Raise where complex numbers would enter the graph through an operation whose rule is for real ones."""
-    results = [t.array for t in (outputs if isinstance(outputs, tuple) else (outputs,))]
-    if any(getattr(a, "dtype", None) is not None and a.dtype.kind == "c" for a in (*arrays, *results)):
-        raise RuntimeError(
-            f"{cls.__name__}: its gradient is not defined for complex numbers in this engine; work on the real and imaginary "
-            "parts, or call it under no_grad()"
-        )
+    results = [t.array for t in outputs] if outputs.__class__ is tuple else [outputs.array]
+    for a in arrays + results:
+        if getattr(getattr(a, "dtype", None), "kind", "") == "c":
+            raise RuntimeError(
+                f"{cls.__name__}: its gradient is not defined for complex numbers in this engine; work on the real and "
+                "imaginary parts, or call it under no_grad()"
+            )
