@@ -15,15 +15,27 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, array_module
-from .common import Array, at_least_float32, float32_in_order, float32_side_by_side, in_memory_order, rows
+from .common import FLOAT32, Array, at_least_float32, float32_in_order, float32_side_by_side, in_memory_order, rows
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .elementary import erf32, exp32, sigmoid32, tanh32
 from .jit import jit
+from .layout import numbers_like
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
 APPROXIMATIONS = ("none", "tanh")
 ACTIVATIONS = ("identity", "relu", "gelu_tanh", "sigmoid", "tanh")
+
+
+@Kernel
+def relu_backward(g: Array, out: Array) -> Array:
+    """Gradient of the input of max(x, 0), from the gradient g of its result `out`: g where out is positive, else 0.
+
+    Example:
+        >>> relu_backward(np.array([5.0, 5.0]), np.array([2.0, 0.0]))
+        array([5., 0.])
+    """
+    return g * (out > 0)
 
 
 @Kernel
@@ -154,6 +166,17 @@ def elementwise(loop: Callable[..., None], *arrays: Array) -> Array:
     return out
 
 
+def supports_relu_backward(g: Array, out: Array) -> bool:
+    return g.dtype == out.dtype == FLOAT32 and g.shape == out.shape and float32_side_by_side(out)
+
+
+@relu_backward.variant("numba", device="cpu", supports=supports_relu_backward)
+def relu_backward_numba(g: Array, out: Array) -> Array:
+    dx = np.empty_like(out)
+    relu_backward_loop(in_memory_order(out), numbers_like(g, out), in_memory_order(dx))
+    return dx
+
+
 @sigmoid.variant("numba", device="cpu", supports=float32_side_by_side)
 def sigmoid_numba(x: Array) -> Array:
     return elementwise(sigmoid_loop, x)
@@ -172,6 +195,12 @@ def gelu_numba(x: Array, approximate: str) -> Array:
 @gelu_backward.variant("numba", device="cpu", supports=supports_gelu_backward)
 def gelu_backward_numba(g: Array, x: Array, approximate: str) -> Array:
     return elementwise(GELU_BACKWARD[approximate], g, x)
+
+
+@jit
+def relu_backward_loop(out: Any, g: Any, dx: Any) -> None:
+    for i in range(out.size):
+        dx[i] = g[i] if out[i] > F_ZERO else F_ZERO
 
 
 @jit
@@ -211,7 +240,7 @@ def gelu_tanh_backward_loop(g: Any, x: Any, dx: Any) -> None:
         dx[i] = g[i] * gelu_tanh_derivative32(x[i])
 
 
-F_ONE, F_HALF, F_ROOT_HALF = np.float32(1), np.float32(0.5), np.float32(math.sqrt(0.5))
+F_ZERO, F_ONE, F_HALF, F_ROOT_HALF = (np.float32(n) for n in (0, 1, 0.5, math.sqrt(0.5)))
 F_DENSITY = np.float32(1 / math.sqrt(2 * math.pi))  # the normal density at 0
 U1, U3 = np.float32(2 * ROOT_2_OVER_PI), np.float32(2 * ROOT_2_OVER_PI * CUBIC)  # 2u = U1 x + U3 x^3
 DU3 = np.float32(3 * U3)

@@ -32,7 +32,7 @@ import numpy as np
 from .. import devices, dtypes
 from .grad_mode import grad_mode
 from .hooks import Hooks, RemovableHandle, hooks_of
-from .storage import mark_views, next_seq, storage_of
+from .storage import lay_out, mark_views, next_seq, storage_of
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -354,6 +354,8 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
             inputs = tuple([with_precision(precision, x) for x in inputs])
         if not settled:
             inputs = settle(cls, inputs)
+        if view and inputs[0].array.ndim > 2 and not inputs[0].array.flags.c_contiguous:
+            lay_out(inputs[0])
         arrays, tracked = [], False
         for x in inputs:
             if isinstance(x, _Tensor):
