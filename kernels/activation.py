@@ -20,6 +20,7 @@ from .common import FLOAT32, Array, at_least_float32, float32_in_order, float32_
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .elementary import erf32, exp32, sigmoid32, tanh32
 from .jit import jit
+from .layout import numbers_like
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
@@ -188,10 +189,9 @@ def supports_relu_backward(g: Array, out: Array) -> bool:
 
 @relu_backward.variant("numba", device="cpu", supports=supports_relu_backward)
 def relu_backward_numba(g: Array, out: Array) -> Array:
-    if g.strides != out.strides:  # the broadcast gradient of a sum or mean, for one
-        given, g = g, np.empty_like(out)
-        g[...] = given
-    return elementwise(relu_backward_loop, g, out)
+    dx = np.empty_like(out)
+    relu_backward_loop(numbers_like(g, out), in_memory_order(out), in_memory_order(dx))
+    return dx
 
 
 @erf.variant("numba", device="cpu", supports=float32_side_by_side)
@@ -258,7 +258,7 @@ def gelu_tanh_backward_loop(g: Any, x: Any, dx: Any) -> None:
         dx[i] = g[i] * gelu_tanh_derivative32(x[i])
 
 
-F_ONE, F_HALF, F_ROOT_HALF = np.float32(1), np.float32(0.5), np.float32(math.sqrt(0.5))
+F_ZERO, F_ONE, F_HALF, F_ROOT_HALF = (np.float32(n) for n in (0, 1, 0.5, math.sqrt(0.5)))
 F_DENSITY = np.float32(1 / math.sqrt(2 * math.pi))  # the normal density at 0
 U1, U3 = np.float32(2 * ROOT_2_OVER_PI), np.float32(2 * ROOT_2_OVER_PI * CUBIC)  # 2u = U1 x + U3 x^3
 DU3 = np.float32(3 * U3)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, array_module
-from .common import FLOAT32, Array
+from .common import FLOAT32, Array, in_memory_order
 from .jit import jit
 from .simd import WIDTH, first, load, splat, store
 from .tile import load_tile, store_tile, tile, transposed
@@ -64,6 +64,17 @@ def channels_last_numbers(x: Array) -> Array:
     out = np.empty(x.size, np.float32)
     exchange_axes(numbers, out, x.shape[0], x.shape[1], x.size // (x.shape[0] * x.shape[1]))
     return out
+
+
+def numbers_like(x: Array, like: Array) -> Array:
+    """The numbers of a float32 x on one axis, in the order in which those of `like`, of its shape, lie without gaps."""
+    if x.strides != like.strides:
+        if is_channels_last(like):
+            return channels_last_numbers(x)
+        copy = np.empty_like(like)
+        copy[...] = row_major(x)
+        x = copy
+    return in_memory_order(x)
 
 
 @Kernel

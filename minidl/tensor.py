@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -17,7 +18,7 @@ from .autograd import engine
 from .autograd import op as _op
 from .autograd.hooks import RemovableHandle, hooks_of
 from .autograd.op import AccumulateGrad, Op, OutputOf, same_memory, wrap
-from .autograd.storage import Storage, View
+from .autograd.storage import Storage, View, chose_layout, lay_out
 
 
 class Size(tuple[int, ...]):
@@ -160,21 +161,24 @@ class Tensor:
 
     def stride(self, dim: int | None = None) -> Any:
         """Steps in memory per dimension, counted in elements."""
-        steps = tuple(s // self.array.itemsize for s in self.array.strides)
+        if chose_layout(self):
+            steps = tuple(prod(self.array.shape[d + 1 :]) for d in range(self.array.ndim))
+        else:
+            steps = tuple(s // self.array.itemsize for s in self.array.strides)
         return steps if dim is None else steps[dim]
 
     def storage_offset(self) -> int:
         """Where the tensor begins in the memory that it is a view of, counted in elements."""
-        first, start = devices.address(self.array)
+        first, start = devices.address(lay_out(self))
         return (first - start) // self.array.itemsize
 
     def data_ptr(self) -> int:
         """The address of the first element."""
-        return devices.address(self.array)[0]
+        return devices.address(lay_out(self))[0]
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements lie in memory in row-major order without gaps."""
-        return bool(self.array.flags.c_contiguous)
+        return bool(self.array.flags.c_contiguous) or chose_layout(self)
 
     def is_floating_point(self) -> bool:
         return bool(self.array.dtype.kind == "f")
@@ -226,11 +230,11 @@ class Tensor:
     @property
     def data(self) -> Tensor:
         """The same memory outside the graph: writes to it go unnoticed by version checks."""
-        return wrap(self.array)
+        return wrap(lay_out(self))
 
     @data.setter
     def data(self, other: Tensor) -> None:
-        self.array = other.array
+        self.array = lay_out(other)
 
     @property
     def _version(self) -> int:
@@ -252,6 +256,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """A tensor on the same memory that is no part of the graph."""
+        lay_out(self)
         return same_memory(self)
 
     def detach_(self) -> Tensor:
@@ -293,12 +298,12 @@ class Tensor:
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
         """The NumPy array itself, sharing memory. Raises for a tensor with a gradient or on a GPU, unless `force`."""
         if force:
-            return devices.move(self.array, devices.CPU)
+            return devices.move(lay_out(self), devices.CPU)
         if self.node is not None:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if type(self.array) is not np.ndarray:
             raise TypeError(f"can't convert a tensor on {self.device} to numpy. Use tensor.cpu() first.")
-        return self.array
+        return lay_out(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         array = self.numpy()

@@ -32,7 +32,7 @@ import numpy as np
 from .. import devices, dtypes
 from .grad_mode import is_grad_enabled
 from .hooks import Hooks, RemovableHandle, hooks_of
-from .storage import mark_views, next_seq, storage_of
+from .storage import lay_out, mark_views, next_seq, storage_of
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -384,6 +384,9 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
                 arrays = [x.array if isinstance(x, _Tensor) else x for x in inputs]
         except SparseOperand:
             return _apply_sparse(cls, inputs, params)
+        if view and arrays[0].ndim > 2 and not arrays[0].flags.c_contiguous:
+            lay_out(inputs[0])
+            arrays[0] = inputs[0].array
         op = new(cls)
         try:
             result = op.forward(*arrays, **params)

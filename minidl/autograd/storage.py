@@ -7,7 +7,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
+from numpy import ndarray
+
 from .. import devices
+from ..kernels import layout
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -89,6 +92,27 @@ def mark_views(cls: type[Op], x: Tensor, outputs: Any, params: dict[str, Any]) -
         elif len(storage.views) >= 32 and len(storage.views).bit_count() == 1:  # at 32, 64, ...: drop the dead ones
             storage.views = [r for r in storage.views if r() is not None]
         storage.views.append(ref(t))
+
+
+def chose_layout(t: Tensor) -> bool:
+    """Whether a kernel chose the order of a tensor's memory: it owns that memory, which is channels-last.
+
+    To its user such a tensor is contiguous. The order is an affair of the kernels until somebody wants to see it.
+    """
+    array = t.array
+    return t.base is None and type(array) is ndarray and array.flags.owndata and layout.is_channels_last(array)
+
+
+def lay_out(t: Tensor) -> Any:
+    """The array of a tensor, in row-major order if a kernel had chosen another.
+
+    Called wherever the memory becomes visible, or another tensor is put on it: for views, detach(), data, numpy() and the
+    like. So a tensor in another order is the only one on its memory, but for what operations keep of their results for
+    their gradients, which have this value as well and take no notice of its place.
+    """
+    if chose_layout(t):
+        t.array = layout.row_major(t.array)
+    return t.array
 
 
 def live_views(root: Tensor) -> list[Tensor]:

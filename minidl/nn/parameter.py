@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.op import wrap
-from ..autograd.storage import storage_of
+from ..autograd.storage import lay_out, storage_of
 from ..devices import chosen, make
 from ..tensor import Tensor
 
@@ -48,7 +48,7 @@ def _share_memory(t: Tensor, data: Any) -> None:
     if data is None:
         t.array = np.zeros(0, dtypes.get_default_dtype().dtype)
     else:
-        t.array, t.storage = data.array, storage_of(data)  # a write to either is noticed by whatever kept the other
+        t.array, t.storage = lay_out(data), storage_of(data)  # a write to either is noticed by whatever kept the other
 
 
 def blank(*shape: int, device: Any = None, dtype: Any = None) -> Tensor:

@@ -30,6 +30,11 @@ def _leaf(array: Any, requires_grad: bool = False) -> Tensor:
     return result.requires_grad_() if requires_grad else result
 
 
+def _lent(array: Any) -> Any:
+    """An array whose memory somebody else holds too: its tensor is not the owner, which storage.lay_out would lay out anew."""
+    return array if array.flags.c_contiguous else array.view()
+
+
 def _shape(name: str, size: tuple[Any, ...]) -> tuple[int, ...]:
     """The sizes of f(2, 3) or f((2, 3)) as integers. Raises for negative ones."""
     sizes = size[0] if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
@@ -142,7 +147,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         return data.to(dtype=dtype, device=device)
     wanted = None if dtype is None else dtypes.as_array_dtype(dtype)
     if isinstance(data, np.ndarray) or type(data).__module__.partition(".")[0] == "cupy":
-        return _finish(data if wanted is None else data.astype(wanted, copy=False), device, False)
+        return _finish(_lent(data if wanted is None else data.astype(wanted, copy=False)), device, False)
     return tensor(data, dtype=dtype, device=device)
 
 
@@ -168,7 +173,7 @@ def from_numpy(ndarray: Any) -> Tensor:
     """A tensor on the memory of a NumPy array: a change of one is a change of the other."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__}); tensor() takes other data")
-    return _leaf(ndarray)
+    return _leaf(_lent(ndarray))
 
 
 def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:

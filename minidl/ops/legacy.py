@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import devices, dtypes
+from ..autograd.storage import lay_out
 from ..tensor import Tensor, method
 from .creation import _shape, arange, tensor, zeros
 
@@ -71,7 +72,7 @@ def set_(input: Tensor, source: Tensor | None = None) -> Tensor:
     """Make the tensor one on the memory of another, with its shape and dtype; without another an empty one."""
     if input.requires_grad:
         raise RuntimeError("set_: the tensor requires grad; set its .data, or detach() it")
-    input.array = input.array.reshape(-1)[:0] if source is None else source.array
+    input.array = input.array.reshape(-1)[:0] if source is None else lay_out(source)
     input.storage, input.base = (None, None) if source is None else (source.storage, source.base)
     return input
 
