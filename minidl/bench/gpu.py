@@ -98,7 +98,8 @@ def ceilings(m: Machine) -> list[dict[str, Any]]:
 
     device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
     rates = {"copy": copy_rate(m), "float32": product_rate(m, 8192, False), "float16": product_rate(m, 8192, True)}
-    return [{"name": CEILINGS, "device": device, **rates}]
+    versions = {"driver": cupy.cuda.runtime.driverGetVersion(), "cupy": cupy.__version__}
+    return [{"name": CEILINGS, "device": device, **versions, "torch": m.torch and m.torch.__version__, **rates}]
 
 
 def kernel_results(m: Machine, name: str, work: Work) -> list[dict[str, Any]]:
