@@ -141,7 +141,11 @@ def fits(a: Array, b: Array) -> bool:
     """Whether `product` is made for a @ b."""
     if type(a) is not type(b) or type(a) is np.ndarray or a.dtype != b.dtype or a.dtype not in TYPES:
         return False
-    if not (a.size and b.size and a.ndim and b.ndim) or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0] or library() is None:
+    if (
+        not (a.size and b.size and a.ndim and b.ndim)
+        or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]
+        or library() is None
+    ):
         return False
     import cupy
 

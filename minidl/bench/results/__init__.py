@@ -111,7 +111,11 @@ def first_line(text: str) -> str:
 def section(found: Row) -> str:
     """One machine's tables."""
     ceilings = found["ceilings"]
-    facts = [f"{what} {found[key]}" for key, what in (("driver", "CUDA driver"), ("cupy", "CuPy"), ("torch", "PyTorch")) if found[key]]
+    facts = [
+        f"{what} {found[key]}"
+        for key, what in (("driver", "CUDA driver"), ("cupy", "CuPy"), ("torch", "PyTorch"))
+        if found[key]
+    ]
     return "\n".join([
         f"## {found['device']}", "",
         f"Measured on {found['date']} by `{found['command']}`{''.join(', ' + fact for fact in facts)}. "
