@@ -1,4 +1,4 @@
-"""`minidl bench --device cuda`: every CUDA kernel beside PyTorch's, and whole training steps, on the GPU of this machine.
+"""`minidl bench --device cuda`: whole training steps, and every CUDA kernel, beside PyTorch's, on the GPU of this machine.
 
 First come the two ceilings of this machine at this moment: how fast memory is copied (bytes read and written), and how fast
 the vendor's library multiplies matrices. A kernel that moves bytes is judged by the least bytes that its work needs over the
@@ -155,9 +155,12 @@ def recorded_results(ours: Any, theirs: Step) -> dict[str, Any]:
 
 
 def names(only: str = "") -> list[str]:
-    """What can be measured, in order, as far as it matches a regular expression; the ceilings always."""
+    """What can be measured, in order, as far as it matches a regular expression; the ceilings always.
+
+    Whole steps come before single kernels: they are what a time limit should leave.
+    """
     steps = [TRAINING + name for name in workloads.WORKLOADS if "train" in name]
-    return [CEILINGS, *(n for n in [*gpu_kernels.WORKLOADS, *steps] if re.search(only, n, re.IGNORECASE))]
+    return [CEILINGS, *(n for n in [*steps, *gpu_kernels.WORKLOADS] if re.search(only, n, re.IGNORECASE))]
 
 
 def rows_of(m: Machine, name: str) -> Iterable[dict[str, Any]]:
