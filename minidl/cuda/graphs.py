@@ -10,7 +10,8 @@
 A replay runs the same kernels on the same memory. What depends on Python at the time of recording stays as it was: shapes,
 branches, numbers. Whatever needs a value on the CPU (item(), a condition on a tensor), copies from the CPU or draws random
 numbers cannot be recorded and raises; checks of indices are left out, as they would need to look. Arrays that are made while
-recording come from a pool of memory that belongs to the graph alone, so that nobody else writes to it.
+recording come from a pool of memory that belongs to the graph alone, so that nobody else writes to it. A whole training step is
+recorded after a few that were not, with SGD, or with Adam or AdamW and capturable=True.
 """
 
 from __future__ import annotations
