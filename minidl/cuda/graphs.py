@@ -96,12 +96,11 @@ class graph:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         devices.capturing.reset(self.before)
         self.allocator.__exit__(None, None, None)
+        runtime_error = cupy_for("cuda.graph").cuda.runtime.CUDARuntimeError
         try:
             self.graph.capture_end()
-        except cupy_for(
-            "cuda.graph"
-        ).cuda.runtime.CUDARuntimeError as given_up:  # which may follow an error of the block
-            error = error or given_up
+        except runtime_error as given_up:
+            error = error or given_up  # that of the block says more
         finally:
             self.stream.__exit__(None, None, None)
         if error is not None:
@@ -118,9 +117,8 @@ def is_of_a_capture(error: Any) -> bool:
     """Whether CUDA or CuPy raised it because work was being recorded: an error of the runtime, or one that says so."""
     if isinstance(error, cupy_for("cuda.graph").cuda.runtime.CUDARuntimeError):
         return True
-    return isinstance(error, RuntimeError) and any(
-        word in str(error) for word in ("is capturing", "stream capture", "was capturing")
-    )
+    words = ("is capturing", "was capturing", "stream capture")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 def make_graphed_callables(
