@@ -139,9 +139,9 @@ def broadcast(x: Array, shape: tuple[int, ...]) -> Array:
 
 def fits(a: Array, b: Array) -> bool:
     """Whether `product` is made for a @ b."""
-    if type(a) is not type(b) or a.dtype != b.dtype or a.dtype not in TYPES or not (a.size and b.size):
+    if type(a) is not type(b) or type(a) is np.ndarray or a.dtype != b.dtype or a.dtype not in TYPES:
         return False
-    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0] or library() is None:
+    if not (a.size and b.size and a.ndim and b.ndim and library()) or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         return False
     import cupy
 
@@ -172,10 +172,9 @@ def product(a: Array, b: Array) -> Array:
     kind, sums, number = TYPES[a.dtype]
     one, zero = number(1), number(0)
     blas, handle = library(), handle_of(out.data.device_id, get_ident())
+    # in this order: a new stream takes the workspace away
     check(blas.cublasSetStream_v2(handle, cupy.cuda.get_current_stream().ptr), "cublasSetStream")
-    check(
-        blas.cublasSetWorkspace_v2(handle, memory.ptr, WORKSPACE), "cublasSetWorkspace"
-    )  # after the stream, which resets it
+    check(blas.cublasSetWorkspace_v2(handle, memory.ptr, WORKSPACE), "cublasSetWorkspace")
     status = blas.cublasGemmStridedBatchedEx(
         handle, right.transposed, left.transposed, n, m, k, ctypes.addressof(one),
         right.address, kind, right.step, right.between, left.address, kind, left.step, left.between,

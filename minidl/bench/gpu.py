@@ -1,4 +1,4 @@
-"""`minidl bench --device cuda`: every CUDA kernel beside PyTorch's, and whole training steps, on the GPU of this machine.
+"""`minidl bench --device cuda`: whole training steps, and every CUDA kernel, beside PyTorch's, on the GPU of this machine.
 
 First come the two ceilings of this machine at this moment: how fast memory is copied (bytes read and written), and how fast
 the vendor's library multiplies matrices. A kernel that moves bytes is judged by the least bytes that its work needs over the
@@ -98,7 +98,8 @@ def ceilings(m: Machine) -> list[dict[str, Any]]:
 
     device = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
     rates = {"copy": copy_rate(m), "float32": product_rate(m, 8192, False), "float16": product_rate(m, 8192, True)}
-    return [{"name": CEILINGS, "device": device, **rates}]
+    versions = {"driver": cupy.cuda.runtime.driverGetVersion(), "cupy": cupy.__version__}
+    return [{"name": CEILINGS, "device": device, **versions, "torch": m.torch and m.torch.__version__, **rates}]
 
 
 def kernel_results(m: Machine, name: str, work: Work) -> list[dict[str, Any]]:
@@ -154,9 +155,12 @@ def recorded_results(ours: Any, theirs: Step) -> dict[str, Any]:
 
 
 def names(only: str = "") -> list[str]:
-    """What can be measured, in order, as far as it matches a regular expression; the ceilings always."""
+    """What can be measured, in order, as far as it matches a regular expression; the ceilings always.
+
+    Whole steps come before single kernels: they are what a time limit should leave.
+    """
     steps = [TRAINING + name for name in workloads.WORKLOADS if "train" in name]
-    return [CEILINGS, *(n for n in [*gpu_kernels.WORKLOADS, *steps] if re.search(only, n, re.IGNORECASE))]
+    return [CEILINGS, *(n for n in [*steps, *gpu_kernels.WORKLOADS] if re.search(only, n, re.IGNORECASE))]
 
 
 def rows_of(m: Machine, name: str) -> Iterable[dict[str, Any]]:

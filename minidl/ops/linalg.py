@@ -364,7 +364,8 @@ class Einsum(Op):
         if any(type(x) is not type(operands[0]) for x in operands):  # CuPy would move them
             raise TypeError("the operands are not on one device")
         if len(operands) == 2:
-            made = _as_matrix_product(*self.inputs.split(","), self.output, *operands)
+            a, b = self.inputs.split(",")
+            made = _as_matrix_product(a, b, self.output, *operands)
             if made is not None:
                 return made
         return array_module(operands[0]).einsum(subscripts, *operands, optimize=len(operands) > 1)

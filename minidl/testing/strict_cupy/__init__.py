@@ -41,7 +41,7 @@ def installed() -> Iterator[None]:
         module.__spec__ = ModuleSpec(name, None)
         sys.modules[name] = module
     kernels.DEFAULT_ORDER["cuda"] = ("cublas", "cupy")
-    cublas.library = lambda: stand_in
+    cublas.library = lambda: stand_in  # type: ignore[assignment]
     cublas.handle_of.cache_clear()
     devices.gpus.cache_clear()
     try:

@@ -20,7 +20,7 @@ def launched(monkeypatch):
     """The CUDA kernels are in force for the arrays of the stand-in; the names of those that ran."""
     names = set()
     with strict_cupy.installed(), cuda_on_cpu.running(launched=names):
-        monkeypatch.setitem(kernels.DEFAULT_ORDER, "cuda", ("cuda", "cupy"))
+        monkeypatch.setitem(kernels.DEFAULT_ORDER, "cuda", ("cuda", "cublas", "cupy"))
         for kernel in kernels.REGISTRY.values():
             kernel.choose(None)
         yield names
