@@ -412,18 +412,18 @@ def _embedding(m: Machine) -> Work:
 
 def _lstm_inputs(m: Machine) -> Any:
     T, B, H = m.many(128, 3), m.many(64), m.many(1024, 16)
-    x, w, h = m.normal(T, B, 4 * H), m.normal(4 * H, H) / H**0.5, m.normal(B, H)
-    return x, w, h, h.copy(), None, (B,) * T, False
+    x, w_ih, w_hh, h = m.normal(T, B, 1), m.normal(4 * H, 1), m.normal(4 * H, H) / H**0.5, m.normal(B, H)
+    return x, w_ih, w_hh, None, h, h.copy(), None, (B,) * T, False
 
 
 @workload("LSTM, 128 steps, batch 64, width 1024")
 def _lstm(m: Machine) -> Work:
     arguments = _lstm_inputs(m)
-    T, B, H = len(arguments[5]), len(arguments[2]), arguments[3].shape[1]
+    (T, B, _), H = arguments[0].shape, arguments[5].shape[1]
     twin = None
-    if m.torch:  # its inputs are multiplied by their weights inside: with 1 input that is little
-        layer = m.torch.nn.LSTM(1, H, device=m.tensor(arguments[2]).device)
-        t = m.torch.zeros(T, B, 1, device=m.tensor(arguments[2]).device)
+    if m.torch:
+        t = m.tensor(arguments[0])
+        layer = m.torch.nn.LSTM(1, H, device=t.device)
 
         def twin() -> Any:
             with m.torch.no_grad():
@@ -434,28 +434,30 @@ def _lstm(m: Machine) -> Work:
 
 @workload("LSTM backward, 128 steps, batch 64, width 1024")
 def _lstm_backward(m: Machine) -> Work:
-    x, w, h, c, _, sizes, reverse = _lstm_inputs(m)
-    out, _, _, *kept = lstm.reference(x, w, h, c, None, sizes, reverse)
-    arguments = (m.normal(*out.shape), m.normal(*h.shape), m.normal(*c.shape), w, None, *kept, sizes, reverse)
+    x, w_ih, w_hh, _, h, c, _, sizes, reverse = _lstm_inputs(m)
+    out, _, _, *kept = lstm.reference(x, w_ih, w_hh, None, h, c, None, sizes, reverse)
+    gradients = (m.normal(*out.shape), m.normal(*h.shape), m.normal(*c.shape))
+    arguments = (*gradients, w_ih, w_hh, None, *kept, sizes, reverse)
     T, B, H = out.shape
     return Work(versions(lstm_backward, *arguments), None, flops=16 * T * B * H * H)
 
 
 @workload("GRU, 128 steps, batch 64, width 1024")
 def _gru(m: Machine) -> Work:
-    x, w, h, _, _, sizes, reverse = _lstm_inputs(m)
+    x, w_ih, w_hh, _, h, _, _, sizes, reverse = _lstm_inputs(m)
     H = h.shape[1]
-    x, w = m.xp.ascontiguousarray(x[:, :, : 3 * H]), m.xp.ascontiguousarray(w[: 3 * H])
-    return Work(versions(gru, x, w, None, h, sizes, reverse), None, flops=6 * len(x) * len(h) * H * H)
+    w_ih, w_hh = w_ih[: 3 * H], w_hh[: 3 * H]
+    named = versions(gru, x, w_ih, w_hh, None, None, h, sizes, reverse)
+    return Work(named, None, flops=6 * len(x) * len(h) * H * H)
 
 
 @workload("GRU backward, 128 steps, batch 64, width 1024")
 def _gru_backward(m: Machine) -> Work:
-    x, w, h, _, _, sizes, reverse = _lstm_inputs(m)
+    x, w_ih, w_hh, _, h, _, _, sizes, reverse = _lstm_inputs(m)
     H = h.shape[1]
-    x, w = m.xp.ascontiguousarray(x[:, :, : 3 * H]), m.xp.ascontiguousarray(w[: 3 * H])
-    out, _, *kept = gru.reference(x, w, None, h, sizes, reverse)
-    arguments = (m.normal(*out.shape), m.normal(*h.shape), w, *kept, sizes, reverse)
+    w_ih, w_hh = w_ih[: 3 * H], w_hh[: 3 * H]
+    out, _, *kept = gru.reference(x, w_ih, w_hh, None, None, h, sizes, reverse)
+    arguments = (m.normal(*out.shape), m.normal(*h.shape), x, w_ih, w_hh, *kept, sizes, reverse)
     return Work(versions(gru_backward, *arguments), None, flops=12 * len(x) * len(h) * H * H)
 
 
