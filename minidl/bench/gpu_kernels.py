@@ -346,7 +346,7 @@ def _gemm(m: Machine, size: int, half: bool) -> Work:
 
 
 def _qkv(m: Machine, n: int, time: int, width: int, half: bool) -> list[Any]:
-    return [m.normal(m.many(n, 2), m.many(time, 96), width, half=half) for _ in range(4)]
+    return [m.normal(1, m.many(n, 2), m.many(time, 96), width, half=half) for _ in range(4)]
 
 
 @workload("attention 64 x 4096 x 64, float16", 64, 4096, 64, True, False)
@@ -355,10 +355,10 @@ def _qkv(m: Machine, n: int, time: int, width: int, half: bool) -> list[Any]:
 @workload("attention 32 x 2048 x 64, float32, causal", 32, 2048, 64, False, True)
 def _attention(m: Machine, n: int, time: int, width: int, half: bool, causal: bool) -> Work:
     q, k, v, _ = _qkv(m, n, time, width, half)
-    t = [m.tensor(a)[None] for a in (q, k, v)] if m.torch else []
+    t = [m.tensor(a) for a in (q, k, v)] if m.torch else []
     twin = m.torch and (lambda: m.torch.nn.functional.scaled_dot_product_attention(*t, is_causal=causal))
-    flops = 4 * len(q) * q.shape[1] ** 2 * width / (2 if causal else 1)
-    named = versions(attention, q, k, v, 1 / math.sqrt(width), causal)
+    flops = 4 * q.size * q.shape[2] / (2 if causal else 1)
+    named = versions(attention, q, k, v, 1 / math.sqrt(width), causal, None, 0.0, 0, 0)
     return Work(named, twin, flops=flops, half=half, tolerance=2e-3 if half else 1e-4)
 
 
@@ -367,20 +367,20 @@ def _attention(m: Machine, n: int, time: int, width: int, half: bool, causal: bo
 @workload("attention forward and backward 32 x 2048 x 64, float32, causal", 32, 2048, 64, False)
 def _attention_backward(m: Machine, n: int, time: int, width: int, half: bool) -> Work:
     q, k, v, g = _qkv(m, n, time, width, half)
-    scale = 1 / math.sqrt(width)
+    options = 1 / math.sqrt(width), True, None, 0.0, 0, 0
 
     def both(forward: Any, backward: Any) -> Any:
-        out, lse = forward(q, k, v, scale, True)
-        return backward(g, q, k, v, out, lse, scale, True)
+        out, lse = forward(q, k, v, *options)
+        return backward(g, q, k, v, out, lse, *options)
 
     def twin() -> Any:
-        t = [m.tensor(a)[None].requires_grad_() for a in (q, k, v)]
+        t = [m.tensor(a).requires_grad_() for a in (q, k, v)]
         out = m.torch.nn.functional.scaled_dot_product_attention(*t, is_causal=True)
-        return m.torch.autograd.grad(out, t, m.tensor(g)[None])
+        return m.torch.autograd.grad(out, t, m.tensor(g))
 
     pair = (attention.variants["cuda", "cuda"].run, attention_backward.variants["cuda", "cuda"].run)
     named = {"cuda": partial(both, *pair), "cupy": partial(both, attention.reference, attention_backward.reference)}
-    flops = 3.5 * 4 * len(q) * q.shape[1] ** 2 * width / 2
+    flops = 3.5 * 4 * q.size * q.shape[2] / 2
     return Work(named, m.torch and twin, flops=flops, half=half, tolerance=5e-3 if half else 1e-4)
 
 

@@ -8,12 +8,10 @@ Letters: T time, B batch, I input size, H hidden size, P size of the projected s
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..autograd import engine
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
 from ..kernels import recurrent as kernels
@@ -22,6 +20,7 @@ from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 from .activation import relu as relu_of
 from .activation import sigmoid
+from .define import differentiated
 from .joining import cat, stack
 from .linalg import linear
 from .trigonometric import tanh
@@ -47,7 +46,7 @@ class RNNSequence(Op):
         def plain(x: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Any, h: Tensor) -> Any:
             return _rnn_steps(linear(x, w_ih, bias), w_hh, h, *self.options)
 
-        return _differentiated(self, plain, (x, w_ih, w_hh, bias, h0), g)
+        return differentiated(self, plain, (x, w_ih, w_hh, bias, h0), g)
 
 
 class LSTMSequence(Op):
@@ -73,7 +72,7 @@ class LSTMSequence(Op):
         def plain(x: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Any, h: Tensor, c: Tensor, w_hr: Any) -> Any:
             return _lstm_steps(linear(x, w_ih, bias), w_hh, h, c, w_hr, *self.options)
 
-        return _differentiated(self, plain, (x, w_ih, w_hh, bias, h0, c0, w_hr), g)
+        return differentiated(self, plain, (x, w_ih, w_hh, bias, h0, c0, w_hr), g)
 
 
 class GRUSequence(Op):
@@ -99,29 +98,12 @@ class GRUSequence(Op):
         def plain(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Any, b_hh: Any, h: Tensor) -> Any:
             return _gru_steps(linear(x, w_ih, b_ih), w_hh, b_hh, h, *self.options)
 
-        return _differentiated(self, plain, (x, w_ih, w_hh, b_ih, b_hh, h0), g)
+        return differentiated(self, plain, (x, w_ih, w_hh, b_ih, b_hh, h0), g)
 
 
 def _complete(g: list[Any], out: tuple[Any, ...]) -> list[Any]:
     """The gradients of all results, zeros for those that nothing depends on."""
     return [array_module(o).zeros_like(o) if d is None else d for d, o in zip(g, out, strict=True)]
-
-
-def _differentiated(op: Op, plain: Callable[..., Any], inputs: tuple[Any, ...], g: list[Any]) -> Any:
-    """The gradients of the inputs, as Tensors in the graph, by differentiating the plain form of an operation."""
-    # one tensor may be two of the inputs; each place gets a node of its own, and so a gradient of its own
-    inputs = tuple(x if x is None else x.view_as(x) for x in inputs)
-    results = plain(*inputs)
-    wanted = [i for i, edge in enumerate(op.edges) if edge is not None]
-    used = [(result, d) for result, d in zip(results, g, strict=True) if d is not None]
-    grads = engine.grad(
-        [result for result, _ in used], [inputs[i] for i in wanted], [d for _, d in used], create_graph=True,
-        allow_unused=True,
-    )  # fmt: skip
-    found: list[Any] = [None] * len(inputs)
-    for i, grad in zip(wanted, grads, strict=True):
-        found[i] = grad
-    return tuple(found)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -232,19 +232,17 @@ def gemm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
 def attention_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for n, queries, keys, width in ((1, 1, 1, 64), (2, 70, 33, 64), (1, 33, 150, 64), (1, 65, 64, 32)):
         for causal in (False, True):
-            q, k, v = (normal(rng, n, rows, width) for rows in (queries, keys, keys))
-            yield q, k, v, width**-0.5, causal
+            q, k, v = (normal(rng, 1, n, rows, width) for rows in (queries, keys, keys))
+            yield q, k, v, width**-0.5, causal, None, 0.0, 0, 0
 
 
 @cases("attention_backward")
 def attention_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
-    for q, k, v, scale, causal in attention_cases(rng):
-        s = np.einsum("nld,nsd->nls", q, k) * np.float32(scale)
-        if causal:
-            s = np.where(np.tri(q.shape[1], k.shape[1], dtype=bool), s, -np.inf)
-        lse = np.log(np.exp(s).sum(-1))
-        out = np.exp(s - lse[..., None]) @ v
-        yield normal(rng, *q.shape), q, k, v, out, lse.astype(np.float32).view(Single), scale, causal
+    from ..kernels.attention import attention
+
+    for q, k, v, *options in attention_cases(rng):
+        out, lse = attention.reference(q, k, v, *options)
+        yield normal(rng, *q.shape), q, k, v, out, lse, *options
 
 
 @cases("embedding_backward")
