@@ -129,6 +129,9 @@ class Unbind(Op):
 
     def backward(self, g: Any) -> Any:
         shape = next(part.shape for part in g if part is not None)
+        whole = consecutive(g, (*shape[: self.dim], len(g), *shape[self.dim :]), self.dim, (1,) * len(g))
+        if whole is not None:
+            return whole
         return Stack.apply(*(self.like.zeros(shape) if part is None else part for part in g), dim=self.dim)
 
 
@@ -151,6 +154,9 @@ class Split(Op):
         return tuple(x[(*before, slice(end - n, end))] for n, end in zip(sizes, ends, strict=True))
 
     def backward(self, g: Any) -> Any:
+        whole = consecutive(g, self.shape, self.dim, self.sizes)
+        if whole is not None:
+            return whole
         before, after = self.shape[: self.dim], self.shape[self.dim + 1 :]
         parts = zip(g, self.sizes, strict=True)
         return Cat.apply(*(self.like.zeros((*before, n, *after)) if p is None else p for p, n in parts), dim=self.dim)
@@ -160,6 +166,29 @@ class Split(Op):
 def _(make: Any) -> Any:
     yield Sample(make(5, 2), sizes=(2, 3), dim=0)
     yield Sample(make(2, 4), sizes=(1, 0, 3), dim=1)
+
+
+def consecutive(parts: Any, shape: tuple[int, ...], dim: int, sizes: tuple[int, ...]) -> Any:
+    """The array of which `parts` are consecutive views along `dim`, if they are: joining them then copies nothing.
+
+    A gradient rule may return it. An operation may not: what it returns would change when one of the parts is written to.
+    """
+    first = parts[0]
+    if type(first) is not np.ndarray or first.base is None or len(parts) < 2 or not sizes[0]:
+        return None
+    if any(type(x) is not np.ndarray or x.base is not first.base or x.dtype != first.dtype for x in parts):
+        return None
+    addresses = [x.__array_interface__["data"][0] for x in parts]
+    step = (addresses[1] - addresses[0]) // sizes[0]
+    strides = first.strides if first.ndim == len(shape) else (*first.strides[:dim], step, *first.strides[dim:])
+    at = addresses[0]
+    for x, address, size in zip(parts, addresses, sizes, strict=True):
+        if address != at or x.strides != first.strides:
+            return None
+        at += size * step
+    if step <= 0 or strides[dim] != step:
+        return None
+    return np.lib.stride_tricks.as_strided(first, shape, strides)
 
 
 class _Zeros:
