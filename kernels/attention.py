@@ -248,7 +248,9 @@ def attention_cuda(
     xp, L, S = array_module(q), q.shape[2], k.shape[2]
     out, lse = xp.empty_like(q), xp.empty(q.shape[:3], "float32")
     tiles = 5 if q.itemsize == 2 else 3  # float16: queries, and twice keys and values
-    squares = 1 if q.shape[3] < SIDE and q.itemsize == 4 else 0  # the probabilities fit where the keys were, but for small D
+    squares = (
+        1 if q.shape[3] < SIDE and q.itemsize == 4 else 0
+    )  # the probabilities fit where the keys were, but for small D
     launch("attention", L, q, tiles, squares, q, k, v, out, lse, L, S, scale, causal)
     return out, lse.astype("float64")
 

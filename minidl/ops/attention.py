@@ -127,9 +127,7 @@ def scaled_dot_product_attention(
         if dropout_p:
             B, H, L, _ = q.array.shape
             place = default_generator.take(blocks(B * H * L * k.array.shape[2], 1))
-        out = Attention.apply(
-            q, k, v, mask, scale=scale, causal=is_causal, p=dropout_p, key=place[0], counter=place[1]
-        )
+        out = Attention.apply(q, k, v, mask, scale=scale, causal=is_causal, p=dropout_p, key=place[0], counter=place[1])
     return out if query.array.ndim == len(lead) + 2 == 4 else out.reshape((*lead, *out.shape[2:]))
 
 

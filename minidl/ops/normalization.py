@@ -125,6 +125,8 @@ class GroupNorm(Op):
     statistics: a list that gets the means and the variances of the sets.
     """
 
+    precision = "full"
+
     def forward(
         self,
         x: Any,
@@ -159,6 +161,8 @@ class GroupNorm(Op):
 
 class ChannelAffine(Op):
     """x (B, C, ...) times scale plus shift, which are (C,)."""
+
+    precision = "full"
 
     def forward(self, x: Any, scale: Any, shift: Any) -> Any:
         return group_kernels.channel_affine(x, scale, shift)
