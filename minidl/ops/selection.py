@@ -208,7 +208,7 @@ class Where(Op):
     promotion = None
 
     def forward(self, condition: Any, x: Any, y: Any) -> Any:
-        if condition.size < SMALL:
+        if getattr(condition, "size", 1) < SMALL:  # a bool has none
             return array_module(condition).where(condition, x, y)
         return kernels.where(condition, x, y)
 
