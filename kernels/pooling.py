@@ -158,8 +158,9 @@ def adaptive_sum_pool_backward(g: Array, size: Sizes) -> Array:
     for axis, n in enumerate(size, 2):
         out = xp.zeros((*g.shape[:axis], n, *g.shape[axis + 1 :]), g.dtype)
         before = (slice(None),) * axis
-        for p, new in _adaptive_places(xp, n, g.shape[axis]):
-            out[(*before, p[new])] += g[(*before, new)]  # no window has two positions here, and no position two windows
+        shape = [-1 if a == axis else 1 for a in range(g.ndim)]
+        for p, new in _adaptive_places(xp, n, g.shape[axis]):  # several windows may begin at one position
+            add_at(out, (*before, p), xp.where(new.reshape(shape), g, g.dtype.type(0)))
         g = out
     return g
 

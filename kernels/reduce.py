@@ -179,7 +179,7 @@ def sum_columns(x: Any, out: Any) -> None:
 
 CU = Source(
     "reduce.cu",
-    Entry("sum_atomic", "reduce_sum", registers=16, types=ELEMENTS),
+    Entry("sum_atomic", "reduce_sum", registers=16, types=ELEMENTS, rtol=2e-5),  # float32 adds, one after the other
     Entry("sum_tree", "reduce_sum", registers=16, shared=1024, types=ELEMENTS),
     *(
         Entry(f"{name}_{version}", f"reduce_{name}", registers, shared, types=ELEMENTS)

@@ -149,6 +149,8 @@ def side_by_side(ours: Step, theirs: Step) -> dict[str, Any]:
 def recorded_results(ours: Any, theirs: Step) -> dict[str, Any]:
     """Figures of the recorded step, or the reason why it was not recorded."""
     try:
+        if not hasattr(ours, "recorded"):
+            return {"error": "this workload has no form that can be recorded"}
         return side_by_side(ours.recorded(), theirs)
     except Exception as error:  # of whichever operation cannot be recorded
         return {"error": f"{type(error).__name__}: {error}"[:600]}

@@ -119,12 +119,14 @@ def _(make: Any) -> Any:
     yield Sample(make(2, 3, 5, 4), window=(*WINDOW, (1, 1)), positions=(3, 3))
     yield Sample(make(1, 2, 7), window=((2,), (1,), (1,), (3,)), positions=(6,), note="dilation")
     yield Sample(make(2, 2, 5, 3), window=None, positions=(3, 2), note="windows that cover the input evenly")
+    yield Sample(make(2, 1, 3), window=None, positions=(7,), note="several windows begin at one position")
     yield Sample(make(0, 1, 4), window=((2,), (1,), (0,), (1,)), positions=(3,), note="no batch")
 
 
 @samples(SumPool)
 def _(make: Any) -> Any:
     yield Sample(make(2, 2, 5, 3), window=None, positions=(3, 2), note="windows that cover the input evenly")
+    yield Sample(make(2, 1, 3), window=None, positions=(7,), note="several windows begin at one position")
     yield Sample(make(2, 3, 5, 4), window=WINDOW, positions=(3, 3))
     yield Sample(make(1, 1, 4), window=((2,), (3,), (0,)), positions=(2,), note="the last window is cut off")
     yield Sample(make(0, 1, 4), window=((2,), (1,), (0,)), positions=(3,), note="no batch")
