@@ -94,6 +94,7 @@ def tensors_in(out):
 def array(x):
     if isinstance(x, torch.Tensor):
         x = x.resolve_conj().resolve_neg()
+    x = x.to_dense() if hasattr(x, "to_dense") else x
     return x.detach().numpy() if hasattr(x, "detach") else np.asarray(x)
 
 
