@@ -159,7 +159,7 @@ def adaptive_sum_pool_backward(g: Array, size: Sizes) -> Array:
         out = xp.zeros((*g.shape[:axis], n, *g.shape[axis + 1 :]), g.dtype)
         before = (slice(None),) * axis
         for p, new in _adaptive_places(xp, n, g.shape[axis]):
-            out[(*before, p[new])] += g[(*before, new)]  # no window has two positions here, and no position two windows
+            add_at(out, (*before, p[new]), g[(*before, new)])  # with more windows than positions, several begin at one
         g = out
     return g
 

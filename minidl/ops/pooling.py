@@ -125,6 +125,7 @@ def _(make: Any) -> Any:
 @samples(SumPool)
 def _(make: Any) -> Any:
     yield Sample(make(2, 2, 5, 3), window=None, positions=(3, 2), note="windows that cover the input evenly")
+    yield Sample(make(2, 2, 3), window=None, positions=(5,), note="more windows than values")
     yield Sample(make(2, 3, 5, 4), window=WINDOW, positions=(3, 3))
     yield Sample(make(1, 1, 4), window=((2,), (3,), (0,)), positions=(2,), note="the last window is cut off")
     yield Sample(make(0, 1, 4), window=((2,), (1,), (0,)), positions=(3,), note="no batch")
