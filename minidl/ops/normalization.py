@@ -98,6 +98,11 @@ def _in_rows(name: str, input: Tensor, normalized_shape: Any, *parameters: Tenso
     """input as (N, D), D being the product of normalized_shape, and each parameter as (D,)."""
     shape = tuple(normalized_shape) if isinstance(normalized_shape, (list, tuple)) else (int(normalized_shape),)
     _check_tail(name, input, shape)
+    for t in parameters:
+        if t is not None and t.array.shape != shape:
+            raise RuntimeError(
+                f"{name}: expected weight and bias of the shape normalized_shape, {list(shape)}, got {list(t.shape)}"
+            )
     flat = [None if t is None else t if t.array.ndim == 1 else t.reshape(-1) for t in parameters]
     if input.array.ndim == 2 and len(shape) == 1:
         return input, flat

@@ -43,7 +43,7 @@ RANDOM = re.compile(
 # arguments than the public ones), and the signs of eigenvectors are the choice of the LAPACK library
 NOT_COMPARABLE = re.compile(
     r"as_strided.partial_views|bfloat16|chalf|fft\.(ifft|ihfft.*)|sparse\..*|sgn|zero_|linalg.lstsq.grad_oriented|linalg.pinv.singular|"
-    r"linalg.eigh?|normal.in_place|nn.FractionalMaxPool[23]d|(svd|pca)_lowrank"
+    r"linalg.eigh?|normal.in_place|nn.FractionalMaxPool[23]d|(svd|pca)_lowrank|to_sparse"
 )
 
 
