@@ -6,10 +6,10 @@
     @softmax.variant("numba", device="cpu", supports=rows_of_float32)
     def softmax_numba(x, axis): ...                # the same signature
 
-A call goes to the variant in force for the type of its first argument. That choice is made once, when it changes,
-and not per call. By default it is the first of DEFAULT_ORDER that is installed; `use(...)` and the environment variable
-MINIDL_KERNELS ("numpy", or "softmax=numpy,adam=numba") choose otherwise. Outside of what a variant `supports`, the
-reference runs.
+A call goes to the variant in force for the type of its first argument, or of the first array in it if it is a list. That
+choice is made once, when it changes, and not per call. By default it is the first of DEFAULT_ORDER that is installed;
+`use(...)` and the environment variable MINIDL_KERNELS ("numpy", or "softmax=numpy,adam=numba") choose otherwise. Outside of
+what a variant `supports`, the reference runs.
 
 This package imports NumPy, Numba and CuPy and nothing of minidl.
 """
@@ -25,10 +25,12 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Self
 
+import numpy as np
+
 if __name__ == "kernels":
     raise ImportError("this package is minidl.kernels: write `from minidl import kernels`, not `import kernels`")
 
-DEFAULT_ORDER: dict[str, tuple[str, ...]] = {"cpu": ("numba", "numpy"), "cuda": ("cuda", "cupy")}
+DEFAULT_ORDER: dict[str, tuple[str, ...]] = {"cpu": ("numba", "blas", "numpy"), "cuda": ("cuda", "cublas", "cupy")}
 REFERENCE = {"cpu": "numpy", "cuda": "cupy"}
 REGISTRY: dict[str, Kernel] = {}
 
@@ -62,7 +64,7 @@ class Kernel:
         for device, name in REFERENCE.items():
             self.variants[device, name] = Variant(name, device, reference, None, "" if name == "numpy" else name)
         self.choice: dict[str, str | Callable[..., Any]] = {}  # device -> what `use` asked for
-        self._resolved: dict[type, Callable[..., Any]] = {}  # array type -> the function that a call goes to
+        self._resolved: dict[type, tuple[Any, Any]] = {}  # array type -> `run` and `supports` of the variant in force
         self.__name__, self.__doc__, self.__wrapped__ = reference.__name__, reference.__doc__, reference
         if self.name in REGISTRY and REGISTRY[self.name].reference.__code__ != reference.__code__:
             from .paths import location
@@ -94,13 +96,17 @@ class Kernel:
         return register
 
     def __call__(self, *args: Any) -> Any:
+        kind = type(args[0])
+        if kind is list:
+            kind = type(args[0][0]) if args[0] else np.ndarray
         try:
-            run = self._resolved[type(args[0])]
+            run, supports = self._resolved[kind]
         except KeyError:
-            if type(args[0]) is list:  # of arrays: their type decides, and lists of others may follow
-                return self._resolve(device_of(type(args[0][0])) if args[0] else "cpu")(*args)
-            run = self._resolved[type(args[0])] = self._resolve(device_of(type(args[0])))
-        return run(*args)
+            variant = self.in_force(device_of(kind))
+            run, supports = self._resolved[kind] = variant.run, variant.supports
+        if supports is None or supports(*args):
+            return run(*args)
+        return self.reference(*args)
 
     def in_force(self, device: str = "cpu") -> Variant:
         """The variant that calls with this device's arrays go to."""
@@ -114,17 +120,6 @@ class Kernel:
             if variant is not None and not variant.missing():
                 return variant
         return self.variants[device, REFERENCE[device]]
-
-    def _resolve(self, device: str) -> Callable[..., Any]:
-        variant = self.in_force(device)
-        run, supports, reference = variant.run, variant.supports, self.reference
-        if supports is None:
-            return run
-
-        def guarded(*args: Any) -> Any:
-            return run(*args) if supports(*args) else reference(*args)
-
-        return guarded
 
     def choose(self, wanted: str | Callable[..., Any] | None) -> None:
         """Put a variant (by name), a function of yours, or the default (None) in force."""
@@ -168,6 +163,8 @@ def device_of(array_type: type) -> str:
 
 def array_module(x: Any) -> ModuleType:
     """The module, numpy or cupy, whose functions work on `x`."""
+    if x.__class__ is np.ndarray:
+        return np
     return sys.modules["cupy" if device_of(type(x)) == "cuda" else "numpy"]
 
 

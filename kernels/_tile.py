@@ -97,7 +97,9 @@ def starts_of(kind: Any, t: Tile) -> Any:
         return kind
     if isinstance(kind, types.Integer):
         return POSITION
-    raise errors.TypingError(f"tile: the rows of a {t} begin at {t.rows} entries or at multiples of a number, got {kind}")
+    raise errors.TypingError(
+        f"tile: the rows of a {t} begin at {t.rows} entries or at multiples of a number, got {kind}"
+    )
 
 
 @operation

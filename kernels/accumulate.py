@@ -15,7 +15,7 @@ import numpy as np
 from . import array_module
 from .common import Array
 
-ATOMIC = {"add": "ilqILQefd", "maximum": "ilqILQfd", "minimum": "ilqILQfd"}  # the dtypes of CuPy's `at`
+ATOMIC = {"add": "ilqILQefd", "maximum": "ilqILQ", "minimum": "ilqILQ"}  # the dtypes of CuPy's `at`, where it is exact
 
 
 def add_at(out: Array, index: tuple[Array, ...], values: Any) -> None:
@@ -28,13 +28,37 @@ def add_at(out: Array, index: tuple[Array, ...], values: Any) -> None:
 
 
 def maximum_at(out: Array, index: tuple[Array, ...], values: Any) -> None:
-    """out[index] = max(out[index], values)."""
-    _at("maximum", out, index, values)
+    """out[index] = max(out[index], values); NaN if one of them is."""
+    _extremum_at("maximum", out, index, values)
 
 
 def minimum_at(out: Array, index: tuple[Array, ...], values: Any) -> None:
-    """out[index] = min(out[index], values)."""
-    _at("minimum", out, index, values)
+    """out[index] = min(out[index], values); NaN if one of them is."""
+    _extremum_at("minimum", out, index, values)
+
+
+def _extremum_at(name: str, out: Array, index: tuple[Array, ...], values: Any) -> None:
+    """CuPy's maximum.at and minimum.at round float64 to float32 and drop NaN; those of integers are exact."""
+    if array_module(out) is np or out.dtype.kind != "f":
+        _at(name, out, index, values)
+        return
+    wide = out if out.itemsize > 2 else out.astype(np.float32)  # float16
+    keys = in_order(wide, name)
+    _at(name, keys, index, in_order(values.astype(wide.dtype), name))
+    out[...] = from_order(keys, wide.dtype)
+
+
+def in_order(x: Array, name: str) -> Array:
+    """Floats as integers that compare as they do, because the bits of positive floats do. NaN wins the maximum or minimum."""
+    xp, kind = array_module(x), np.dtype(f"i{x.itemsize}")
+    bits, limits = xp.ascontiguousarray(x).view(kind), np.iinfo(kind)
+    keys = xp.where(bits < 0, bits ^ limits.max, bits)  # of negative numbers all but the sign turned over
+    return xp.where(xp.isnan(x), limits.max if name == "maximum" else limits.min, keys).reshape(x.shape)
+
+
+def from_order(keys: Array, dtype: Any) -> Array:
+    """The floats again."""
+    return array_module(keys).where(keys < 0, keys ^ np.iinfo(keys.dtype).max, keys).view(dtype)
 
 
 def _at(name: str, out: Array, index: tuple[Array, ...], values: Any) -> None:

@@ -1,9 +1,10 @@
-"""Activation functions: sigmoid, erf, GELU, and bias + activation in one pass over memory.
+"""Activation functions: ReLU, sigmoid, erf, GELU, and bias + activation in one pass over memory.
 
+    relu(x)        max(x, 0)
     sigmoid(x)     1 / (1 + e^-x)
     gelu(x)        x * Phi(x), Phi the distribution function of the normal distribution: (1 + erf(x / sqrt 2)) / 2
     gelu, "tanh"   x / 2 * (1 + tanh(u)), u = sqrt(2 / pi) (x + 0.044715 x^3)   (Hendrycks and Gimpel, 2016)
-ReLU alone is `np.maximum(x, 0)`; nothing here would improve on it.
+All are element by element, in whatever order the elements lie in memory.
 """
 
 from __future__ import annotations
@@ -28,17 +29,6 @@ ACTIVATIONS = ("identity", "relu", "gelu_tanh", "sigmoid", "tanh")
 
 
 @Kernel
-def relu_backward(g: Array, out: Array) -> Array:
-    """Gradient of the input of max(x, 0), from the gradient g of its result `out`: g where out is positive, else 0.
-
-    Example:
-        >>> relu_backward(np.array([5.0, 5.0]), np.array([2.0, 0.0]))
-        array([5., 0.])
-    """
-    return g * (out > 0)
-
-
-@Kernel
 def sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x), elementwise.
 
@@ -51,6 +41,23 @@ def sigmoid(x: Array) -> Array:
         return 1 / (1 + xp.exp(-x))
     e = xp.exp(-abs(x))  # at most 1: no overflow on either side
     return xp.where(x >= 0, 1, e) / (1 + e)
+
+
+@Kernel
+def relu(x: Array) -> Array:
+    """max(x, 0), elementwise; NaN stays NaN.
+
+    Example:
+        >>> relu(np.array([-1.0, 2.0]))
+        array([0., 2.])
+    """
+    return array_module(x).maximum(x, 0)
+
+
+@Kernel
+def relu_backward(g: Array, out: Array) -> Array:
+    """Gradient of relu's input, from the gradient g of its result `out`. At NaN it passes, as in PyTorch."""
+    return array_module(g).where(out <= 0, g.dtype.type(0), g)
 
 
 @Kernel
@@ -162,24 +169,29 @@ def supports_gelu_backward(g: Array, x: Array, approximate: str) -> bool:
 
 def elementwise(loop: Callable[..., None], *arrays: Array) -> Array:
     out = np.empty_like(arrays[0])
-    loop(*(in_memory_order(a) for a in arrays), in_memory_order(out))
+    loop(*[in_memory_order(a) for a in arrays], in_memory_order(out))
     return out
-
-
-def supports_relu_backward(g: Array, out: Array) -> bool:
-    return g.dtype == out.dtype == FLOAT32 and g.shape == out.shape and float32_side_by_side(out)
-
-
-@relu_backward.variant("numba", device="cpu", supports=supports_relu_backward)
-def relu_backward_numba(g: Array, out: Array) -> Array:
-    dx = np.empty_like(out)
-    relu_backward_loop(in_memory_order(out), numbers_like(g, out), in_memory_order(dx))
-    return dx
 
 
 @sigmoid.variant("numba", device="cpu", supports=float32_side_by_side)
 def sigmoid_numba(x: Array) -> Array:
     return elementwise(sigmoid_loop, x)
+
+
+@relu.variant("numba", device="cpu", supports=float32_side_by_side)
+def relu_numba(x: Array) -> Array:
+    return elementwise(relu_loop, x)
+
+
+def supports_relu_backward(g: Array, out: Array) -> bool:
+    return g.dtype == FLOAT32 and g.shape == out.shape and float32_side_by_side(out)
+
+
+@relu_backward.variant("numba", device="cpu", supports=supports_relu_backward)
+def relu_backward_numba(g: Array, out: Array) -> Array:
+    dx = np.empty_like(out)
+    relu_backward_loop(numbers_like(g, out), in_memory_order(out), in_memory_order(dx))
+    return dx
 
 
 @erf.variant("numba", device="cpu", supports=float32_side_by_side)
@@ -198,15 +210,21 @@ def gelu_backward_numba(g: Array, x: Array, approximate: str) -> Array:
 
 
 @jit
-def relu_backward_loop(out: Any, g: Any, dx: Any) -> None:
-    for i in range(out.size):
-        dx[i] = g[i] if out[i] > F_ZERO else F_ZERO
-
-
-@jit
 def sigmoid_loop(x: Any, out: Any) -> None:
     for i in range(x.size):
         out[i] = sigmoid32(x[i])
+
+
+@jit
+def relu_loop(x: Any, out: Any) -> None:
+    for i in range(x.size):
+        out[i] = np.float32(0) if x[i] <= np.float32(0) else x[i]  # NaN stays NaN
+
+
+@jit
+def relu_backward_loop(g: Any, out: Any, dx: Any) -> None:
+    for i in range(g.size):
+        dx[i] = np.float32(0) if out[i] <= np.float32(0) else g[i]
 
 
 @jit

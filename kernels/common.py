@@ -33,11 +33,18 @@ def rows(x: Array) -> Array:
 def float32_side_by_side(*arrays: Array) -> bool:
     """Whether the arrays are float32, laid out alike and without gaps in any order of axes, channels-last for one."""
     x = arrays[0]
-    return all(a.dtype == FLOAT32 and a.strides == x.strides and a.shape == x.shape for a in arrays) and (
-        x.flags.c_contiguous or np.may_share_memory(x, in_memory_order(x))
-    )
+    for a in arrays:
+        if a.dtype != FLOAT32 or (a is not x and (a.strides != x.strides or a.shape != x.shape)):
+            return False
+    return x.flags.c_contiguous or np.may_share_memory(x, in_memory_order(x))
 
 
 def in_memory_order(x: Array) -> Array:
     """x as one axis, its elements in the order in which they lie in memory: a view where there are no gaps."""
-    return x.ravel(order="K")
+    return x.ravel() if x.flags.c_contiguous else x.ravel(order="K")
+
+
+def row_major(x: Array) -> Array:
+    """x, copied into row-major order if it is not: PyTorch's results are, so that programs take view() of them, where
+    NumPy keeps the layout of the input."""
+    return x if x.flags.c_contiguous else x.copy()

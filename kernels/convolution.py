@@ -57,7 +57,14 @@ def conv_forward(
 
 @Kernel
 def conv_backward_input(
-    g: Array, weight: Array, bias: Array | None, x_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+    g: Array,
+    weight: Array,
+    bias: Array | None,
+    x_shape: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
 ) -> Array:
     """Gradient (B, C, *S) for x from the gradient g (B, O, *P) of the convolution: the transposed convolution of g.
 
@@ -189,7 +196,14 @@ def supports(
 
 
 def supports_backward_input(
-    g: Array, weight: Array, bias: Array | None, x_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+    g: Array,
+    weight: Array,
+    bias: Array | None,
+    x_shape: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
 ) -> bool:
     return supports(g, weight, bias, stride, padding, dilation, groups)
 
@@ -212,7 +226,14 @@ def conv_forward_numba(
 
 @conv_backward_input.variant("numba", device="cpu", supports=supports_backward_input)
 def conv_backward_input_numba(
-    g: Array, weight: Array, bias: Array | None, x_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+    g: Array,
+    weight: Array,
+    bias: Array | None,
+    x_shape: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
 ) -> Array:
     if winograd.pays(weight.shape, g.shape[0], x_shape[2:], stride, padding, dilation, groups):
         return winograd.convolve(g, weight, bias, padding, True)

@@ -45,7 +45,9 @@ from .tile import ROWS, add_lanewise, add_products, add_row, entries, load_tile,
 
 Sizes = tuple[int, ...]
 POSITIONS, MOST = 256, 4096  # of the output in a unit of work: at least and, of one image, at most
-PIECE = 32 * 1024  # numbers that a unit copies, at most, if the positions allow: 128 KB, which the second-level cache holds
+PIECE = (
+    32 * 1024
+)  # numbers that a unit copies, at most, if the positions allow: 128 KB, which the second-level cache holds
 BLOCK = 128  # positions that a tile of the weight gradient adds up: these parts of x and g are in the first-level cache
 NOTHING = np.zeros(0, np.float32)
 
@@ -115,7 +117,9 @@ class Tables(NamedTuple):
     targets: Array
     steps: Array
     taps: Array  # of the weight, in the order of the steps, without the channels
-    phases: Array  # each a row: first and last of its taps; its first window, windows in one row of an image; its first row
+    phases: (
+        Array  # each a row: first and last of its taps; its first window, windows in one row of an image; its first row
+    )
 
 
 def tables(work: Work, inside: int, step: int, kernel: Sizes) -> Tables:
@@ -134,7 +138,9 @@ def tables(work: Work, inside: int, step: int, kernel: Sizes) -> Tables:
         places = sums(work.pitch[1:], *offsets)
         steps = (np.arange(inside)[:, None] + places).reshape(-1)
         numbers = sums([prod(kernel[i:]) for i in (1, 2, 3)], *taps)
-        found.append((windows, targets, steps, numbers, (t, t + numbers.size, w, len(written[0]) * len(written[2]), phase[1])))
+        found.append(
+            (windows, targets, steps, numbers, (t, t + numbers.size, w, len(written[0]) * len(written[2]), phase[1]))
+        )
         t, w = t + numbers.size, w + windows.size
     *parts, phases = zip(*found, strict=True)
     return Tables(*map(np.concatenate, parts), np.array(phases))
@@ -223,13 +229,32 @@ def packed_weight(weight: Array, inside: int, outside: int, groups: int, back: b
     packed = np.zeros(groups * -(-outside // wide) * table.steps.size * wide, np.float32)
     taps = prod(weight.shape[2:])
     steps = (taps, outside * taps) if back else (inside * taps, taps)
-    pack(np.ascontiguousarray(weight).reshape(-1), *steps, inside, outside, groups, table.taps, table.phases, packed, wide)
+    pack(
+        np.ascontiguousarray(weight).reshape(-1),
+        *steps,
+        inside,
+        outside,
+        groups,
+        table.taps,
+        table.phases,
+        packed,
+        wide,
+    )
     return packed
 
 
 @jit
 def pack(
-    weight: Any, o_step: int, i_step: int, inside: int, outside: int, groups: int, taps: Any, phases: Any, packed: Any, wide: int
+    weight: Any,
+    o_step: int,
+    i_step: int,
+    inside: int,
+    outside: int,
+    groups: int,
+    taps: Any,
+    phases: Any,
+    packed: Any,
+    wide: int,
 ) -> None:
     """o_step, i_step: from one channel outside, and inside, to the next in the weight."""
     kernel = weight.size // (groups * inside * outside)
@@ -308,9 +333,13 @@ def panels(
     for c in range(0, outside, 2 * WIDTH):
         left, here = outside - c, q + c * steps.size
         if left > WIDTH:
-            products(tile(ROWS, 2), x, base, windows, steps, w, here, 2 * WIDTH, start, o + c, out, to + c, targets, left)
+            products(
+                tile(ROWS, 2), x, base, windows, steps, w, here, 2 * WIDTH, start, o + c, out, to + c, targets, left
+            )
         else:
-            products(tile(ROWS, 1), x, base, windows, steps, w, here, 2 * WIDTH, start, o + c, out, to + c, targets, left)
+            products(
+                tile(ROWS, 1), x, base, windows, steps, w, here, 2 * WIDTH, start, o + c, out, to + c, targets, left
+            )
 
 
 @jit
@@ -331,7 +360,17 @@ def products(
 
 @jit
 def lane_panels(
-    x: Any, base: int, windows: Any, steps: Any, w: Any, q: int, start: Any, out: Any, to: int, targets: Any, channels: int
+    x: Any,
+    base: int,
+    windows: Any,
+    steps: Any,
+    w: Any,
+    q: int,
+    start: Any,
+    out: Any,
+    to: int,
+    targets: Any,
+    channels: int,
 ) -> None:
     """The same where a channel is made of itself alone: a register of channels at a time."""
     for c in range(0, channels, WIDTH):
@@ -364,7 +403,9 @@ def weight_gradient(
     def run(first: int, end: int) -> None:
         dweight, dbias = np.zeros(groups * steps.size * wide, np.float32), np.zeros(shape[0] + width(), np.float32)
         in_place = slopes_last and outside % width() == 0
-        slopes_piece = np.empty(0 if in_place else work.many * count[0] * work.band * count[2] * shape[0] + wide, np.float32)
+        slopes_piece = np.empty(
+            0 if in_place else work.many * count[0] * work.band * count[2] * shape[0] + wide, np.float32
+        )
         add_units(
             first, end, work.bands, work.many, work.band, x.shape[0], numbers, last, size, x.shape[1], low, work.extent,
             work.pitch, work.axes[1].read_step, piece_for(work), slopes, slopes_last, (0, 0, 0), slopes_piece, count, table.windows, steps, dweight, dbias, inside,
@@ -441,7 +482,17 @@ def add_rows(g: Any, begin: int, count: int, step: int, sums: Any) -> None:
 
 @jit
 def add_tiles(
-    size: Any, x: Any, base: int, windows: Any, steps: Any, g: Any, begin: int, g_step: int, dweight: Any, to: int, wide: int
+    size: Any,
+    x: Any,
+    base: int,
+    windows: Any,
+    steps: Any,
+    g: Any,
+    begin: int,
+    g_step: int,
+    dweight: Any,
+    to: int,
+    wide: int,
 ) -> None:
     """dweight[to + wide * i + j] += sum over p of x[base + windows[p] + steps[i]] * g[begin + g_step * p + j]."""
     for i in range(0, steps.size, ROWS):

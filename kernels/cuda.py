@@ -12,7 +12,7 @@ A `.cu` file is read twice: by the compiler, and by `Source`, which takes from i
 checks its arguments against them, since a wrong type would not fail on a GPU but compute nonsense. `T` in a kernel is the
 element type; it is that of the arrays of the call, and each type is a compilation of its own.
 
-Arrays of NumPy go to `on_cpu`, which `minidl.testing.cuda_on_cpu` sets: the same launches then run on a CPU, without a GPU.
+Where `on_cpu` is set, which `minidl.testing.cuda_on_cpu` does, launches go there: they run on the CPU, without a GPU.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import re
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -166,14 +167,14 @@ class Source:
         if not all(grid):
             return  # nothing to do, and the driver refuses an empty grid
         options = macros(element, defines)
-        if any(type(value) is np.ndarray for value in values):
-            if on_cpu is None:
-                raise LaunchError(
-                    f"{entry}: got NumPy arrays; CUDA kernels take CuPy's. Without a GPU, "
-                    "`with minidl.testing.cuda_on_cpu.running():` runs them on the CPU"
-                )
+        if on_cpu is not None:
             on_cpu(self, entry, grid, block, values, shared, options)
             return
+        if any(type(value) is np.ndarray for value in values):
+            raise LaunchError(
+                f"{entry}: got NumPy arrays; CUDA kernels take CuPy's. Without a GPU, "
+                "`with minidl.testing.cuda_on_cpu.running():` runs them on the CPU"
+            )
         kernel = compiled(self.path.name, entry, options)
         if shared > LARGE_SHARED:
             kernel.max_dynamic_shared_size_bytes = shared
@@ -240,7 +241,7 @@ H100 = Limits(90, 232448)  # what the CPU run imitates
 
 def limits(a: Array) -> Limits:
     """The limits of the device that an array is on."""
-    return H100 if type(a) is np.ndarray else _limits(a.device.id)
+    return H100 if on_cpu is not None or type(a) is np.ndarray else _limits(a.device.id)
 
 
 @functools.cache
@@ -252,16 +253,21 @@ def _limits(device: int) -> Limits:
 
 
 def launchable(*arrays: Array | None, types: tuple[str, ...] = ("float32",)) -> bool:
-    """Whether the arrays, leaving out None, are contiguous and of one element type among `types`."""
+    """Whether the arrays, leaving out None, are contiguous and of one element type among `types`, all NumPy's or all CuPy's."""
     first = None
     for a in arrays:
         if a is None:
             continue
         if first is None:
-            first = a.dtype
-        if a.dtype != first or not a.flags.c_contiguous:
+            first = a
+        if a.dtype != first.dtype or type(a) is not type(first) or not a.flags.c_contiguous:
             return False
-    return first is not None and NAMES.get(first, "") in types
+    return first is not None and NAMES.get(first.dtype, "") in types
+
+
+def capturing(a: Array) -> bool:
+    """Whether work on the device of an array is being recorded as a graph, in which nothing may wait: sorting does."""
+    return type(a) is not np.ndarray and bool(sys.modules["cupy"].cuda.get_current_stream().is_capturing())
 
 
 def address(a: Array) -> int:

@@ -1,4 +1,4 @@
-"""The backward pass of an embedding: rows of the gradient added up by index."""
+"""Rows added up by index: the backward pass of an embedding, and the steps that change a few rows of a table."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from . import Kernel, array_module
 from .accumulate import add_at
-from .common import Array, float32_in_order
-from .cuda import ELEMENTS, Entry, Source, blocks, launchable
+from .common import FLOAT32, Array, float32_in_order
+from .cuda import ELEMENTS, Entry, Source, blocks, capturing, launchable
 from .jit import jit
 
 
@@ -58,6 +58,41 @@ def add_rows(g: Any, index: Any, out: Any) -> None:
             out[row, j] += g[i, j]
 
 
+@Kernel
+def add_to_rows(table: Array, index: Array, rows: Array, scale: float) -> None:
+    """table[index[i]] += scale * rows[i] for every i in order, in place; an index that occurs twice is added to twice.
+
+    table (V, D), index (N,) integers in [0, V), which is not checked, rows (N, D).
+
+    Example:
+        >>> table = np.zeros((3, 1))
+        >>> add_to_rows(table, np.array([2, 0, 2]), np.array([[1.0], [2.0], [4.0]]), -1.0)
+        >>> table
+        array([[-2.],
+               [ 0.],
+               [-5.]])
+    """
+    add_at(table, (index,), (scale * rows).astype(table.dtype, copy=False))
+
+
+@add_to_rows.variant(
+    "numba",
+    device="cpu",
+    supports=lambda table, index, rows, scale: float32_in_order(table) and rows.dtype == FLOAT32,
+)
+def add_to_rows_numba(table: Array, index: Array, rows: Array, scale: float) -> None:
+    add_scaled_rows(table, index, rows, float(scale))
+
+
+@jit(fastmath={"contract"})
+def add_scaled_rows(table: Any, index: Any, rows: Any, scale: Any) -> None:
+    scale = np.float32(scale)
+    for i in range(index.size):
+        row = index[i]
+        for j in range(table.shape[1]):
+            table[row, j] += scale * rows[i, j]
+
+
 # CUDA: see embedding.cu.
 
 CU = Source(
@@ -68,7 +103,8 @@ CU = Source(
 
 
 def supports_cuda(g: Array, index: Array, rows: int) -> bool:
-    return g.size > 0 and launchable(g, types=ELEMENTS) and launchable(index, types=("int64",))
+    fits = g.size > 0 and launchable(g, types=ELEMENTS) and launchable(index, types=("int64",))
+    return fits and not capturing(g)
 
 
 @embedding_backward.variant("cuda", device="cuda", supports=supports_cuda)

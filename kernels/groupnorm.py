@@ -162,7 +162,21 @@ def group_norm_numba(
     def each_by_itself(begin: int, end: int) -> None:
         partial = np.empty((2, channels), np.float32)
         normalize_samples(
-            begin, end, numbers, size, means, squares, partial, weight, float(eps), mean, var, centre, scale, bias, target
+            begin,
+            end,
+            numbers,
+            size,
+            means,
+            squares,
+            partial,
+            weight,
+            float(eps),
+            mean,
+            var,
+            centre,
+            scale,
+            bias,
+            target,
         )
 
     if shared:
@@ -478,10 +492,25 @@ def combine_rows(
 
 @jit(forceinline=True)
 def combined(
-    g: Any, x: Any, place: int, step: int, n: int, some: Any, mean: Any, by_g: Any, by_x: Any, rest: Any, at: int, out: Any
+    g: Any,
+    x: Any,
+    place: int,
+    step: int,
+    n: int,
+    some: Any,
+    mean: Any,
+    by_g: Any,
+    by_x: Any,
+    rest: Any,
+    at: int,
+    out: Any,
 ) -> None:
-    m, a, b, c = load_some(mean, at, some), load_some(by_g, at, some), load_some(by_x, at, some), load_some(rest, at, some)
+    m, a, b, c = (
+        load_some(mean, at, some),
+        load_some(by_g, at, some),
+        load_some(by_x, at, some),
+        load_some(rest, at, some),
+    )
     for i in range(n):
         here = place + i * step
         store_some(out, here, load_some(g, here, some) * a + (load_some(x, here, some) - m) * b + c, some)
-

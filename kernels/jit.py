@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import zlib
 from collections.abc import Callable
+from threading import RLock
 from typing import Any, overload
 
 import numpy as np
@@ -26,11 +27,19 @@ class Lazy:
         raise NotImplementedError
 
 
+compiling = RLock()  # threads may call a kernel for the first time at the same time
+
+
 class LazyJit(Lazy):
-    """A function that Numba compiles at its first call; `parallel`, `fastmath` and the like go to `numba.njit`."""
+    """A function that Numba compiles at its first call; `parallel`, `fastmath` and the like go to `numba.njit`.
+
+    With a `signature` it is compiled for these types and no others, instead of for those of each call: a memory order "A" takes
+    arrays of any order, which would be one compilation each.
+    """
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
         self.function = function
+        self.signature = options.pop("signature", "")
         self.options = options
         self.compiled: Any = None
         self.__name__ = function.__name__
@@ -39,6 +48,10 @@ class LazyJit(Lazy):
 
     def compile(self) -> Callable[..., Any]:
         """The compiled function. Raises ImportError where Numba is not installed."""
+        with compiling:
+            return self._compile()
+
+    def _compile(self) -> Callable[..., Any]:
         if self.compiled is None:
             import numba
 
@@ -64,6 +77,9 @@ class LazyJit(Lazy):
             )  # what njit(cache=True) does, with a cache that does not fail
             if self.options.get("parallel"):
                 limit_numba()
+            if self.signature:
+                self.compiled.compile(self.signature)
+                self.compiled.disable_compile()
             if scope.get(self.function.__name__) is self:
                 scope[self.function.__name__] = self.compiled
         return self.compiled

@@ -20,6 +20,9 @@ from . import Kernel, array_module
 from .common import Array, at_least_float32, float32_in_order
 from .cuda import ELEMENTS, Entry, Source, aligned, blocks, launchable
 from .jit import jit
+from .simd import WIDTH, first, load, select, splat, store, sum_lanes
+
+ZERO, ONE = np.float32(0), np.float32(1)
 
 
 @Kernel
@@ -87,7 +90,9 @@ def rms_norm_backward(g: Array, x: Array, rstd: Array, weight: Array | None) -> 
     return dx.astype(x.dtype, copy=False), (wide_g * xhat).sum(axis=0).astype(g.dtype, copy=False)
 
 
-# Numba: one pass over memory. A row is read once; the loops after the first find it in the first-level cache.
+# Numba: one pass over memory. A row is read once; the loops after the first find it in the first-level cache. Two rows at a
+# time: each sum waits for its last addition, and each row for its sum, while the registers of the other row work. Where the
+# number of rows is odd, the last one is its own neighbour. RMS normalization is `centred=False`.
 
 
 def supports(x: Array, weight: Array | None, bias: Array | None, eps: float) -> bool:
@@ -98,61 +103,130 @@ def supports_backward(g: Array, x: Array, mean: Array, rstd: Array, weight: Arra
     return float32_in_order(g, mean, rstd) and supports(x, weight, None, 0.0)
 
 
+def supports_rms(x: Array, weight: Array | None, eps: float) -> bool:
+    return supports(x, weight, None, eps)
+
+
+def supports_rms_backward(g: Array, x: Array, rstd: Array, weight: Array | None) -> bool:
+    return supports_backward(g, x, rstd, rstd, weight)
+
+
 @layer_norm.variant("numba", device="cpu", supports=supports)
 def layer_norm_numba(x: Array, weight: Array | None, bias: Array | None, eps: float) -> tuple[Array, Array, Array]:
-    count, width = x.shape
-    weight = np.ones(width, np.float32) if weight is None else weight
-    bias = np.zeros(width, np.float32) if bias is None else bias
-    out, mean, rstd = np.empty_like(x), np.empty(count, np.float32), np.empty(count, np.float32)
-    normalize_rows(x, weight, bias, float(eps), out, mean, rstd)
-    return out, mean, rstd
+    return normalized(x, weight, bias, eps, True)
 
 
-@jit(fastmath={"reassoc", "contract"})  # reassoc: several partial sums side by side
-def normalize_rows(x: Any, weight: Any, bias: Any, eps: float, out: Any, mean: Any, rstd: Any) -> None:
-    width = x.shape[1]
-    for i in range(x.shape[0]):
-        total = np.float32(0)
-        for j in range(width):
-            total += x[i, j]
-        m = np.float32(total / width)
-        squares = np.float32(0)  # of x - m: the mean square minus the squared mean would cancel
-        for j in range(width):
-            squares += (x[i, j] - m) * (x[i, j] - m)
-        r = np.float32(1 / math.sqrt(squares / width + eps))
-        for j in range(width):
-            out[i, j] = (x[i, j] - m) * r * weight[j] + bias[j]
-        mean[i] = m
-        rstd[i] = r
+@rms_norm.variant("numba", device="cpu", supports=supports_rms)
+def rms_norm_numba(x: Array, weight: Array | None, eps: float) -> tuple[Array, Array]:
+    out, _, rstd = normalized(x, weight, None, eps, False)
+    return out, rstd
 
 
 @layer_norm_backward.variant("numba", device="cpu", supports=supports_backward)
 def layer_norm_backward_numba(
     g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None
 ) -> tuple[Array, Array, Array]:
+    return gradients(g, x, mean, rstd, weight, True)
+
+
+@rms_norm_backward.variant("numba", device="cpu", supports=supports_rms_backward)
+def rms_norm_backward_numba(g: Array, x: Array, rstd: Array, weight: Array | None) -> tuple[Array, Array]:
+    dx, dweight, _ = gradients(g, x, np.zeros_like(rstd), rstd, weight, False)
+    return dx, dweight
+
+
+def normalized(x: Array, weight: Array | None, bias: Array | None, eps: float, centred: bool) -> tuple[Array, ...]:
+    count, width = x.shape
+    weight = np.ones(width, np.float32) if weight is None else weight
+    bias = np.zeros(width, np.float32) if bias is None else bias
+    out, mean, rstd = np.empty_like(x), np.empty(count, np.float32), np.empty(count, np.float32)
+    normalize_rows(x, weight, bias, float(eps), centred, out, mean, rstd)
+    return out, mean, rstd
+
+
+def gradients(g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None, centred: bool) -> tuple[Array, ...]:
     width = x.shape[1]
     weight = np.ones(width, np.float32) if weight is None else weight
     dx, dweight, dbias = np.empty_like(x), np.zeros(width, np.float32), np.zeros(width, np.float32)
-    gradient_rows(g, x, mean, rstd, weight, dx, dweight, dbias)
+    gradient_rows(g, x, mean, rstd, weight, centred, dx, dweight, dbias)
     return dx, dweight, dbias
 
 
-@jit(fastmath={"reassoc", "contract"})
-def gradient_rows(g: Any, x: Any, mean: Any, rstd: Any, weight: Any, dx: Any, dweight: Any, dbias: Any) -> None:
-    width = x.shape[1]
-    for i in range(x.shape[0]):
-        m, r = mean[i], rstd[i]
-        sum_h, sum_h_xhat = np.float32(0), np.float32(0)
-        for j in range(width):
-            h = g[i, j] * weight[j]
-            sum_h += h
-            sum_h_xhat += h * ((x[i, j] - m) * r)
-        mean_h, mean_h_xhat = np.float32(sum_h / width), np.float32(sum_h_xhat / width)
-        for j in range(width):
-            xhat = (x[i, j] - m) * r
-            dx[i, j] = r * (g[i, j] * weight[j] - mean_h - xhat * mean_h_xhat)
-            dweight[j] += g[i, j] * xhat
-            dbias[j] += g[i, j]
+@jit(forceinline=True)
+def put(x: Any, i: int, value: Any, n: int) -> None:
+    """Store the lanes of `value`, or the first n if there are fewer: masked stores are slow with AVX2."""
+    if n >= WIDTH:
+        store(x, i, value)
+    else:
+        store(x, i, value, first(n))
+
+
+@jit
+def normalize_rows(
+    x: Any, weight: Any, bias: Any, eps: float, centred: bool, out: Any, mean: Any, rstd: Any
+) -> None:  # rows a and b
+    count, width = x.shape
+    for row in range(0, count, 2):
+        other = min(row + 1, count - 1)
+        a, b = row * width, other * width
+        m_a = m_b = ZERO
+        if centred:
+            sum_a, sum_b = splat(0.0), splat(0.0)
+            for j in range(0, width, WIDTH):
+                some = first(width - j)
+                sum_a += load(x, a + j, some)
+                sum_b += load(x, b + j, some)
+            m_a, m_b = np.float32(sum_lanes(sum_a) / width), np.float32(sum_lanes(sum_b) / width)
+        sum_a, sum_b = splat(0.0), splat(0.0)  # of (x - m)^2: the mean square minus the squared mean would cancel
+        for j in range(0, width, WIDTH):
+            some = first(width - j)
+            away_a = select(some, load(x, a + j, some) - m_a, ZERO)
+            away_b = select(some, load(x, b + j, some) - m_b, ZERO)
+            sum_a += away_a * away_a
+            sum_b += away_b * away_b
+        r_a = np.float32(1 / math.sqrt(sum_lanes(sum_a) / width + eps))
+        r_b = np.float32(1 / math.sqrt(sum_lanes(sum_b) / width + eps))
+        for j in range(0, width, WIDTH):
+            some = first(width - j)
+            w, c = load(weight, j, some), load(bias, j, some)
+            put(out, a + j, (load(x, a + j, some) - m_a) * r_a * w + c, width - j)
+            put(out, b + j, (load(x, b + j, some) - m_b) * r_b * w + c, width - j)
+        mean[row], mean[other], rstd[row], rstd[other] = m_a, m_b, r_a, r_b
+
+
+@jit
+def gradient_rows(
+    g: Any, x: Any, mean: Any, rstd: Any, weight: Any, centred: bool, dx: Any, dweight: Any, dbias: Any
+) -> None:
+    count, width = x.shape
+    for row in range(0, count, 2):
+        other = min(row + 1, count - 1)
+        once = ONE if other > row else ZERO  # a row that is its own neighbour counts once in the sums over the rows
+        a, b = row * width, other * width
+        m_a, m_b, r_a, r_b = mean[row], mean[other], rstd[row], rstd[other]
+        h_a, h_b, hx_a, hx_b = splat(0.0), splat(0.0), splat(0.0), splat(0.0)  # sums of h and of h * xhat
+        for j in range(0, width, WIDTH):
+            some = first(width - j)
+            w = load(weight, j, some)
+            h = load(g, a + j, some) * w
+            h_a += h
+            hx_a += h * ((load(x, a + j, some) - m_a) * r_a)
+            h = load(g, b + j, some) * w
+            h_b += h
+            hx_b += h * ((load(x, b + j, some) - m_b) * r_b)
+        mean_a = np.float32(sum_lanes(h_a) / width) if centred else ZERO
+        mean_b = np.float32(sum_lanes(h_b) / width) if centred else ZERO
+        slope_a, slope_b = np.float32(sum_lanes(hx_a) / width), np.float32(sum_lanes(hx_b) / width)
+        for j in range(0, width, WIDTH):
+            some = first(width - j)
+            w, g_a, g_b = load(weight, j, some), load(g, a + j, some), load(g, b + j, some)
+            xhat_a = (load(x, a + j, some) - m_a) * r_a
+            xhat_b = (load(x, b + j, some) - m_b) * r_b
+            put(dx, a + j, r_a * (g_a * w - mean_a - xhat_a * slope_a), width - j)
+            put(dx, b + j, r_b * (g_b * w - mean_b - xhat_b * slope_b), width - j)
+            g_b *= once
+            put(dweight, j, load(dweight, j, some) + (g_a * xhat_a + g_b * xhat_b), width - j)
+            put(dbias, j, load(dbias, j, some) + (g_a + g_b), width - j)
 
 
 # CUDA: see layernorm.cu.

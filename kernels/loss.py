@@ -3,14 +3,18 @@
 With p = softmax(x), target y, class weights w (1 without them) and label smoothing e:
     loss  = (1 - e) w_y (L - x_y)  +  e / V * sum_c w_c (L - x_c)          L = log sum_c e^x_c
     dx_c  = g * ( ((1 - e) w_y + e W / V) p_c  -  (1 - e) w_y [c = y]  -  e / V * w_c )         W = sum_c w_c
-A row whose target is `ignore_index` has loss and gradient 0. Softmax is not stored: the backward pass computes
-p_c = e^(x_c - L) again from the N numbers L. They are float64, since in float32 a rounded L = 10000 alone would change
-p by 5e-4. Reduction over the rows, and the check that targets lie in [0, V), are the caller's.
+A row whose target is `ignore_index` has loss and gradient 0. Reduction over the rows, and the check that targets lie in
+[0, V), are the caller's.
+
+On a GPU time goes by memory, so softmax is not stored: the backward pass computes p_c = e^(x_c - L) again from the N numbers
+L. They are float64, since in float32 a rounded L = 10000 alone would change p by 5e-4. On a CPU time goes by exponentials, and
+those of the loss are most of the gradient too: `cross_entropy_and_gradient` computes them once.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +24,8 @@ from .common import Array, at_least_float32, float32_in_order
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .elementary import exp32, row_max, sum_exp
 from .jit import jit
+
+INT64 = np.dtype(np.int64)  # comparing with np.int64 makes one each time
 
 
 @Kernel
@@ -71,30 +77,38 @@ def cross_entropy_backward(
     return xp.where(kept[:, None], g[:, None] * dx, 0).astype(logits.dtype)
 
 
+@Kernel
+def cross_entropy_and_gradient(
+    logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float
+) -> tuple[Array, Array]:
+    """Losses (N,) as `cross_entropy`, and the gradients (N, V) of the losses, each by its own row.
+
+    Example:
+        >>> cross_entropy_and_gradient(np.zeros((1, 4)), np.array([2]), None, -100, 0.0)
+        (array([1.38629436]), array([[ 0.25,  0.25, -0.75,  0.25]]))
+    """
+    options = target, weight, ignore_index, smoothing
+    losses, lse = cross_entropy.reference(logits, *options)
+    return losses, cross_entropy_backward.reference(array_module(logits).ones_like(losses), logits, *options, lse)
+
+
 # Numba: one row at a time, so that the passes after the first read the first-level cache and not memory.
 
 
-def supports(
-    logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float, lse: Array | None = None
-) -> bool:
+def supports(logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float) -> bool:
     return (
         float32_in_order(logits)
         and logits.size > 0
-        and target.dtype == np.int64
+        and target.dtype == INT64
         and target.flags.c_contiguous
         and (weight is None or float32_in_order(weight))
     )
 
 
-def supports_backward(
-    g: Array, logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float, lse: Array
-) -> bool:
-    return float32_in_order(g) and supports(logits, target, weight, ignore_index, smoothing) and lse.flags.c_contiguous
-
-
-def ones_for(weight: Array | None, classes: int) -> Array:
-    """The weights, or ones: one compiled loop serves both."""
-    return np.ones(classes, np.float32) if weight is None else weight
+@lru_cache
+def ones(classes: int) -> Array:
+    """Weights that change nothing: one compiled loop serves both."""
+    return np.ones(classes, np.float32)
 
 
 @cross_entropy.variant("numba", device="cpu", supports=supports)
@@ -102,7 +116,8 @@ def cross_entropy_numba(
     logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float
 ) -> tuple[Array, Array]:
     losses, lse = np.empty(len(logits), np.float32), np.empty(len(logits), np.float64)
-    loss_rows(logits, target, ones_for(weight, logits.shape[1]), ignore_index, float(smoothing), losses, lse)
+    weight = ones(logits.shape[1]) if weight is None else weight
+    loss_rows(logits, target, weight, ignore_index, float(smoothing), losses, lse)
     return losses, lse
 
 
@@ -135,35 +150,52 @@ def sum_below(logits: Any, i: int, m: Any, weight: Any) -> Any:
     return total
 
 
-@cross_entropy_backward.variant("numba", device="cpu", supports=supports_backward)
-def cross_entropy_backward_numba(
-    g: Array, logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float, lse: Array
-) -> Array:
-    dx = np.empty_like(logits)
-    gradient_rows(g, logits, target, ones_for(weight, logits.shape[1]), ignore_index, float(smoothing), lse, dx)
-    return dx
+@cross_entropy_and_gradient.variant("numba", device="cpu", supports=supports)
+def cross_entropy_and_gradient_numba(
+    logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float
+) -> tuple[Array, Array]:
+    losses, dx = np.empty(len(logits), np.float32), np.empty_like(logits)
+    weight = ones(logits.shape[1]) if weight is None else weight
+    loss_and_gradient_rows(logits, target, weight, ignore_index, float(smoothing), losses, dx)
+    return losses, dx
 
 
 @jit
-def gradient_rows(
-    g: Any, logits: Any, target: Any, weight: Any, ignore_index: int, smoothing: float, lse: Any, dx: Any
+def loss_and_gradient_rows(
+    logits: Any, target: Any, weight: Any, ignore_index: int, smoothing: float, losses: Any, dx: Any
 ) -> None:
-    classes = logits.shape[1]
-    total_weight = weight.sum()
+    classes, total_weight = logits.shape[1], np.float64(weight.sum())
     spread = np.float32(smoothing / classes)
     for i in range(logits.shape[0]):
         y = target[i]
         if y == ignore_index:
+            losses[i] = 0
             dx[i, :] = 0
             continue
-        high = np.float32(lse[i])  # lse in two float32 numbers: near the maximum, x - high is exact
-        low = np.float32(lse[i] - high)
+        m = row_max(logits, i)
+        total = exp_row(logits, i, m, dx)
+        log_total = math.log(np.float64(total))
         one_hot_part = np.float32((1 - smoothing) * weight[y])
-        p_part = g[i] * (one_hot_part + spread * total_weight)
-        flat_part = g[i] * spread
+        loss = one_hot_part * (np.float64(m - logits[i, y]) + log_total)
+        if smoothing > 0:
+            every = np.float64(sum_below(logits, i, m, weight)) + total_weight * log_total
+            loss += smoothing / classes * every
+        losses[i] = loss
+        p_part = np.float32((one_hot_part + spread * total_weight) / total)
         for c in range(classes):
-            dx[i, c] = p_part * exp32((logits[i, c] - high) - low) - flat_part * weight[c]
-        dx[i, y] -= g[i] * one_hot_part
+            dx[i, c] = p_part * dx[i, c] - spread * weight[c]
+        dx[i, y] -= one_hot_part
+
+
+@jit(fastmath={"reassoc", "contract"})
+def exp_row(x: Any, i: int, m: Any, out: Any) -> Any:
+    """e^(x - m) of row i, written to row i of out, and their sum."""
+    total = np.float32(0)
+    for c in range(x.shape[1]):
+        e = exp32(x[i, c] - m)
+        out[i, c] = e
+        total += e
+    return total
 
 
 # CUDA: see loss.cu.

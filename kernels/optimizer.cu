@@ -3,7 +3,7 @@
 // A step reads and writes 28 bytes a parameter (Adam: read four arrays, write three), and does some ten operations with
 // them. In array operations, each of which reads and writes memory, it would be some 100 bytes.
 //
-//   1  *_flat    one array a launch, 16 bytes a load
+//   1  *_flat    one array a launch, 16 bytes a load (adam_counted: with the number of the step in memory)
 //   2  *_table   all arrays of a model in one launch. A model has hundreds of arrays, most of them small: a launch for each
 //                costs some 5 us on the CPU, more than the work itself. The kernel gets a table of their addresses; each
 //                block takes one chunk of one array, which it finds by a search in the table of first chunks.
@@ -72,6 +72,21 @@ extern "C" __global__ void adam_flat(float* param, const float* grad, float* exp
     long long first = blockIdx.x * (long long)CHUNK;
     adam_span(param, grad, exp_avg, exp_avg_sq, largest, first, min(first + CHUNK, n), sign, keep, l2, rate1, beta2, rate2, step_size,
               correction, eps);
+}
+
+// The same where the number of the step is in memory, so that a CUDA graph goes on counting. One thread of a block does the sums.
+extern "C" __global__ void adam_counted(float* param, const float* grad, float* exp_avg, float* exp_avg_sq, float* largest,
+                                        const float* step, long long n, float sign, float keep, float l2, float rate1, float rate2,
+                                        float eps, double lr, double beta1, double beta2) {
+    __shared__ float corrections[2];
+    if (threadIdx.x == 0) {
+        corrections[0] = (float)(lr / (1.0 - pow(beta1, (double)*step)));
+        corrections[1] = (float)sqrt(1.0 - pow(beta2, (double)*step));
+    }
+    __syncthreads();
+    long long first = blockIdx.x * (long long)CHUNK;
+    adam_span(param, grad, exp_avg, exp_avg_sq, largest, first, min(first + CHUNK, n), sign, keep, l2, rate1, (float)beta2, rate2,
+              corrections[0], corrections[1], eps);
 }
 
 // table is (5, count): the addresses of the arrays of each kind; those of `largest` are 0 without AMSGrad.

@@ -1,7 +1,7 @@
 """One step of Adam, SGD and RMSprop, in place, on a parameter and its state.
 
-The arrays have one shape; an optimizer that keeps its parameters in one flat buffer makes one call for all of them.
-The gradient is never changed. Numba's gain is that the whole step is one loop: each array is read and written once,
+The arrays have one shape. `adam_many` and `sgd_many` take lists of them, all with the same options: for small parameters the
+way to the loop costs more than the loop. The gradient is never changed. Numba's gain is that the whole step is one loop: each array is read and written once,
 where a line of NumPy reads and writes memory for every operation.
 
 Sources: Kingma and Ba, "Adam", 2014; Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2017 (AdamW);
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, array_module
-from .common import Array, float32_in_order
+from .common import FLOAT32, Array
 from .cuda import Entry, Source, address, blocks, launchable
 from .jit import jit
 
@@ -30,7 +30,7 @@ def adam(
     exp_avg: Array,
     exp_avg_sq: Array,
     max_exp_avg_sq: Array | None,
-    step: int,
+    step: int | Array,
     lr: float,
     beta1: float,
     beta2: float,
@@ -41,6 +41,7 @@ def adam(
 ) -> None:
     """One step, in place, of Adam, or of AdamW if `decoupled`; `step` is 1 in the first call.
 
+    `step` may be an array without dimensions, which a graph of a GPU's work reads anew at every replay.
     AMSGrad when max_exp_avg_sq is an array: the largest exp_avg_sq so far divides instead of the present one.
     """
     xp = array_module(param)
@@ -57,8 +58,16 @@ def adam(
     if max_exp_avg_sq is not None:
         xp.maximum(max_exp_avg_sq, exp_avg_sq, out=max_exp_avg_sq)
         second = max_exp_avg_sq
-    denominator = xp.sqrt(second) / math.sqrt(1 - beta2**step) + eps
-    param -= lr / (1 - beta1**step) * exp_avg / denominator
+    step_size, correction = corrections(step, lr, beta1, beta2, param.dtype)
+    param -= step_size * exp_avg / (xp.sqrt(second) / correction + eps)
+
+
+def corrections(step: Any, lr: float, beta1: float, beta2: float, dtype: Any) -> tuple[Any, Any]:
+    """What the means, which begin at 0, are made up for with: lr / (1 - beta1^step) and the root of 1 - beta2^step."""
+    if not hasattr(step, "dtype"):
+        return lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
+    count = step.astype(np.float64)
+    return (lr / (1 - beta1**count)).astype(dtype), array_module(step).sqrt(1 - beta2**count).astype(dtype)
 
 
 @Kernel
@@ -108,7 +117,7 @@ def adam_many(
     decoupled: bool,
     maximize: bool,
 ) -> None:
-    """`adam` for several parameters with the same options: on a GPU one launch for all of them."""
+    """`adam` for several parameters with the same options: on a GPU one launch for all of them, on a CPU less to do for each."""
     largest = max_exp_avg_sqs or [None] * len(params)
     for arrays in zip(params, grads, exp_avgs, exp_avg_sqs, largest, strict=True):
         adam(*arrays, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
@@ -127,7 +136,7 @@ def sgd_many(
     maximize: bool,
     first: bool,
 ) -> None:
-    """`sgd` for several parameters with the same options: on a GPU one launch for all of them."""
+    """`sgd` for several parameters with the same options: on a GPU one launch for all of them, on a CPU less to do for each."""
     buffers = momentum_buffers or [None] * len(params)
     for arrays in zip(params, grads, buffers, strict=True):
         sgd(*arrays, lr, momentum, dampening, weight_decay, nesterov, maximize, first)
@@ -176,15 +185,20 @@ def rmsprop(
 # before the loop. a * b + c may be one instruction; nothing else differs from the reference.
 
 
-def supports(param: Array, grad: Array, *rest: Any) -> bool:
+def alike(param: Array, *others: Array | None) -> bool:
+    """Whether the arrays are float32, C-contiguous, of one shape, and in the CPU's memory."""
     shape = param.shape
-    for state in rest:
-        if isinstance(state, np.ndarray) and (state.shape != shape or not float32_in_order(state)):
+    for a in others:
+        if a is not None and (a.shape != shape or a.dtype != FLOAT32 or not a.flags.c_contiguous):
             return False
-    return float32_in_order(param, grad) and grad.shape == shape
+    return param.__class__ is np.ndarray and param.dtype == FLOAT32 and param.flags.c_contiguous
 
 
-@adam.variant("numba", device="cpu", supports=supports)
+def supports(param: Array, grad: Array, *rest: Any) -> bool:
+    return alike(param, grad, *(state for state in rest if isinstance(state, np.ndarray)))
+
+
+@adam.variant("numba", device="cpu", supports=supports)  # a step that is an array has another shape: not supported
 def adam_numba(
     param: Array,
     grad: Array,
@@ -200,16 +214,49 @@ def adam_numba(
     decoupled: bool,
     maximize: bool,
 ) -> None:
-    sign = -1.0 if maximize else 1.0
-    keep, l2 = (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, float(weight_decay))
-    step_size = lr / (1 - beta1**step)
-    correction = math.sqrt(1 - beta2**step)
-    arrays = [a.reshape(-1) for a in (param, grad, exp_avg, exp_avg_sq)]
-    scalars = (sign, keep, l2, 1 - beta1, float(beta2), 1 - beta2, step_size, correction, float(eps))
+    scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
+    arrays = param.ravel(), grad.ravel(), exp_avg.ravel(), exp_avg_sq.ravel()
     if max_exp_avg_sq is None:
         adam_loop(*arrays, *scalars)
     else:
-        amsgrad_loop(*arrays, max_exp_avg_sq.reshape(-1), *scalars)
+        amsgrad_loop(*arrays, max_exp_avg_sq.ravel(), *scalars)
+
+
+@adam_many.variant("numba", device="cpu")
+def adam_many_numba(
+    params: list[Array],
+    grads: list[Array],
+    exp_avgs: list[Array],
+    exp_avg_sqs: list[Array],
+    max_exp_avg_sqs: list[Array] | None,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    maximize: bool,
+) -> None:
+    options = step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize
+    if max_exp_avg_sqs is not None:
+        adam_many.reference(params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, *options)
+        return
+    scalars = adam_scalars(*options)
+    for param, grad, exp_avg, exp_avg_sq in zip(params, grads, exp_avgs, exp_avg_sqs, strict=True):
+        if alike(param, grad, exp_avg, exp_avg_sq):
+            adam_loop(param.ravel(), grad.ravel(), exp_avg.ravel(), exp_avg_sq.ravel(), *scalars)
+        else:
+            adam.reference(param, grad, exp_avg, exp_avg_sq, None, *options)
+
+
+def adam_scalars(
+    step: int, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool
+) -> tuple[float, ...]:
+    """The numbers of the loop: sign, keep, l2, rate1, beta2, rate2, step_size, correction, eps."""
+    sign = -1.0 if maximize else 1.0
+    keep, l2 = (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, float(weight_decay))
+    return (sign, keep, l2, 1 - beta1, float(beta2), 1 - beta2, *corrections(step, lr, beta1, beta2, None), float(eps))
 
 
 @jit(fastmath={"contract"})
@@ -230,7 +277,8 @@ def adam_loop(
 ) -> None:
     sign, keep, l2, rate1 = np.float32(sign), np.float32(keep), np.float32(l2), np.float32(rate1)
     beta2, rate2, eps = np.float32(beta2), np.float32(rate2), np.float32(eps)
-    step_size, correction = np.float32(step_size), np.float32(correction)
+    step_size = np.float32(step_size)
+    correction = np.float32(1 / correction)  # to multiply with: the loop's time is that of its roots and divisions
     for i in range(param.size):
         p = keep * param[i]
         g = sign * grad[i] + l2 * p
@@ -238,7 +286,7 @@ def adam_loop(
         v = beta2 * exp_avg_sq[i] + rate2 * g * g
         exp_avg[i] = m
         exp_avg_sq[i] = v
-        param[i] = p - step_size * m / (math.sqrt(v) / correction + eps)
+        param[i] = p - step_size * m / (math.sqrt(v) * correction + eps)
 
 
 @jit(fastmath={"contract"})
@@ -260,7 +308,8 @@ def amsgrad_loop(
 ) -> None:
     sign, keep, l2, rate1 = np.float32(sign), np.float32(keep), np.float32(l2), np.float32(rate1)
     beta2, rate2, eps = np.float32(beta2), np.float32(rate2), np.float32(eps)
-    step_size, correction = np.float32(step_size), np.float32(correction)
+    step_size = np.float32(step_size)
+    correction = np.float32(1 / correction)  # to multiply with: the loop's time is that of its roots and divisions
     for i in range(param.size):
         p = keep * param[i]
         g = sign * grad[i] + l2 * p
@@ -270,7 +319,7 @@ def amsgrad_loop(
         exp_avg[i] = m
         exp_avg_sq[i] = v
         max_exp_avg_sq[i] = largest
-        param[i] = p - step_size * m / (math.sqrt(largest) / correction + eps)
+        param[i] = p - step_size * m / (math.sqrt(largest) * correction + eps)
 
 
 @sgd.variant("numba", device="cpu", supports=supports)
@@ -286,14 +335,42 @@ def sgd_numba(
     maximize: bool,
     first: bool,
 ) -> None:
-    sign = -1.0 if maximize else 1.0
-    if momentum_buffer is None:
-        sgd_loop(param.reshape(-1), grad.reshape(-1), float(lr), float(weight_decay), sign)
-        return
+    buffers = None if momentum_buffer is None else [momentum_buffer]
+    sgd_many_numba([param], [grad], buffers, lr, momentum, dampening, weight_decay, nesterov, maximize, first)
+
+
+@sgd_many.variant("numba", device="cpu")
+def sgd_many_numba(
+    params: list[Array],
+    grads: list[Array],
+    momentum_buffers: list[Array] | None,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    maximize: bool,
+    first: bool,
+) -> None:
+    options = lr, momentum, dampening, weight_decay, nesterov, maximize, first
+    scalars = sgd_scalars(*options)
+    buffers = momentum_buffers or [None] * len(params)
+    for param, grad, buffer in zip(params, grads, buffers, strict=True):
+        if not alike(param, grad, buffer):
+            sgd.reference(param, grad, buffer, *options)
+        elif buffer is None:
+            sgd_loop(param.ravel(), grad.ravel(), scalars[0], scalars[5], scalars[6])
+        else:
+            momentum_loop(param.ravel(), grad.ravel(), buffer.ravel(), *scalars)
+
+
+def sgd_scalars(
+    lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool, maximize: bool, first: bool
+) -> tuple[float, ...]:
+    """The numbers of the loop: lr, decay, rate, of_buffer, of_grad, weight_decay, sign."""
     decay, rate = (0.0, 1.0) if first else (float(momentum), 1.0 - dampening)
     of_buffer, of_grad = (float(momentum), 1.0) if nesterov else (1.0, 0.0)  # the update is their mixture
-    arrays = [a.reshape(-1) for a in (param, grad, momentum_buffer)]
-    momentum_loop(*arrays, float(lr), decay, rate, of_buffer, of_grad, float(weight_decay), sign)
+    return float(lr), decay, rate, of_buffer, of_grad, float(weight_decay), -1.0 if maximize else 1.0
 
 
 @jit(fastmath={"contract"})
@@ -388,6 +465,7 @@ def rmsprop_loop(
 CU = Source(
     "optimizer.cu",
     Entry("adam_flat", "adam", registers=64),
+    Entry("adam_counted", "adam", registers=64, shared=8),
     Entry("adam_table", "adam_many", registers=64),
     Entry("sgd_flat", "sgd", registers=48),
     Entry("sgd_table", "sgd_many", registers=48),
@@ -405,25 +483,6 @@ def supports_many_cuda(params: list[Array], *rest: Any) -> bool:
     return bool(params) and all(supports_cuda(*arrays) for arrays in zip(params, *lists, strict=True))
 
 
-def adam_scalars(
-    step: int, lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, maximize: bool
-) -> tuple[float, ...]:
-    """The numbers of the loop: sign, keep, l2, rate1, beta2, rate2, step_size, correction, eps."""
-    sign = -1.0 if maximize else 1.0
-    keep, l2 = (1.0 - lr * weight_decay, 0.0) if decoupled else (1.0, float(weight_decay))
-    corrections = lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
-    return (sign, keep, l2, 1 - beta1, beta2, 1 - beta2, *corrections, eps)
-
-
-def sgd_scalars(
-    lr: float, momentum: float, dampening: float, weight_decay: float, nesterov: bool, maximize: bool, first: bool
-) -> tuple[float, ...]:
-    """The numbers of the loop: lr, decay, rate, of_buffer, of_grad, weight_decay, sign."""
-    decay, rate = (0.0, 1.0) if first else (momentum, 1.0 - dampening)
-    of_buffer, of_grad = (momentum, 1.0) if nesterov else (1.0, 0.0)
-    return lr, decay, rate, of_buffer, of_grad, weight_decay, -1.0 if maximize else 1.0
-
-
 def launch_table(entry: str, lists: list[list[Array] | None], scalars: tuple[float, ...]) -> None:
     """One launch for all arrays: their addresses, the first chunk of each, and their sizes go to the device as tables."""
     params = lists[0]
@@ -436,14 +495,21 @@ def launch_table(entry: str, lists: list[list[Array] | None], scalars: tuple[flo
     CU.launch(entry, int(chunks[-1]), THREADS, *tables, len(params), *scalars)
 
 
-@adam.variant("cuda", device="cuda", supports=supports_cuda)
+def supports_adam(
+    param: Array, grad: Array, exp_avg: Array, exp_avg_sq: Array, max_exp_avg_sq: Array | None, step: Any, *rest: Any
+) -> bool:
+    counted = not hasattr(step, "dtype") or launchable(step)
+    return counted and supports_cuda(param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq)
+
+
+@adam.variant("cuda", device="cuda", supports=supports_adam)
 def adam_cuda(
     param: Array,
     grad: Array,
     exp_avg: Array,
     exp_avg_sq: Array,
     max_exp_avg_sq: Array | None,
-    step: int,
+    step: int | Array,
     lr: float,
     beta1: float,
     beta2: float,
@@ -452,9 +518,15 @@ def adam_cuda(
     decoupled: bool,
     maximize: bool,
 ) -> None:
-    scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
     arrays = (param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq)
-    CU.launch("adam_flat", blocks(param.size, CHUNK), THREADS, *arrays, param.size, *scalars)
+    grid = blocks(param.size, CHUNK)
+    if not hasattr(step, "dtype"):
+        scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
+        CU.launch("adam_flat", grid, THREADS, *arrays, param.size, *scalars)
+        return
+    sign, keep, l2, rate1, _, rate2, *_ = adam_scalars(1, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
+    numbers = (sign, keep, l2, rate1, rate2, eps, lr, beta1, beta2)
+    CU.launch("adam_counted", grid, THREADS, *arrays, step, param.size, *numbers)
 
 
 @adam_many.variant("cuda", device="cuda", supports=supports_many_cuda)

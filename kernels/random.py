@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, array_module
-from .common import Array, float32_in_order
+from .common import FLOAT32, Array, float32_in_order
 from .cuda import ELEMENTS, Entry, Source, launchable
 from .cuda import blocks as blocks_for
 from .jit import jit
@@ -28,6 +28,7 @@ ROUNDS = 10
 MULTIPLIER_0, MULTIPLIER_2 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL_0, WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # added to the key in every round: golden ratio, sqrt 3
 LOW, SHIFT_32 = np.uint64(0xFFFFFFFF), np.uint64(32)
+ZERO, ONE = np.uint64(0), np.uint64(1)
 WORDS = {np.dtype(np.float32): 1, np.dtype(np.float64): 2}  # random words per element
 
 
@@ -154,7 +155,10 @@ def as_uint64(key: int, counter: int) -> tuple[np.uint64, np.uint64, np.uint64]:
     return np.uint64(counter & 0xFFFFFFFFFFFFFFFF), np.uint64(counter >> 64), np.uint64(key)
 
 
-# Numba: each block is computed, used and forgotten, so no word passes through memory but those of `philox` itself.
+# Numba: BATCH blocks at a time, whose words stay in the first-level cache until they are used. A loop that does nothing but
+# compute words, each kind into an array of its own, is one that the compiler turns into SIMD instructions.
+
+BATCH = 64
 
 
 def supports_words(out: Array, key: int, counter: int) -> bool:
@@ -166,7 +170,7 @@ def supports_fill(out: Array, key: int, counter: int) -> bool:
 
 
 def supports_dropout(x: Array, p: float, key: int, counter: int) -> bool:
-    return float32_in_order(x)
+    return bool(x.dtype == FLOAT32)
 
 
 @philox.variant("numba", device="cpu", supports=supports_words)
@@ -186,18 +190,17 @@ def normal_numba(out: Array, key: int, counter: int) -> None:
 
 @dropout.variant("numba", device="cpu", supports=supports_dropout)
 def dropout_numba(x: Array, p: float, key: int, counter: int) -> Array:
-    out = np.empty_like(x)
+    out = np.empty(x.shape, np.float32)
     dropout_loop(x.reshape(-1), *threshold_and_scale(p), *as_uint64(key, counter), out.reshape(-1))
     return out
 
 
 @jit(forceinline=True)
 def block_words(b: Any, low: Any, high: Any, key: Any) -> Any:
-    """The four words, as uint64, of the block b after high * 2^64 + low."""
+    """The four words, as uint64, of the block b after high * 2^64 + low; for loops that need one block at a time."""
     block = low + np.uint64(b)
-    if block < low:
-        high += np.uint64(1)
-    c0, c1, c2, c3 = block & LOW, block >> SHIFT_32, high & LOW, high >> SHIFT_32
+    upper = high + (ONE if block < low else ZERO)
+    c0, c1, c2, c3 = block & LOW, block >> SHIFT_32, upper & LOW, upper >> SHIFT_32
     k0, k1 = key & LOW, key >> SHIFT_32
     for _ in range(ROUNDS):
         product_0, product_2 = MULTIPLIER_0 * c0, MULTIPLIER_2 * c2
@@ -208,66 +211,86 @@ def block_words(b: Any, low: Any, high: Any, key: Any) -> Any:
 
 
 @jit
+def some_blocks(out: Any, start: int, count: int, low: Any, high: Any, key: Any) -> None:
+    """The words of the blocks start, start + 1, ... after high * 2^64 + low: word i of each to out[i], uint32 (4, BATCH).
+
+    The rounds are written out again: a call of block_words keeps the compiler from working on several blocks at once.
+    """
+    out0, out1, out2, out3 = out[0], out[1], out[2], out[3]
+    for b in range(count):
+        block = low + np.uint64(start + b)
+        upper = high + (ONE if block < low else ZERO)
+        c0, c1, c2, c3 = block & LOW, block >> SHIFT_32, upper & LOW, upper >> SHIFT_32
+        k0, k1 = key & LOW, key >> SHIFT_32
+        for _ in range(ROUNDS):
+            product_0, product_2 = MULTIPLIER_0 * c0, MULTIPLIER_2 * c2
+            c0, c1 = (product_2 >> SHIFT_32) ^ c1 ^ k0, product_2 & LOW
+            c2, c3 = (product_0 >> SHIFT_32) ^ c3 ^ k1, product_0 & LOW
+            k0, k1 = (k0 + WEYL_0) & LOW, (k1 + WEYL_1) & LOW
+        out0[b], out1[b], out2[b], out3[b] = c0, c1, c2, c3
+
+
+@jit
 def philox_loop(out: Any, low: Any, high: Any, key: Any) -> None:
-    n = out.size
-    for b in range(n // 4):
-        out[4 * b], out[4 * b + 1], out[4 * b + 2], out[4 * b + 3] = block_words(b, low, high, key)
-    rest = block_words(n // 4, low, high, key)
-    for i in range(n - n % 4, n):
-        out[i] = rest[i % 4]
+    w = np.empty((4, BATCH), np.uint32)
+    for start in range(0, out.size, 4 * BATCH):
+        n = min(4 * BATCH, out.size - start)
+        some_blocks(w, start // 4, (n + 3) // 4, low, high, key)
+        for i in range(n):
+            out[start + i] = w[i % 4, i // 4]
 
 
 @jit(forceinline=True)
 def upper_24_bits(word: Any) -> Any:
-    return np.float32(np.int32(word >> np.uint64(8))) * np.float32(2**-24)
+    return np.float32(np.int32(word >> np.uint32(8))) * np.float32(2**-24)
 
 
 @jit
 def uniform_loop(out: Any, low: Any, high: Any, key: Any) -> None:
-    n = out.size
-    for b in range(n // 4):
-        w0, w1, w2, w3 = block_words(b, low, high, key)
-        out[4 * b] = upper_24_bits(w0)
-        out[4 * b + 1] = upper_24_bits(w1)
-        out[4 * b + 2] = upper_24_bits(w2)
-        out[4 * b + 3] = upper_24_bits(w3)
-    rest = block_words(n // 4, low, high, key)
-    for i in range(n - n % 4, n):
-        out[i] = upper_24_bits(rest[i % 4])
+    w = np.empty((4, BATCH), np.uint32)
+    for start in range(0, out.size, 4 * BATCH):
+        n = min(4 * BATCH, out.size - start)
+        some_blocks(w, start // 4, (n + 3) // 4, low, high, key)
+        for i in range(n):
+            out[start + i] = upper_24_bits(w[i % 4, i // 4])
 
 
 @jit(forceinline=True)
 def box_muller(word1: Any, word2: Any) -> Any:
-    r = math.sqrt(-2 * math.log(np.float64(word1 + np.uint64(1)) * 2.0**-32))
+    r = math.sqrt(-2 * math.log((np.float64(word1) + 1) * 2.0**-32))
     angle = 2 * math.pi * (np.float64(word2) * 2.0**-32)
     return np.float32(r * math.cos(angle)), np.float32(r * math.sin(angle))
 
 
 @jit
 def normal_loop(out: Any, low: Any, high: Any, key: Any) -> None:
-    n = out.size
-    for b in range(n // 4):
-        w0, w1, w2, w3 = block_words(b, low, high, key)
-        out[4 * b], out[4 * b + 1] = box_muller(w0, w1)
-        out[4 * b + 2], out[4 * b + 3] = box_muller(w2, w3)
-    w0, w1, w2, w3 = block_words(n // 4, low, high, key)
-    rest = box_muller(w0, w1) + box_muller(w2, w3)
-    for i in range(n - n % 4, n):
-        out[i] = rest[i % 4]
+    w = np.empty((4, BATCH), np.uint32)
+    for start in range(0, out.size, 4 * BATCH):
+        n = min(4 * BATCH, out.size - start)
+        some_blocks(w, start // 4, (n + 3) // 4, low, high, key)
+        for i in range(0, n, 2):
+            pair = box_muller(w[i % 4, i // 4], w[i % 4 + 1, i // 4])
+            out[start + i] = pair[0]
+            if i + 1 < n:
+                out[start + i + 1] = pair[1]
 
 
 @jit
 def dropout_loop(x: Any, threshold: Any, scale: float, low: Any, high: Any, key: Any, out: Any) -> None:
-    n, kept, dropped = x.size, np.float32(scale), np.float32(0)
-    for b in range(n // 4):
-        w0, w1, w2, w3 = block_words(b, low, high, key)
-        out[4 * b] = x[4 * b] * (kept if w0 >= threshold else dropped)
-        out[4 * b + 1] = x[4 * b + 1] * (kept if w1 >= threshold else dropped)
-        out[4 * b + 2] = x[4 * b + 2] * (kept if w2 >= threshold else dropped)
-        out[4 * b + 3] = x[4 * b + 3] * (kept if w3 >= threshold else dropped)
-    rest = block_words(n // 4, low, high, key)
-    for i in range(n - n % 4, n):
-        out[i] = x[i] * (kept if rest[i % 4] >= threshold else dropped)
+    kept, dropped = np.float32(scale), np.float32(0)
+    w = np.empty((4, BATCH), np.uint32)
+    w0, w1, w2, w3 = w[0], w[1], w[2], w[3]
+    for start in range(0, x.size, 4 * BATCH):
+        n = min(4 * BATCH, x.size - start)
+        some_blocks(w, start // 4, (n + 3) // 4, low, high, key)
+        for b in range(n // 4):
+            i = start + 4 * b
+            out[i] = x[i] * (kept if w0[b] >= threshold else dropped)
+            out[i + 1] = x[i + 1] * (kept if w1[b] >= threshold else dropped)
+            out[i + 2] = x[i + 2] * (kept if w2[b] >= threshold else dropped)
+            out[i + 3] = x[i + 3] * (kept if w3[b] >= threshold else dropped)
+        for i in range(n - n % 4, n):
+            out[start + i] = x[start + i] * (kept if w[i % 4, i // 4] >= threshold else dropped)
 
 
 # CUDA: see random.cu. A thread computes one block of the stream, four elements.

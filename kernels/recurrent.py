@@ -1,20 +1,24 @@
 """Recurrent sequences: one layer in one direction, all time steps in one call, with the gradients of the whole sequence.
 
-The inputs come multiplied with their weights already, since that is one product for all time steps; what is left is the loop
-over time. `sizes` says how many sequences of the batch, which is sorted by length, are still running at each step: rows from
-there on keep their state, and their outputs are 0.
+A step is a product of weights with what it sees, the input, the state before it and a one for the bias: W [x_t, h_{t-1}, 1].
+Kept for all steps, these rows make the gradient of the weights one product in the end. `sizes` says how many sequences of the
+batch, which is sorted by length, are still running at each step: rows from there on keep their state, and their outputs are 0.
 
-Letters: T time, B batch, H hidden size, P size of the projected state (H without a projection).
+Letters: T time, B batch, I input size, H hidden size, P size of the projected state (H without a projection).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from . import Kernel, array_module
-from .common import Array
+from . import recurrent_loops as loops
+from .common import FLOAT32, Array
 from .cuda import Entry, Source, blocks, launchable
 from .gemm import gemm
+from .threads import in_parts
 
 Sizes = tuple[int, ...]
 
@@ -31,52 +35,67 @@ def logistic(x: Array) -> Array:
 
 
 @Kernel
-def rnn(x: Array, w_hh: Array, h0: Array, sizes: Sizes, reverse: bool, relu: bool) -> tuple[Array, Array, Array]:
-    """h_t = tanh(x_t + W h_{t-1}), or max(0, ...), for x (T, B, H), w_hh (H, H), h0 (B, H).
+def rnn(
+    x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, sizes: Sizes, reverse: bool, relu: bool
+) -> tuple[Array, Array, Array]:
+    """h_t = tanh(W [x_t, h_{t-1}, 1]), or max(0, ...), for x (T, B, I), w_ih (H, I), w_hh (H, H), bias (H,), h0 (B, H).
 
-    Returns the outputs (T, B, H), the last states (B, H), and the states before each step (T, B, H).
+    Returns the outputs (T, B, H), the last states (B, H), and for rnn_backward what each step has seen.
+    Source: Elman, "Finding structure in time", 1990.
     """
-    xp = array_module(x)
-    out, before, h = xp.zeros_like(x), xp.zeros_like(x), h0.copy()
+    xp, (T, B, known), H = array_module(x), x.shape, h0.shape[1]
+    w = side_by_side(w_ih, w_hh, bias)
+    out, seen, h = xp.zeros((T, B, H), x.dtype), xp.zeros((T, B, w.shape[1]), x.dtype), h0.copy()
+    begin(seen, x, bias)
     for t, n in steps(sizes, reverse):
-        before[t, :n] = h[:n]
-        a = x[t, :n] + gemm(h[:n], w_hh.T, None)
+        seen[t, :n, known : known + H] = h[:n]
+        a = gemm(seen[t, :n], w.T, None)
         out[t, :n] = h[:n] = xp.maximum(a, 0) if relu else xp.tanh(a)
-    return out, h, before
+    return out, h, seen
 
 
 @Kernel
 def rnn_backward(
-    g: Array, g_last: Array, w_hh: Array, out: Array, before: Array, sizes: Sizes, reverse: bool, relu: bool
-) -> tuple[Array, Array, Array]:
-    """Gradients of x (T, B, H), w_hh and h0 of `rnn`, from those of the outputs and of the last states."""
-    dx, dh = array_module(g).zeros_like(out), g_last.copy()
+    g: Array, g_last: Array, w_ih: Array, w_hh: Array, out: Array, seen: Array, sizes: Sizes, reverse: bool, relu: bool
+) -> tuple[Array | None, ...]:
+    """Gradients of x, w_ih, w_hh, bias and h0 of `rnn`, from those of the outputs and of the last states."""
+    xp = array_module(g)
+    dx, da, dh = xp.zeros((*out.shape[:2], w_ih.shape[1]), out.dtype), xp.zeros_like(out), g_last.copy()
     for t, n in reversed(steps(sizes, reverse)):
         y = out[t, :n]
-        dx[t, :n] = (g[t, :n] + dh[:n]) * ((y > 0) if relu else 1 - y * y)
-        dh[:n] = gemm(dx[t, :n], w_hh, None)
-    return dx, _outer(dx, before), dh
+        da[t, :n] = (g[t, :n] + dh[:n]) * ((y > 0) if relu else 1 - y * y)
+        dx[t, :n], dh[:n] = gemm(da[t, :n], w_ih, None), gemm(da[t, :n], w_hh, None)
+    return dx, *weight_gradients(da, seen, w_ih, w_hh), dh
 
 
 @Kernel
 def lstm(
-    x: Array, w_hh: Array, h0: Array, c0: Array, w_hr: Array | None, sizes: Sizes, reverse: bool
+    x: Array,
+    w_ih: Array,
+    w_hh: Array,
+    bias: Array | None,
+    h0: Array,
+    c0: Array,
+    w_hr: Array | None,
+    sizes: Sizes,
+    reverse: bool,
 ) -> tuple[Array, ...]:
-    """i, f, g, o = x_t + W h_{t-1};  c_t = s(f) c_{t-1} + s(i) tanh(g);  h_t = s(o) tanh(c_t), projected by w_hr if given.
+    """i, f, g, o = W [x_t, h_{t-1}, 1];  c_t = s(f) c_{t-1} + s(i) tanh(g);  h_t = s(o) tanh(c_t), projected by w_hr if given.
 
-    x (T, B, 4H), w_hh (4H, P), h0 (B, P), c0 (B, H), w_hr (P, H); s is the logistic function.
-    Returns the outputs (T, B, P), the last h and c, and for lstm_backward: the h before each step, the gates, the c before
+    x (T, B, I), w_ih (4H, I), w_hh (4H, P), bias (4H,), h0 (B, P), c0 (B, H), w_hr (P, H); s is the logistic function.
+    Returns the outputs (T, B, P), the last h and c, and for lstm_backward: what each step has seen, the gates, the c before
     each step, and s(o) tanh(c_t), which is h_t before its projection.
     Source: Hochreiter & Schmidhuber 1997; the forget gate of Gers, Schmidhuber & Cummins 2000.
     """
-    xp, H = array_module(x), c0.shape[1]
-    T, B = x.shape[:2]
-    out, before = xp.zeros((T, B, h0.shape[1]), x.dtype), xp.zeros((T, B, h0.shape[1]), x.dtype)
-    gates, cells, hidden = xp.zeros_like(x), xp.zeros((T, B, H), x.dtype), xp.zeros((T, B, H), x.dtype)
+    xp, (T, B, known), P, H = array_module(x), x.shape, h0.shape[1], c0.shape[1]
+    w = side_by_side(w_ih, w_hh, bias)
+    out, seen = xp.zeros((T, B, P), x.dtype), xp.zeros((T, B, w.shape[1]), x.dtype)
+    gates, cells, hidden = (xp.zeros((T, B, width), x.dtype) for width in (4 * H, H, H))
     h, c = h0.copy(), c0.copy()
+    begin(seen, x, bias)
     for t, n in steps(sizes, reverse):
-        before[t, :n], cells[t, :n] = h[:n], c[:n]
-        a = x[t, :n] + gemm(h[:n], w_hh.T, None)
+        seen[t, :n, known : known + P], cells[t, :n] = h[:n], c[:n]
+        a = gemm(seen[t, :n], w.T, None)
         a[:, : 2 * H], a[:, 3 * H :] = logistic(a[:, : 2 * H]), logistic(a[:, 3 * H :])
         a[:, 2 * H : 3 * H] = xp.tanh(a[:, 2 * H : 3 * H])
         i, f, g, o = (a[:, k * H : (k + 1) * H] for k in range(4))
@@ -84,7 +103,7 @@ def lstm(
         c[:n] = f * c[:n] + i * g
         hidden[t, :n] = o * xp.tanh(c[:n])
         out[t, :n] = h[:n] = hidden[t, :n] if w_hr is None else gemm(hidden[t, :n], w_hr.T, None)
-    return out, h, c, before, gates, cells, hidden
+    return out, h, c, seen, gates, cells, hidden
 
 
 @Kernel
@@ -92,18 +111,19 @@ def lstm_backward(
     g: Array,
     g_h: Array,
     g_c: Array,
+    w_ih: Array,
     w_hh: Array,
     w_hr: Array | None,
-    before: Array,
+    seen: Array,
     gates: Array,
     cells: Array,
     hidden: Array,
     sizes: Sizes,
     reverse: bool,
-) -> tuple[Array, Array, Array, Array, Array | None]:
-    """Gradients of x, w_hh, h0, c0 and w_hr of `lstm`, from those of the outputs and of the last h and c."""
+) -> tuple[Array | None, ...]:
+    """Gradients of x, w_ih, w_hh, bias, h0, c0 and w_hr of `lstm`, from those of the outputs and of the last h and c."""
     xp, H = array_module(g), cells.shape[2]
-    dx, dh, dc = xp.zeros_like(gates), g_h.copy(), g_c.copy()
+    dx, da, dh, dc = xp.zeros((*g.shape[:2], w_ih.shape[1]), g.dtype), xp.zeros_like(gates), g_h.copy(), g_c.copy()
     d_out = xp.zeros_like(g)
     for t, n in reversed(steps(sizes, reverse)):
         i, f, u, o = (gates[t, :n, k * H : (k + 1) * H] for k in range(4))
@@ -111,34 +131,43 @@ def lstm_backward(
         d_hidden = d_out[t, :n] if w_hr is None else gemm(d_out[t, :n], w_hr, None)
         tanh_c = xp.tanh(f * cells[t, :n] + i * u)
         d = dc[:n] + d_hidden * o * (1 - tanh_c * tanh_c)
-        a = dx[t, :n]
+        a = da[t, :n]
         a[:, :H] = d * u * i * (1 - i)
         a[:, H : 2 * H] = d * cells[t, :n] * f * (1 - f)
         a[:, 2 * H : 3 * H] = d * i * (1 - u * u)
         a[:, 3 * H :] = d_hidden * tanh_c * o * (1 - o)
         dc[:n] = d * f
-        dh[:n] = gemm(a, w_hh, None)
-    return dx, _outer(dx, before), dh, dc, None if w_hr is None else _outer(d_out, hidden)
+        dx[t, :n], dh[:n] = gemm(a, w_ih, None), gemm(a, w_hh, None)
+    return dx, *weight_gradients(da, seen, w_ih, w_hh), dh, dc, None if w_hr is None else outer(d_out, hidden)
 
 
 @Kernel
-def gru(x: Array, w_hh: Array, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool) -> tuple[Array, ...]:
-    """r, z = s(x_t + W h_{t-1} + b);  n = tanh(x_t + r (W h_{t-1} + b));  h_t = (1 - z) n + z h_{t-1}.
+def gru(
+    x: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None,
+    b_hh: Array | None,
+    h0: Array,
+    sizes: Sizes,
+    reverse: bool,
+) -> tuple[Array, ...]:
+    """With a = W_ih x_t + b_ih, w = W_hh h_{t-1} + b_hh:  r, z = s(a + w);  n = tanh(a + r w);  h_t = (1 - z) n + z h_{t-1}.
 
-    x (T, B, 3H) in the order r, z, n; w_hh (3H, H), b_hh (3H,), h0 (B, H). Returns the outputs (T, B, H), the last states,
-    and for gru_backward: the states before each step, r, z and n, and W h_{t-1} + b of n.
+    x (T, B, I), w_ih (3H, I), w_hh (3H, H), b_ih and b_hh (3H,), in the order r, z, n; h0 (B, H); s is the logistic function.
+    Returns the outputs (T, B, H), the last states, and for gru_backward: the states before each step, r, z and n, and w of n.
     Source: Cho et al. 2014, with the reset gate behind the product, as in cuDNN and PyTorch.
     """
-    xp, H = array_module(x), h0.shape[1]
-    out, before = xp.zeros((*x.shape[:2], H), x.dtype), xp.zeros((*x.shape[:2], H), x.dtype)
-    gates, inner = xp.zeros_like(x), xp.zeros_like(out)
-    h = h0.copy()
+    xp, (T, B), H = array_module(x), x.shape[:2], h0.shape[1]
+    a = gemm(x, w_ih.T, b_ih)
+    out, before, inner = (xp.zeros((T, B, H), x.dtype) for _ in range(3))
+    gates, h = xp.zeros((T, B, 3 * H), x.dtype), h0.copy()
     for t, n in steps(sizes, reverse):
         before[t, :n] = h[:n]
         w = gemm(h[:n], w_hh.T, b_hh)
-        r, z = (logistic(x[t, :n, k * H : (k + 1) * H] + w[:, k * H : (k + 1) * H]) for k in range(2))
+        r, z = (logistic(a[t, :n, k * H : (k + 1) * H] + w[:, k * H : (k + 1) * H]) for k in range(2))
         inner[t, :n] = w[:, 2 * H :]
-        u = xp.tanh(x[t, :n, 2 * H :] + r * inner[t, :n])
+        u = xp.tanh(a[t, :n, 2 * H :] + r * inner[t, :n])
         gates[t, :n, :H], gates[t, :n, H : 2 * H], gates[t, :n, 2 * H :] = r, z, u
         out[t, :n] = h[:n] = (1 - z) * u + z * h[:n]
     return out, h, before, gates, inner
@@ -146,29 +175,202 @@ def gru(x: Array, w_hh: Array, b_hh: Array | None, h0: Array, sizes: Sizes, reve
 
 @Kernel
 def gru_backward(
-    g: Array, g_last: Array, w_hh: Array, before: Array, gates: Array, inner: Array, sizes: Sizes, reverse: bool
-) -> tuple[Array, Array, Array, Array]:
-    """Gradients of x, w_hh, b_hh and h0 of `gru`, from those of the outputs and of the last states."""
+    g: Array,
+    g_last: Array,
+    x: Array,
+    w_ih: Array,
+    w_hh: Array,
+    before: Array,
+    gates: Array,
+    inner: Array,
+    sizes: Sizes,
+    reverse: bool,
+) -> tuple[Array, ...]:
+    """Gradients of x, w_ih, w_hh, b_ih, b_hh and h0 of `gru`, from those of the outputs and of the last states."""
     xp, H = array_module(g), before.shape[2]
-    dx, dw, dh = xp.zeros_like(gates), xp.zeros_like(gates), g_last.copy()
+    da, dw, dh = xp.zeros_like(gates), xp.zeros_like(gates), g_last.copy()
     for t, n in reversed(steps(sizes, reverse)):
         r, z, u = (gates[t, :n, k * H : (k + 1) * H] for k in range(3))
         d = g[t, :n] + dh[:n]
         du = d * (1 - z) * (1 - u * u)
         dr = du * inner[t, :n] * r * (1 - r)
         dz = d * (before[t, :n] - u) * z * (1 - z)
-        dx[t, :n, :H], dx[t, :n, H : 2 * H], dx[t, :n, 2 * H :] = dr, dz, du
-        dw[t, :n, : 2 * H], dw[t, :n, 2 * H :] = dx[t, :n, : 2 * H], du * r
+        da[t, :n, :H], da[t, :n, H : 2 * H], da[t, :n, 2 * H :] = dr, dz, du
+        dw[t, :n, : 2 * H], dw[t, :n, 2 * H :] = da[t, :n, : 2 * H], du * r
         dh[:n] = d * z + gemm(dw[t, :n], w_hh, None)
-    return dx, _outer(dw, before), dw.sum(axis=(0, 1)), dh
+    return gemm(da, w_ih, None), outer(da, x), outer(dw, before), da.sum(axis=(0, 1)), dw.sum(axis=(0, 1)), dh
 
 
-def _outer(d: Array, before: Array) -> Any:
-    """The sum over time and batch of d (T, B, M) times before (T, B, N): (M, N)."""
-    return gemm(d.reshape(-1, d.shape[2]).T, before.reshape(-1, before.shape[2]), None)
+def side_by_side(w_ih: Array, w_hh: Array, bias: Array | None) -> Any:
+    """The weights of what a step sees."""
+    return array_module(w_ih).concatenate([w_ih, w_hh] + ([] if bias is None else [bias[:, None]]), axis=1)
 
 
-# CUDA: see recurrent.cu. A time step is one product and one launch.
+def begin(seen: Array, x: Array, bias: Array | None) -> None:
+    """Fill in what is known before the first step."""
+    seen[:, :, : x.shape[2]] = x
+    if bias is not None:
+        seen[:, :, -1] = 1
+
+
+def weight_gradients(da: Array, seen: Array, w_ih: Array, w_hh: Array) -> tuple[Any, Any, Any]:
+    """Gradients of w_ih, w_hh and the bias, which is None if there is none, from those of the products W [x, h, 1]."""
+    dw, h, one = outer(da, seen), w_ih.shape[1], w_ih.shape[1] + w_hh.shape[1]
+    return dw[:, :h], dw[:, h:one], dw[:, one] if dw.shape[1] > one else None
+
+
+def outer(d: Array, x: Array) -> Any:
+    """The sum over time and batch of d (T, B, M) times x (T, B, N): (M, N)."""
+    return gemm(d.reshape(-1, d.shape[2]).T, x.reshape(-1, x.shape[2]), None)
+
+
+# Numba: all time steps in one compiled loop (recurrent_loops.py), with a part of the batch for each thread.
+
+
+def all_float32(*arrays: Array | None) -> bool:
+    return all(a is None or (a.dtype == FLOAT32 and a.flags.aligned) for a in arrays)
+
+
+def blank(T: int, B: int, sizes: Sizes, *widths: int) -> list[Array]:
+    """Arrays (T, B, width): of zeros if some sequences are shorter than others, else to be filled in."""
+    make = np.empty if sizes and min(sizes) == B else np.zeros
+    return [make((T, B, width), FLOAT32) for width in widths]
+
+
+def blank_like(x: Array, sizes: Sizes, width: int) -> Array:
+    """The same, but lying in memory batch first if x (T, B, .) does, so that whoever reads it next need not copy it."""
+    T, B = x.shape[:2]
+    return blank(B, T, sizes, width)[0].swapaxes(0, 1) if batch_first(x) else blank(T, B, sizes, width)[0]
+
+
+def batch_first(x: Array) -> bool:
+    """Whether x (T, B, N) lies in memory as (B, T, N)."""
+    return bool(x.strides[0] < x.strides[1])
+
+
+def contiguous_rows(x: Array) -> Array:
+    return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
+
+
+def supports_rnn(
+    x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, sizes: Sizes, reverse: bool, relu: bool
+) -> bool:
+    return all_float32(x, w_ih, w_hh, bias, h0)
+
+
+@rnn.variant("numba", device="cpu", supports=supports_rnn)
+def rnn_numba(
+    x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, sizes: Sizes, reverse: bool, relu: bool
+) -> tuple[Array, ...]:
+    (T, B, x_width), H, h = x.shape, len(w_ih), h0.copy()
+    w = loops.packed_columns(w_ih, w_hh, bias)
+    out, (seen,) = blank_like(x, sizes, H), blank(T, B, sizes, w.shape[1])
+    begin(seen, x, bias)
+    running = np.array(sizes, np.int64)
+    in_parts(loops.rnn, B, T * w.size, running, reverse, relu, w, x_width, h, out, seen)
+    return out, h, seen
+
+
+def supports_rnn_backward(
+    g: Array, g_last: Array, w_ih: Array, w_hh: Array, out: Array, seen: Array, sizes: Sizes, reverse: bool, relu: bool
+) -> bool:
+    return all_float32(g, g_last, w_ih, w_hh, out)
+
+
+@rnn_backward.variant("numba", device="cpu", supports=supports_rnn_backward)
+def rnn_backward_numba(
+    g: Array, g_last: Array, w_ih: Array, w_hh: Array, out: Array, seen: Array, sizes: Sizes, reverse: bool, relu: bool
+) -> tuple[Array | None, ...]:
+    (T, B, H), dh = out.shape, g_last.copy()
+    dx, (da,) = blank_like(out, sizes, w_ih.shape[1]), blank(T, B, sizes, H)
+    weights, running = (loops.packed(w_ih), loops.packed(w_hh)), np.array(sizes, np.int64)
+    work = T * (w_ih.size + w_hh.size)
+    in_parts(loops.rnn_backward, B, work, running, reverse, relu, *weights, contiguous_rows(g), out, dh, da, dx)
+    return dx, *weight_gradients(da, seen, w_ih, w_hh), dh
+
+
+def supports_lstm(
+    x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, c0: Array, w_hr: Array | None, sizes: Sizes,
+    reverse: bool,
+) -> bool:  # fmt: skip
+    return w_hr is None and all_float32(x, w_ih, w_hh, bias, h0, c0)
+
+
+@lstm.variant("numba", device="cpu", supports=supports_lstm)
+def lstm_numba(
+    x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, c0: Array, w_hr: Array | None, sizes: Sizes,
+    reverse: bool,
+) -> tuple[Array, ...]:  # fmt: skip
+    (T, B, x_width), H, h, c = x.shape, c0.shape[1], h0.copy(), c0.copy()
+    w = loops.packed_columns(w_ih, w_hh, bias)
+    out, (seen, gates, cells) = blank_like(x, sizes, H), blank(T, B, sizes, w.shape[1], 4 * H, H)
+    begin(seen, x, bias)
+    running = np.array(sizes, np.int64)
+    in_parts(loops.lstm, B, T * w.size, running, reverse, w, x_width, h, c, out, seen, gates, cells)
+    return out, h, c, seen, gates, cells, out  # which is what is hidden where nothing is projected
+
+
+def supports_lstm_backward(
+    g: Array, g_h: Array, g_c: Array, w_ih: Array, w_hh: Array, w_hr: Array | None, seen: Array, gates: Array,
+    cells: Array, hidden: Array, sizes: Sizes, reverse: bool,
+) -> bool:  # fmt: skip
+    return w_hr is None and all_float32(g, g_h, g_c, w_ih, w_hh, gates)
+
+
+@lstm_backward.variant("numba", device="cpu", supports=supports_lstm_backward)
+def lstm_backward_numba(
+    g: Array, g_h: Array, g_c: Array, w_ih: Array, w_hh: Array, w_hr: Array | None, seen: Array, gates: Array,
+    cells: Array, hidden: Array, sizes: Sizes, reverse: bool,
+) -> tuple[Array | None, ...]:  # fmt: skip
+    (T, B, H), dh, dc = cells.shape, g_h.copy(), g_c.copy()
+    dx, (da,) = blank_like(g, sizes, w_ih.shape[1]), blank(T, B, sizes, 4 * H)
+    weights, running = (loops.packed(w_ih), loops.packed(w_hh)), np.array(sizes, np.int64)
+    work = T * (w_ih.size + w_hh.size)
+    in_parts(loops.lstm_backward, B, work, running, reverse, *weights, contiguous_rows(g), gates, cells, dh, dc, da, dx)
+    return dx, *weight_gradients(da, seen, w_ih, w_hh), dh, dc, None
+
+
+def supports_gru(
+    x: Array, w_ih: Array, w_hh: Array, b_ih: Array | None, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool
+) -> bool:
+    return all_float32(x, w_ih, w_hh, b_ih, b_hh, h0)
+
+
+@gru.variant("numba", device="cpu", supports=supports_gru)
+def gru_numba(
+    x: Array, w_ih: Array, w_hh: Array, b_ih: Array | None, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool
+) -> tuple[Array, ...]:
+    (T, B), H, h = x.shape[:2], h0.shape[1], h0.copy()
+    out, (before, inner, gates) = blank_like(x, sizes, H), blank(T, B, sizes, H, H, 3 * H)
+    a = gemm(np.ascontiguousarray(x), w_ih.T, b_ih)
+    bias = np.zeros(3 * H, FLOAT32) if b_hh is None else np.ascontiguousarray(b_hh)
+    w, running = loops.packed(w_hh.T), np.array(sizes, np.int64)
+    in_parts(loops.gru, B, T * w_hh.size, running, reverse, a, w, bias, h, out, before, gates, inner)
+    return out, h, before, gates, inner
+
+
+def supports_gru_backward(
+    g: Array, g_last: Array, x: Array, w_ih: Array, w_hh: Array, before: Array, gates: Array, inner: Array, sizes: Sizes,
+    reverse: bool,
+) -> bool:  # fmt: skip
+    return all_float32(g, g_last, x, w_ih, w_hh, gates)
+
+
+@gru_backward.variant("numba", device="cpu", supports=supports_gru_backward)
+def gru_backward_numba(
+    g: Array, g_last: Array, x: Array, w_ih: Array, w_hh: Array, before: Array, gates: Array, inner: Array, sizes: Sizes,
+    reverse: bool,
+) -> tuple[Array, ...]:  # fmt: skip
+    (T, B, H), dh = before.shape, g_last.copy()
+    da, dw = blank(T, B, sizes, 3 * H, 3 * H)
+    w, running = loops.packed(w_hh), np.array(sizes, np.int64)
+    in_parts(
+        loops.gru_backward, B, T * w_hh.size, running, reverse, w, contiguous_rows(g), before, gates, inner, dh, da, dw
+    )
+    return gemm(da, w_ih, None), outer(da, x), outer(dw, before), da.sum(axis=(0, 1)), dw.sum(axis=(0, 1)), dh
+
+
+# CUDA: see recurrent.cu. A time step is one product and one launch; the inputs of all steps are multiplied before.
 
 CU = Source(
     "recurrent.cu",
@@ -191,66 +393,65 @@ def launch(entry: str, n: int, width: int, *arrays: Array | None) -> None:
 
 @lstm.variant("cuda", device="cuda", supports=supports_cuda)
 def lstm_cuda(
-    x: Array, w_hh: Array, h0: Array, c0: Array, w_hr: Array | None, sizes: Sizes, reverse: bool
-) -> tuple[Array, ...]:
-    xp, H, (T, B) = array_module(x), c0.shape[1], x.shape[:2]
-    out, before = xp.zeros((T, B, h0.shape[1]), x.dtype), xp.zeros((T, B, h0.shape[1]), x.dtype)
-    gates, cells, hidden = xp.zeros_like(x), xp.zeros((T, B, H), x.dtype), xp.zeros((T, B, H), x.dtype)
-    h, c, weight = h0.copy(), c0.copy(), w_hh.T
+    x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, c0: Array, w_hr: Array | None, sizes: Sizes,
+    reverse: bool,
+) -> tuple[Array, ...]:  # fmt: skip
+    xp, (T, B, known), P, H = array_module(x), x.shape, h0.shape[1], c0.shape[1]
+    out, before = xp.zeros((T, B, P), x.dtype), xp.zeros((T, B, P), x.dtype)
+    gates, cells, hidden = (xp.zeros((T, B, width), x.dtype) for width in (4 * H, H, H))
+    h, c, weight, a = h0.copy(), c0.copy(), w_hh.T, gemm(x, w_ih.T, bias)
     for t, n in steps(sizes, reverse):
         product = gemm(h[:n], weight, None)
-        inner = (x[t], product, gates[t], c, cells[t], hidden[t])
+        inner = (a[t], product, gates[t], c, cells[t], hidden[t])
         if w_hr is None:
             launch("lstm_step", n, H, *inner, h, before[t], out[t])
         else:
             before[t, :n] = h[:n]
             launch("lstm_step", n, H, *inner, None, None, None)
             out[t, :n] = h[:n] = gemm(hidden[t, :n], w_hr.T, None)
-    return out, h, c, before, gates, cells, hidden
+    seen = xp.zeros((T, B, known + P + (bias is not None)), x.dtype)
+    begin(seen, x, bias)
+    seen[:, :, known : known + P] = before
+    return out, h, c, seen, gates, cells, hidden
 
 
 @lstm_backward.variant("cuda", device="cuda", supports=supports_cuda)
 def lstm_backward_cuda(
-    g: Array,
-    g_h: Array,
-    g_c: Array,
-    w_hh: Array,
-    w_hr: Array | None,
-    before: Array,
-    gates: Array,
-    cells: Array,
-    hidden: Array,
-    sizes: Sizes,
-    reverse: bool,
-) -> tuple[Array, Array, Array, Array, Array | None]:
+    g: Array, g_h: Array, g_c: Array, w_ih: Array, w_hh: Array, w_hr: Array | None, seen: Array, gates: Array,
+    cells: Array, hidden: Array, sizes: Sizes, reverse: bool,
+) -> tuple[Array | None, ...]:  # fmt: skip
     xp, H = array_module(g), cells.shape[2]
-    dx, dh, dc, d_out = xp.zeros_like(gates), g_h.copy(), g_c.copy(), xp.zeros_like(g)
+    da, dh, dc, d_out = xp.zeros_like(gates), g_h.copy(), g_c.copy(), xp.zeros_like(g)
     for t, n in reversed(steps(sizes, reverse)):
         xp.add(g[t, :n], dh[:n], out=d_out[t, :n])
         d_hidden = d_out[t] if w_hr is None else gemm(d_out[t, :n], w_hr, None)
-        launch("lstm_step_backward", n, H, d_hidden, gates[t], cells[t], dc, dx[t])
-        dh[:n] = gemm(dx[t, :n], w_hh, None)
-    return dx, _outer(dx, before), dh, dc, None if w_hr is None else _outer(d_out, hidden)
+        launch("lstm_step_backward", n, H, d_hidden, gates[t], cells[t], dc, da[t])
+        dh[:n] = gemm(da[t, :n], w_hh, None)
+    d_hr = None if w_hr is None else outer(d_out, hidden)
+    return gemm(da, w_ih, None), *weight_gradients(da, seen, w_ih, w_hh), dh, dc, d_hr
 
 
 @gru.variant("cuda", device="cuda", supports=supports_cuda)
-def gru_cuda(x: Array, w_hh: Array, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool) -> tuple[Array, ...]:
-    xp, H = array_module(x), h0.shape[1]
-    out, before = xp.zeros((*x.shape[:2], H), x.dtype), xp.zeros((*x.shape[:2], H), x.dtype)
-    gates, inner, h, weight = xp.zeros_like(x), xp.zeros_like(out), h0.copy(), w_hh.T
+def gru_cuda(
+    x: Array, w_ih: Array, w_hh: Array, b_ih: Array | None, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool
+) -> tuple[Array, ...]:
+    xp, (T, B), H = array_module(x), x.shape[:2], h0.shape[1]
+    out, before, inner, gates = (xp.zeros((T, B, width), x.dtype) for width in (H, H, H, 3 * H))
+    h, weight, a = h0.copy(), w_hh.T, gemm(x, w_ih.T, b_ih)
     for t, n in steps(sizes, reverse):
         product = gemm(h[:n], weight, b_hh)
-        launch("gru_step", n, H, x[t], product, gates[t], inner[t], h, before[t], out[t])
+        launch("gru_step", n, H, a[t], product, gates[t], inner[t], h, before[t], out[t])
     return out, h, before, gates, inner
 
 
 @gru_backward.variant("cuda", device="cuda", supports=supports_cuda)
 def gru_backward_cuda(
-    g: Array, g_last: Array, w_hh: Array, before: Array, gates: Array, inner: Array, sizes: Sizes, reverse: bool
-) -> tuple[Array, Array, Array, Array]:
+    g: Array, g_last: Array, x: Array, w_ih: Array, w_hh: Array, before: Array, gates: Array, inner: Array, sizes: Sizes,
+    reverse: bool,
+) -> tuple[Array, ...]:  # fmt: skip
     xp, H = array_module(g), before.shape[2]
-    dx, dw, dh = xp.zeros_like(gates), xp.zeros_like(gates), g_last.copy()
+    da, dw, dh = xp.zeros_like(gates), xp.zeros_like(gates), g_last.copy()
     for t, n in reversed(steps(sizes, reverse)):
-        launch("gru_step_backward", n, H, g[t], gates[t], inner[t], before[t], dh, dx[t], dw[t])
+        launch("gru_step_backward", n, H, g[t], gates[t], inner[t], before[t], dh, da[t], dw[t])
         dh[:n] += gemm(dw[t, :n], w_hh, None)
-    return dx, _outer(dw, before), dw.sum(axis=(0, 1)), dh
+    return gemm(da, w_ih, None), outer(da, x), outer(dw, before), da.sum(axis=(0, 1)), dw.sum(axis=(0, 1)), dh

@@ -107,9 +107,7 @@ def change(
 # Convolution, and the gradient of its input
 
 
-def pays(
-    weight: Sizes, batch: int, count: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
-) -> bool:
+def pays(weight: Sizes, batch: int, count: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int) -> bool:
     """Whether this way is the faster one for a weight of a shape and `count` positions that are written.
 
     Measured: changing tiles takes the time of a few channels, changing the weight that of some tiles.
@@ -154,7 +152,9 @@ def plan(batch: int, channels: int, outside: int, count: Sizes) -> Plan:
     many, band, total = units(batch, down, across)
     tiles, inner, outer = max(many * band * across, rows()), up_to(channels, width()), up_to(outside, width())
     places = np.arange(tiles)
-    return Plan(many, band, total, tiles, inner, outer, inner * places, outer * places, np.arange(up_to(channels, rows())))
+    return Plan(
+        many, band, total, tiles, inner, outer, inner * places, outer * places, np.arange(up_to(channels, rows()))
+    )
 
 
 def convolve(x: Array, weight: Array, bias: Array | None, padding: Sizes, back: bool) -> Array:
@@ -184,7 +184,7 @@ def convolve(x: Array, weight: Array, bias: Array | None, padding: Sizes, back: 
             values, nothing, p.windows, p.targets, p.steps[:channels], start, target, count, outside, half, square,
         )  # fmt: skip
 
-    share(p.units, run)
+    share(p.units, run, 3 * out.size * channels)
     return out
 
 
@@ -232,7 +232,7 @@ def change_input(
             change(from_input, tile(6, 1), 6, 6, piece, place + c, row, inner, v, to + c, 6 * apart, apart, half)
 
 
-@jit
+@jit(nogil=True)
 def convolve_units(
     first: int, end: int, many: int, band: int, batch: int, x: Any, last: bool, size: Any, channels: int, low: Any, piece: Any,
     v: Any, m: Any, values: Any, nothing: Any, windows: Any, targets: Any, steps: Any, start: Any, out: Any, count: Any,
@@ -247,7 +247,9 @@ def convolve_units(
         n, lines = min(many, batch - b), min(band, down - top)
         for i in range(n):
             corner, begin = (low[0], 4 * top + low[1], low[2]), (b + i) * image
-            change_input(x, begin, last, size, channels, corner, lines, across, piece, inner, i * lines * across, half, v)
+            change_input(
+                x, begin, last, size, channels, corner, lines, across, piece, inner, i * lines * across, half, v
+            )
         some = max(n * lines * across, ROWS)
         for e in range(36):
             place, q, to = e * (v.size // 36), e * (values.size // 36), e * (m.size // 36)
@@ -260,7 +262,17 @@ def convolve_units(
 
 @jit
 def write(
-    m: Any, place: int, start: Any, out: Any, to: int, row: int, channels: int, high: int, broad: int, half: Any, square: Any
+    m: Any,
+    place: int,
+    start: Any,
+    out: Any,
+    to: int,
+    row: int,
+    channels: int,
+    high: int,
+    broad: int,
+    half: Any,
+    square: Any,
 ) -> None:
     """Aᵀ m A, plus the bias: 4 x 4 pixels of the output, or as many as there are."""
     apart = m.size // 36
@@ -297,7 +309,7 @@ def weight_gradient(g: Array, x: Array, padding: Sizes) -> tuple[Array, Array]:
         )  # fmt: skip
         results.append((total, dbias))
 
-    share(p.units, run)
+    share(p.units, run, 3 * g.size * channels)
     sums, dbias = (sum(parts[1:], parts[0]) for parts in zip(*results, strict=True))
     out = np.empty((outside, channels, 3, 3), np.float32)
     memories = (np.empty(n, np.float32) for n in (9 * channels * wide, 36 * width()))
@@ -305,7 +317,7 @@ def weight_gradient(g: Array, x: Array, padding: Sizes) -> tuple[Array, Array]:
     return out, dbias[:outside].copy()
 
 
-@jit
+@jit(nogil=True)
 def add_units(
     first: int, end: int, many: int, band: int, batch: int, x: Any, last: bool, size: Any, channels: int, low: Any, piece: Any,
     g: Any, g_last: bool, g_low: Any, count: Any, outside: int, g_piece: Any, v: Any, m: Any, windows: Any, steps: Any,
@@ -320,7 +332,11 @@ def add_units(
         b, top = unit // bands * many, unit % bands * band
         n, lines = min(many, batch - b), min(band, down - top)
         for i in range(n):
-            corner, begin, k = (low[0], 4 * top + low[1], low[2]), (b + i) * size[1] * size[2] * channels, i * lines * across
+            corner, begin, k = (
+                (low[0], 4 * top + low[1], low[2]),
+                (b + i) * size[1] * size[2] * channels,
+                i * lines * across,
+            )
             change_input(x, begin, last, size, channels, corner, lines, across, piece, inner, k, half, v)
             corner, begin = (g_low[0], 4 * top, g_low[2]), (b + i) * count[1] * count[2] * outside
             extent = (count[0], 4 * lines, 4 * across)
@@ -330,7 +346,19 @@ def add_units(
                 place, to = t // across * 4 * row + t % across * 4 * outer, (k + t) * outer
                 for c in range(0, outer, WIDTH):
                     change(
-                        from_gradient, tile(4, 1), 4, 6, g_piece, place + c, row, outer, m, to + c, 6 * m_apart, m_apart, half
+                        from_gradient,
+                        tile(4, 1),
+                        4,
+                        6,
+                        g_piece,
+                        place + c,
+                        row,
+                        outer,
+                        m,
+                        to + c,
+                        6 * m_apart,
+                        m_apart,
+                        half,
                     )
         near = windows[: n * lines * across]
         for e in range(36):

@@ -63,6 +63,7 @@ from .dtypes import (  # noqa: E402
     uint32,
     uint64,
 )
+from .layouts import layout, sparse_coo, sparse_csc, sparse_csr, strided  # noqa: E402
 from .ops import *  # noqa: E402
 from .paths import submodule  # noqa: E402
 from .printing import set_printoptions  # noqa: E402
@@ -92,8 +93,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .serialization import load, save
     from . import accelerator, amp, backends, bench, cuda, datasets, distributions, fft, jit, kernels, linalg, nn
-    from . import distributed, func, hub, multiprocessing, onnx, optim, profiler, signal, special, testing, transforms
-    from . import utils, version
+    from . import distributed, func, hub, multiprocessing, onnx, optim, profiler, signal, sparse, special, testing
+    from . import transforms, utils, version
 
 _LAZY = {
     "load": "serialization", "save": "serialization", "autocast": "amp", "GradScaler": "amp", "is_autocast_enabled": "amp",
@@ -105,6 +106,9 @@ _LAZY |= dict.fromkeys(
      "celu_", "rrelu_", "selu_", "threshold_"),
     "nn.functional",
 )  # fmt: skip
+_LAZY |= dict.fromkeys(
+    ("sparse_compressed_tensor", "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor"), "sparse.creation"
+)
 _METHODS = ("detach", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes")  # of Tensor that are functions as well
 
 

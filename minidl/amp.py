@@ -161,14 +161,15 @@ class GradScaler:
         for group in optimizer.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    if p.grad.array.dtype == np.float16:
+                    grad = p.grad.entries
+                    if grad.array.dtype == np.float16:
                         raise ValueError(
                             "GradScaler.unscale_: Attempting to unscale FP16 gradients; keep the weights in float32, and "
                             "compute under autocast"
                         )
-                    p.grad.array *= 1.0 / self._scale
-                    mark_written(p.grad)
-                    bad = bad | ~array_module(p.grad.array).isfinite(p.grad.array).all()
+                    grad.array *= 1.0 / self._scale
+                    mark_written(grad)
+                    bad = bad | ~array_module(grad.array).isfinite(grad.array).all()
         self._found_inf[id(optimizer)] = bad
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:

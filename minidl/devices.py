@@ -135,6 +135,11 @@ def make(function: str, where: device | None, *args: Any) -> Any:
 # Arrays
 
 
+def is_array(x: Any) -> bool:
+    """Whether x is an array of NumPy or CuPy."""
+    return isinstance(x, np.ndarray) or type(x).__module__.partition(".")[0] == "cupy"
+
+
 def of_array(array: Any) -> device:
     """The device that an array lives on."""
     if type(array).__module__.partition(".")[0] == "cupy":

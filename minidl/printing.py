@@ -156,32 +156,58 @@ def format_tensor(
     """What a tensor with these values prints as, with the suffixes that are given."""
     indent += len(prefix)
     suffixes = [f"device='{device}'"] if device else []
-    if not array.size:
-        if array.ndim != 1:
-            suffixes.append(f"size={tuple(array.shape)}")
-        text = "[]"
-    else:
-        summarize = array.size > _options.threshold
-        shown = _edges(array) if summarize else array
-        form: Any = _ComplexFormat(shown) if array.dtype.kind == "c" else _Format(shown)
-        if array.ndim:
-            text = _lines(array, indent, summarize, form)
-        else:
-            text = form(array[()])
+    if not array.size and array.ndim != 1:
+        suffixes.append(f"size={tuple(array.shape)}")
+    text = _values(array, indent)
     if dtype_suffix:
         suffixes.append(f"dtype={dtype_suffix}")
-    if grad_fn_name:
-        suffixes.append(f"grad_fn=<{grad_fn_name}>")
-    elif requires_grad:
-        suffixes.append("requires_grad=True")
-    return _with_suffixes(prefix + text, suffixes, indent)
+    return _with_suffixes(prefix + text, [*suffixes, *_of_graph(requires_grad, grad_fn_name)], indent)
 
 
-def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
-    """The suffixes behind the text, on a new line where they would pass the line's end."""
+def _values(array: np.ndarray[Any, Any], indent: int) -> str:
+    """The elements, in brackets; lines after the first are indented."""
+    if not array.size:
+        return "[]"
+    summarize = array.size > _options.threshold
+    shown = _edges(array) if summarize else array
+    form: Any = _ComplexFormat(shown) if array.dtype.kind == "c" else _Format(shown)
+    return _lines(array, indent, summarize, form) if array.ndim else form(array[()])
+
+
+def _of_graph(requires_grad: bool, grad_fn_name: str | None) -> list[str]:
+    """What is said of a tensor's place in the graph."""
+    return [f"grad_fn=<{grad_fn_name}>"] if grad_fn_name else ["requires_grad=True"] if requires_grad else []
+
+
+def format_sparse(
+    parts: dict[str, np.ndarray[Any, Any]],
+    shape: tuple[int, ...],
+    layout: str,
+    *,
+    dtype_suffix: str | None,
+    requires_grad: bool = False,
+    grad_fn_name: str | None = None,
+    device: str | None = None,
+) -> str:
+    """What a sparse tensor prints as: its index arrays and values by name, then the size and the suffixes that are given."""
+    prefix, texts = "tensor(", []
+    for name, array in parts.items():
+        opening = f"{name}=tensor("
+        size = "" if array.size else f", size={tuple(array.shape)}"
+        texts.append(opening + _values(array, len(prefix) + len(opening)) + size + ")")
+    text = prefix + (",\n" + " " * len(prefix)).join(texts)
+    suffixes = [f"device='{device}'"] if device else []
+    suffixes += [f"size={tuple(shape)}", f"nnz={len(parts['values'])}"]
+    suffixes += [f"dtype={dtype_suffix}"] if dtype_suffix else []
+    suffixes += [f"layout={layout}", *_of_graph(requires_grad, grad_fn_name)]
+    return _with_suffixes(text, suffixes, len(prefix), new_line="indices" in parts)
+
+
+def _with_suffixes(text: str, suffixes: list[str], indent: int, new_line: bool = False) -> str:
+    """The suffixes behind the text, on a new line where they would pass the line's end, or at once with `new_line`."""
     length = len(text) - text.rfind("\n") + 1
-    for suffix in suffixes:
-        if length + len(suffix) + 2 > _options.linewidth:
+    for i, suffix in enumerate(suffixes):
+        if (new_line and not i) or length + len(suffix) + 2 > _options.linewidth:
             text += ",\n" + " " * indent + suffix
             length = indent + len(suffix)
         else:

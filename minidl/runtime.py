@@ -24,7 +24,6 @@ contiguous_format = memory_format("contiguous_format")
 preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")
 channels_last_3d = memory_format("channels_last_3d")
-strided = memory_format("strided")
 
 
 def with_out(function: Any) -> Any:
@@ -141,6 +140,6 @@ __all__ = [
     "are_deterministic_algorithms_enabled", "channels_last", "channels_last_3d", "compile", "contiguous_format",
     "get_default_device", "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads", "memory_format",
     "preserve_format", "set_default_device", "set_default_tensor_type", "set_float32_matmul_precision",
-    "set_flush_denormal", "set_num_interop_threads", "set_num_threads", "set_warn_always", "strided",
+    "set_flush_denormal", "set_num_interop_threads", "set_num_threads", "set_warn_always",
     "use_deterministic_algorithms",
 ]  # fmt: skip

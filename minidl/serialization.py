@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import devices, dtypes, torch_files
+from . import devices, dtypes, layouts, torch_files
 from .autograd.op import same_memory, wrap
 from .nn.parameter import Parameter
 from .tensor import Size, Tensor
@@ -165,6 +165,15 @@ def _checksum(structure: str, arrays: dict[str, np.ndarray[Any, Any]]) -> str:
     return f"{crc:08x}"
 
 
+def parts_of(t: Any) -> dict[str, Any]:
+    """The parts of a sparse tensor, as sparse.creation.of_parts takes them."""
+    p = t.pattern
+    return {
+        "layout": p.layout.name, "shape": p.shape, "coalesced": bool(t.is_sparse and p.coalesced),
+        "indices": wrap(p.indices), "pointers": None if p.pointers is None else wrap(p.pointers), "values": t.entries,
+    }  # fmt: skip
+
+
 class _Writer:
     """Takes a nested object apart: into JSON, where every value is [kind, content], and arrays by name."""
 
@@ -177,6 +186,8 @@ class _Writer:
         if kind in (Tensor, Parameter):
             requires_grad = obj.requires_grad and obj.is_leaf
             return [kind.__name__.lower(), self.name(obj, path), requires_grad, obj.is_complex()]
+        if isinstance(obj, Tensor) and obj.layout is not layouts.strided:
+            return ["sparse", self.encode(parts_of(obj), path)]
         if kind in PLAIN:
             return [kind.__name__, obj]
         if kind is float:
@@ -227,6 +238,10 @@ class _Reader:
         kind, content = node[0], node[1]
         if kind in ("tensor", "parameter"):
             return self.tensor(*node)
+        if kind == "sparse":
+            from .sparse.creation import of_parts
+
+            return of_parts(**self.decode(content))
         if kind == "ndarray":
             return self.tensor(*node).cpu().numpy()
         if kind in ("list", "tuple", "Size"):

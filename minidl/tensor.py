@@ -13,7 +13,7 @@ from weakref import ref
 
 import numpy as np
 
-from . import devices, dtypes, printing
+from . import devices, dtypes, layouts, printing
 from .autograd import engine
 from .autograd import op as _op
 from .autograd.hooks import RemovableHandle, hooks_of
@@ -115,13 +115,22 @@ class Tensor:
         return False
 
     # what else PyTorch knows and is not here
-    is_quantized = is_meta = is_mps = is_xpu = is_mkldnn = is_nested = is_vulkan = is_xla = is_ipu = is_maia = (
-        is_mtia
-    ) = is_sparse
+    is_sparse_csr = is_quantized = is_meta = is_mps = is_xpu = is_mkldnn = is_nested = is_vulkan = is_xla = is_ipu = (
+        is_maia
+    ) = is_mtia = is_sparse
 
     @property
     def is_cpu(self) -> bool:
         return self.device.type == "cpu"
+
+    @property
+    def layout(self) -> layouts.layout:
+        return layouts.strided
+
+    @property
+    def entries(self) -> Tensor:
+        """The dense tensor that holds what is stored: of a dense tensor itself, of a sparse one the values of its entries."""
+        return self
 
     @property
     def nbytes(self) -> int:

@@ -278,3 +278,9 @@ def test_long_sums_are_as_exact_as_short_ones(shape, dim):
     x = minidl.tensor(a)
     nothing = x.sum(())
     assert nothing.shape in (x.shape, ()) and nothing.data_ptr() != x.data_ptr()
+
+
+def test_logsumexp_of_one_number():
+    x = minidl.tensor(3.0, requires_grad=True)
+    x.logsumexp(0).backward()
+    assert x.logsumexp(0).item() == 3.0 and x.grad.item() == 1.0

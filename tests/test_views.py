@@ -239,3 +239,62 @@ def test_writing_to_tensors_without_elements():
     assert x.shape == (0, 5)
     with pytest.raises(RuntimeError, match="single memory location"):
         minidl.ones(1, 1).expand(2, 3).add_(1)
+
+
+ROW_MAJOR = {
+    "softmax": lambda lib, x: x.softmax(-1),
+    "softmax along another dimension": lambda lib, x: x.softmax(1),
+    "log_softmax": lambda lib, x: x.log_softmax(-1),
+    "cumsum": lambda lib, x: x.cumsum(1),
+    "cumprod": lambda lib, x: x.cumprod(1),
+    "index_select": lambda lib, x: x.index_select(1, lib.tensor([2, 0])),
+    "roll": lambda lib, x: x.roll(1, 1),
+    "tril": lambda lib, x: x.tril(),
+    "sum": lambda lib, x: x.sum(1),
+    "mean": lambda lib, x: x.mean(1, keepdim=True),
+    "std": lambda lib, x: x.std(1),
+    "prod": lambda lib, x: x.prod(1),
+    "amax": lambda lib, x: x.amax(1),
+    "all": lambda lib, x: (x > 0).all(1),
+    "any": lambda lib, x: (x > 0).any(1),
+    "norm": lambda lib, x: x.norm(dim=1),
+    "norm(3)": lambda lib, x: x.norm(3, dim=1),
+    "one_hot": lambda lib, x: lib.nn.functional.one_hot((x > 0).long(), 2),
+    "nearest": lambda lib, x: lib.nn.functional.interpolate(x, scale_factor=2),
+    "layer_norm": lambda lib, x: lib.nn.functional.layer_norm(x, x.shape[-1:]),
+    "rms_norm": lambda lib, x: lib.nn.functional.rms_norm(x, x.shape[-1:]),
+    "batch_norm": lambda lib, x: lib.nn.functional.batch_norm(x, None, None, training=True),
+    "instance_norm": lambda lib, x: lib.nn.functional.instance_norm(x),
+}
+
+
+@pytest.mark.parametrize("order", [(0, 2, 1, 3), (3, 2, 0, 1)])
+@pytest.mark.parametrize("size", [1, 9])  # small and large results may come from different code
+@pytest.mark.parametrize("name", ROW_MAJOR)
+def test_row_major_results_of_permuted_inputs(name, size, order):
+    """Programs take view() of these results; NumPy would keep the layout of the input."""
+    torch = pytest.importorskip("torch")
+    array = np.random.default_rng(0).standard_normal((4, 5 * size, 6, 7 * size)).astype(np.float32)
+    wanted = ROW_MAJOR[name](torch, torch.tensor(array).permute(order))
+    got = ROW_MAJOR[name](minidl, minidl.tensor(array).permute(order))
+    assert wanted.is_contiguous() and got.is_contiguous()
+    np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda x, i: x[:, i],
+        lambda x, i: x[:, :, i],
+        lambda x, i: x[1:, i],
+        lambda x, i: x[:, i, i],
+        lambda x, i: x[:, i > 0],
+    ],
+)
+def test_picked_elements_are_row_major(pick):
+    torch = pytest.importorskip("torch")
+    array = np.arange(60.0).reshape(3, 5, 4)
+    index = [0, 3, -1, 2, 1]
+    wanted, got = (pick(lib.tensor(array), lib.tensor(index)) for lib in (torch, minidl))
+    assert wanted.is_contiguous() and got.is_contiguous()
+    np.testing.assert_array_equal(got.numpy(), wanted.numpy())

@@ -11,6 +11,7 @@ import numpy as np
 from . import engine
 from . import op as _op
 from .op import Op
+from .sparse_gradient import SparseGradient
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 
@@ -26,6 +27,7 @@ def _user_line() -> str:
 def _not_finite(values: Any) -> str:
     """ "NaN", "an infinity" or nothing, for an array, a Tensor, a number or several of them."""
     for x in values if isinstance(values, (tuple, list)) else (values,):
+        x = x.values if isinstance(x, SparseGradient) else getattr(x, "entries", x)
         array: Any = getattr(x, "array", x)
         if not isinstance(array, float) and (not hasattr(array, "dtype") or array.dtype.kind != "f"):
             continue

@@ -18,9 +18,11 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from ..kernels import array_module
+from ..layouts import strided
 from . import op as _op
 from .grad_mode import grad_mode
 from .op import FREED, AccumulateGrad, Op, OutputOf, as_array, wrap
+from .sparse_gradient import SparseGradient
 from .storage import mark_written
 
 if TYPE_CHECKING:
@@ -73,15 +75,16 @@ def run(
             if node.kept is None:
                 kind = node.__class__
                 if kind is AccumulateGrad:
-                    gs = v = None  # the last rule's results must not count as holders of g
-                    _accumulate(node, g, create_graph, getrefcount(g) <= SOLE_HOLDER)
+                    gs = v = so_far = None  # the last rule's results must not count as holders of g
+                    may_keep = getrefcount(g) <= SOLE_HOLDER  # asked here: in the call, the argument would hold it too
+                    _accumulate(node, g, create_graph, may_keep)
                     continue
                 if kind is OutputOf:
                     _place(node, g)
                     continue
                 gs = node.rule_on_tensors(g) if create_graph else node.backward(g)
             else:
-                gs = node.rule_on_tensors(g) if create_graph else node.backward(g, *node.unpack())
+                gs = node.rule_on_tensors(g) if create_graph else node.rule_on_arrays(g)
                 if not retain_graph:
                     node.kept = FREED
             if gs.__class__ is not tuple:
@@ -90,14 +93,16 @@ def run(
                 gs = _run_post_hooks(node, gs, g, create_graph)
             if check is not None:
                 check(node, gs)
-            if node.shapes is not None:
-                gs = [
-                    v if v is None or shape is None or v.shape == shape else sum_to(v, shape)
-                    for v, shape in zip(gs, node.shapes, strict=True)
-                ]
-            for edge, v in zip(node.edges, gs):  # noqa: B905  # strict= costs a tenth of a small operation's pass
+            edges, shapes, i = node.edges, node.shapes, -1
+            if len(gs) != len(edges):
+                raise _miscounted(node, gs)
+            for v in gs:  # counted by hand: zip() alone takes a tenth of a small operation's pass
+                i += 1
+                edge = edges[i]
                 if edge is None or v is None:
                     continue
+                if shapes is not None and v.shape != shapes[i]:
+                    v = sum_to(v, shapes[i])
                 so_far = edge.grad
                 if so_far is None:
                     edge.grad = v  # by reference: it may be another node's too
@@ -173,12 +178,11 @@ def _accumulate(node: AccumulateGrad, g: Any, create_graph: bool, may_keep: bool
     if tensor.array.dtype.kind == "c":
         g = conjugated(g)
     if tensor.grad is None:
-        if not create_graph:
-            g = as_array(g)
-            g = wrap(g if may_keep and g.flags.owndata else g.copy())
-        tensor.grad = g
+        tensor.grad = g if create_graph else _kept(g) if may_keep else _copied(g)
     elif create_graph:
         tensor.grad = tensor.grad + g
+    elif tensor.grad.is_sparse:
+        tensor.grad = _copied(_raw(tensor.grad) + g)
     elif tensor.grad.node is None:
         tensor.grad.array += g
         mark_written(tensor.grad)
@@ -189,9 +193,32 @@ def _accumulate(node: AccumulateGrad, g: Any, create_graph: bool, may_keep: bool
             hook(tensor)
 
 
+def _shown(g: Any) -> Tensor:
+    """A gradient of a pass over arrays as a tensor, for hooks to look at."""
+    return g.tensor() if isinstance(g, SparseGradient) else wrap(as_array(g))
+
+
+def _copied(g: Any) -> Tensor:
+    """A gradient of a pass over arrays as a tensor of its own."""
+    return g.tensor() if isinstance(g, SparseGradient) else wrap(as_array(g).copy())
+
+
+def _kept(g: Any) -> Tensor:
+    """A gradient that nobody else refers to as a tensor: a copy only if the array is a view of other memory."""
+    if isinstance(g, SparseGradient):
+        return g.tensor()
+    array = as_array(g)
+    return wrap(array if array.flags.owndata else array.copy())
+
+
+def _raw(g: Tensor) -> Any:
+    """A gradient that a user gave as it passes between nodes in a pass over arrays."""
+    return SparseGradient(g.pattern, g.entries.array) if g.is_sparse else g.array
+
+
 def conjugated(g: Any) -> Any:
     """A gradient as users see it, from one as it passes between nodes, or the other way round; of arrays and Tensors."""
-    return g.conj() if (g.array if isinstance(g, _op._Tensor) else g).dtype.kind == "c" else g
+    return g.conj() if (g.is_complex() if isinstance(g, _op._Tensor) else g.dtype.kind == "c") else g
 
 
 def _run_hooks(node: Op, g: Any, create_graph: bool) -> Any:
@@ -201,16 +228,16 @@ def _run_hooks(node: Op, g: Any, create_graph: bool) -> Any:
     if isinstance(g, list):
         return g  # one gradient per result: each has its own node, where its hooks ran
     for hook in tuple(hooks.pre.values()):
-        changed = hook(conjugated(g if create_graph else wrap(as_array(g))))
+        changed = hook(conjugated(g if create_graph else _shown(g)))
         if changed is not None:
             if tuple(changed.shape) != g.shape:
                 raise RuntimeError(
                     f"a hook on {node.name()} changed the gradient's shape from {list(g.shape)} to {list(changed.shape)}"
                 )
-            g = conjugated(changed if create_graph else changed.array)
+            g = conjugated(changed if create_graph else _raw(changed))
     tensor = hooks.retain and hooks.retain()
     if tensor is not None:
-        new = conjugated(g if create_graph else wrap(as_array(g).copy()))
+        new = conjugated(g if create_graph else _copied(g))
         tensor.grad = new if tensor.grad is None else tensor.grad + new
     return g
 
@@ -219,7 +246,7 @@ def _run_post_hooks(node: Op, gs: tuple[Any, ...], g: Any, create_graph: bool) -
     """Let the node's hooks see and replace what its rule returned."""
 
     def shown(values: tuple[Any, ...]) -> tuple[Any, ...]:
-        tensors = values if create_graph else tuple(None if x is None else wrap(as_array(x)) for x in values)
+        tensors = values if create_graph else tuple(None if x is None else _shown(x) for x in values)
         return tuple(None if x is None else conjugated(x) for x in tensors)
 
     assert node.hooks is not None
@@ -227,8 +254,15 @@ def _run_post_hooks(node: Op, gs: tuple[Any, ...], g: Any, create_graph: bool) -
         changed = hook(shown(gs), shown(tuple(g) if isinstance(g, list) else (g,)))
         if changed is not None:
             changed = changed if isinstance(changed, tuple) else (changed,)
-            gs = tuple(None if x is None else conjugated(x if create_graph else x.array) for x in changed)
+            gs = tuple(None if x is None else conjugated(x if create_graph else _raw(x)) for x in changed)
     return gs
+
+
+def _miscounted(node: Op, gs: tuple[Any, ...]) -> RuntimeError:
+    return RuntimeError(
+        f"{type(node).__name__}.backward returned {len(gs)} gradients for {len(node.edges)} inputs; it must return one for "
+        "each, None where there is none"
+    )
 
 
 def _sole_holder() -> int:
@@ -273,7 +307,7 @@ def backward(
     run(roots, gradients, create_graph if retain_graph is None else retain_graph, create_graph, captured)
     for t in () if inputs is None else _tuple(inputs):
         if not t.is_leaf and captured is not None and captured[t.node] is not None:
-            g = conjugated(captured[t.node] if create_graph else wrap(as_array(captured[t.node]).copy()))
+            g = conjugated(captured[t.node] if create_graph else _copied(captured[t.node]))
             t.grad = g if t.grad is None else t.grad + g
 
 
@@ -298,7 +332,8 @@ def grad(
         >>> minidl.autograd.grad(x**3, x)
         (tensor(27.),)
     """
-    chosen = _tuple(inputs)
+    wanted = _tuple(inputs)
+    chosen = tuple(t.entries for t in wanted)
     if not only_inputs:
         raise ValueError("grad: only_inputs=False is not supported; use backward() to fill .grad of all leaves")
     if is_grads_batched:
@@ -319,9 +354,9 @@ def grad(
                     "Set allow_unused=True to get None for it."
                 )
         elif not create_graph:
-            g = wrap(as_array(g).copy())  # never shared with another result
+            g = _copied(g)  # never shared with another result
         results.append(None if g is None else conjugated(g))
-    return tuple(results)
+    return tuple(g if g is None or t is c else t.like(g) for t, c, g in zip(wanted, chosen, results, strict=True))
 
 
 def _batched_grad(
@@ -368,6 +403,8 @@ def _starting_points(tensors: tuple[Tensor, ...], grad_tensors: Any, create_grap
         raise RuntimeError(f"backward: got {len(tensors)} tensors and {len(given)} gradients")
     roots, gradients = [], []
     for i, (t, g) in enumerate(zip(tensors, given, strict=True)):
+        if t.layout is not strided:
+            t, g = t.entries, None if g is None else t.sampled(g)
         if t.node is None:
             raise RuntimeError(
                 f"element {i} of tensors does not require grad and does not have a grad_fn: nothing it was computed "
@@ -384,7 +421,8 @@ def _starting_points(tensors: tuple[Tensor, ...], grad_tensors: Any, create_grap
                     f"grad can be implicitly created only for real scalar outputs but got {t.dtype}; pass gradient=, or "
                     "take abs() or real"
                 )
-            g = wrap(array_module(t.array).ones_like(t.array))
+            g = wrap(array_module(t.array).empty_like(t.array))
+            g.array.fill(1)
         elif g.shape != t.shape:
             raise RuntimeError(
                 f"Mismatch in shape: grad_output[{i}] has a shape of {list(g.shape)} and output[{i}] has a shape of "

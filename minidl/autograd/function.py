@@ -58,6 +58,12 @@ class FunctionNode(Op):
 
     # -- what the engine calls
 
+    def rule_on_arrays(self, g: Any) -> Any:
+        """`backward`, which asks for the saved tensors when it wants them; some may be sparse."""
+        if self.kept is _op.FREED:
+            raise _op._freed(self)
+        return self.backward(g)
+
     def unpack_tensors(self) -> list[Any]:
         """The kept tensors; results among them come back with this node as their history."""
         values = super().unpack_tensors()

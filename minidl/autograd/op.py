@@ -30,7 +30,7 @@ from weakref import ref
 import numpy as np
 
 from .. import devices, dtypes
-from .grad_mode import grad_mode
+from .grad_mode import is_grad_enabled
 from .hooks import Hooks, RemovableHandle, hooks_of
 from .storage import lay_out, mark_views, next_seq, storage_of
 
@@ -42,6 +42,7 @@ _cast: Any = None  # set by minidl.ops.conversion: a cast is itself an operation
 ndarray = np.ndarray
 new = object.__new__
 NUMBERS = frozenset((int, float))
+SCALARS = (np.generic, int, float, complex)
 FREED: tuple[Any, ...] = ("freed",)  # stands in `kept` after the backward pass has used it
 half_of: ContextVar[np.dtype[Any] | None] = ContextVar("half_of", default=None)  # the dtype that autocast asks for
 observers: list[Callable[[Op, tuple[Any, ...], Any], None]] = []  # called as (op, inputs, outputs) when one is recorded
@@ -70,6 +71,7 @@ class Op:
     kept_for: ClassVar[dict[str, str]] = {}  # {"x": "y"}: x is kept only if y wants a gradient
     differentiable: ClassVar[bool] = False
     several: ClassVar[bool] = False  # forward returns a tuple
+    on_sparse: ClassVar[Callable[..., Any] | None] = None  # the operation on sparse tensors, set by minidl.sparse
 
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., Any]]
@@ -142,6 +144,18 @@ class Op:
         """Call hook(grad_outputs) before this node's rule; a tuple that it returns replaces grad_outputs."""
         return RemovableHandle(hooks_of(self).pre, lambda g: (hook((g,)) or (None,))[0])
 
+    def rule_on_arrays(self, g: Any) -> Any:
+        """The gradient rule in a first-order pass, for a node that has kept something."""
+        kept = self.kept
+        if kept is FREED or self._variadic:
+            return self.backward(g, *self.unpack())
+        if len(kept) == 1:  # type: ignore[arg-type]
+            return self.backward(g, _intact_array(self, kept[0]))  # type: ignore[index]
+        if len(kept) == 2:  # type: ignore[arg-type]
+            x, y = kept  # type: ignore[misc]
+            return self.backward(g, _intact_array(self, x), _intact_array(self, y))
+        return self.backward(g, *self.unpack())
+
     def rule_on_tensors(self, g: Any) -> Any:
         """The gradient rule where the pass itself is recorded."""
         rule = self.composite if hasattr(self, "composite") else self.backward
@@ -149,22 +163,9 @@ class Op:
 
     def unpack(self) -> list[Any]:
         """What was kept, as arrays. Raises if it was written to since, or freed."""
-        all_kept = self.kept
-        if all_kept is FREED:
+        if self.kept is FREED:
             raise _freed(self)
-        values: list[Any] = []
-        for kept in all_kept:  # type: ignore[union-attr]
-            if isinstance(kept, _Tensor):
-                storage = kept.storage
-                if storage is not None and storage.last > self.seq:
-                    raise _modified(self, kept)
-                values.append(kept.array)
-            elif kept.__class__ is Packed:
-                values.append(kept.unpack().array)
-            elif kept.__class__ is tuple:  # several results
-                values.append(tuple(_intact(self, t).array for t in kept))
-            else:  # a number, or an input that need not be kept this time
-                values.append(kept)
+        values: list[Any] = [_intact_array(self, kept) for kept in self.kept]  # type: ignore[union-attr]
         return self._grouped(values) if self._variadic else values
 
     def unpack_tensors(self) -> list[Any]:
@@ -228,6 +229,10 @@ class Packed:
         return self.restore(self.handle)
 
 
+class SparseOperand(TypeError):
+    """Raised where code asks for the array of a sparse tensor. Operations that have a form for those catch it."""
+
+
 def wrap(array: Any, node: Op | None = None) -> Tensor:
     """A Tensor around an array, without any check."""
     t: Tensor = new(_Tensor)
@@ -289,13 +294,29 @@ def _as_outputs(op: Op, aliases: Any) -> Any:
 
 def _intact(op: Op, kept: Any) -> Any:
     """What an operation kept, after a check that its memory was not written to since."""
+    if isinstance(kept, _Tensor):
+        storage = kept.storage
+        if storage is not None and storage.last > op.seq:
+            raise _modified(op, kept)
+        return kept
     if kept.__class__ is Packed:
         return kept.unpack()
+    if kept.__class__ is tuple:  # several results
+        return tuple([_intact(op, t) for t in kept])
+    return kept  # a number, or an input that need not be kept this time
+
+
+def _intact_array(op: Op, kept: Any) -> Any:
+    """`_intact`, as an array, or a tuple of them."""
+    if isinstance(kept, _Tensor):
+        storage = kept.storage
+        if storage is not None and storage.last > op.seq:
+            raise _modified(op, kept)
+        return kept.array
+    kept = _intact(op, kept)
     if kept.__class__ is tuple:
-        return tuple(_intact(op, t) for t in kept)
-    if isinstance(kept, _Tensor) and kept.storage is not None and kept.storage.last > op.seq:
-        raise _modified(op, kept)
-    return kept
+        return tuple([t.array for t in kept])
+    return kept.array if isinstance(kept, _Tensor) else kept
 
 
 def _modified(op: Op, kept: Tensor) -> RuntimeError:
@@ -342,39 +363,45 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
     precision = cls.precision
 
     def apply(*inputs: Any, **params: Any) -> Any:
-        some, settled = False, not promotes
-        for x in inputs:
-            if isinstance(x, _Tensor):
-                some = True
-            elif hasattr(x, "dtype"):  # an array, or a number with a type of NumPy's
-                settled = False
-        if not some:
-            return new(cls).forward(*inputs, **params)  # a gradient rule at work on arrays
         if precision is not None and half_of.get() is not None:
             inputs = tuple([with_precision(precision, x) for x in inputs])
-        if not settled:
-            inputs = settle(cls, inputs)
-        if view and inputs[0].array.ndim > 2 and not inputs[0].array.flags.c_contiguous:
+        arrays, some, tracked, settled = [], False, False, not promotes
+        try:
+            for x in inputs:
+                if isinstance(x, _Tensor):
+                    some = True
+                    arrays.append(x.array)
+                    if x.node is not None:
+                        tracked = True
+                else:
+                    arrays.append(x)
+                    if x is not None and hasattr(x, "dtype"):  # an array, or a number with a type of NumPy's
+                        settled = False
+            if not some:
+                return new(cls).forward(*inputs, **params)  # a gradient rule at work on arrays
+            if not settled:
+                inputs = settle(cls, inputs)
+                arrays = [x.array if isinstance(x, _Tensor) else x for x in inputs]
+        except SparseOperand:
+            return _apply_sparse(cls, inputs, params)
+        if view and arrays[0].ndim > 2 and not arrays[0].flags.c_contiguous:
             lay_out(inputs[0])
-        arrays, tracked = [], False
-        for x in inputs:
-            if isinstance(x, _Tensor):
-                arrays.append(x.array)
-                if x.node is not None:
-                    tracked = True
-            else:
-                arrays.append(x)
+            arrays[0] = inputs[0].array
         op = new(cls)
         try:
             result = op.forward(*arrays, **params)
         except Exception as error:
             raise _explained(cls, inputs, error) from None
-        outputs: Any = (
-            tuple([wrap(as_array(r)) for r in result]) if result.__class__ is tuple else wrap(as_array(result))
-        )
+        outputs: Any
+        if result.__class__ is ndarray:
+            outputs = wrap(result)
+        else:
+            outputs = (
+                tuple([wrap(as_array(r)) for r in result]) if result.__class__ is tuple else wrap(as_array(result))
+            )
         if view:
             mark_views(cls, inputs[0], outputs, params)
-        if tracked and differentiable and grad_mode.get():
+        if tracked and differentiable and is_grad_enabled():
             if not complex_rule:
                 _refuse_complex(cls, arrays, outputs)
             record(op, inputs, outputs)
@@ -398,7 +425,10 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
     def apply(x: Any) -> Any:
         if not isinstance(x, _Tensor):
             return forward(x)
-        a = x.array
+        try:
+            a = x.array
+        except SparseOperand:
+            return _apply_sparse(cls, (x,), {})
         if plain and a.dtype.kind not in plain:
             return general(x)
         r = forward(a)
@@ -406,12 +436,11 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
             r = as_array(r)
         t = new(_Tensor)
         t.array = r
-        t.grad = t.storage = t.base = None
+        t.node = t.grad = t.storage = t.base = None
         node = x.node
-        if node is None or not differentiable or not grad_mode.get():
-            t.node = None
+        if node is None or not differentiable or not is_grad_enabled():
             return t
-        t.node = op = new(cls)
+        t.node = op = cls()
         op.edges = (node,)
         op.shapes = op.grad = op.hooks = None
         op.mark = 0
@@ -437,20 +466,23 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
 
     def apply(x: Any, y: Any) -> Any:
         # the two inputs' arrays and nodes, or `general` for whatever is not plain tensors and numbers of one dtype
-        if isinstance(x, _Tensor):
-            a, nx = x.array, x.node
-            if isinstance(y, _Tensor):
-                b, ny = y.array, y.node
-                if a.dtype is not b.dtype or (plain and a.dtype.kind not in plain):
+        try:
+            if isinstance(x, _Tensor):
+                a, nx = x.array, x.node
+                if isinstance(y, _Tensor):
+                    b, ny = y.array, y.node
+                    if a.dtype is not b.dtype or (plain and a.dtype.kind not in plain):
+                        return general(x, y)
+                elif y.__class__ in NUMBERS and a.dtype.kind == "f":
+                    b, ny = y, None
+                else:
                     return general(x, y)
-            elif y.__class__ in NUMBERS and a.dtype.kind == "f":
-                b, ny = y, None
+            elif isinstance(y, _Tensor) and x.__class__ in NUMBERS and y.array.dtype.kind == "f":
+                a, nx, b, ny = x, None, y.array, y.node
             else:
                 return general(x, y)
-        elif isinstance(y, _Tensor) and x.__class__ in NUMBERS and y.array.dtype.kind == "f":
-            a, nx, b, ny = x, None, y.array, y.node
-        else:
-            return general(x, y)
+        except SparseOperand:
+            return _apply_sparse(cls, (x, y), {})
         try:
             r = forward(a, b)
         except Exception as error:
@@ -459,14 +491,13 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
             r = as_array(r)
         t = new(_Tensor)
         t.array = r
-        t.grad = t.storage = t.base = None
-        if (nx is None and ny is None) or not differentiable or not grad_mode.get():
-            t.node = None
+        t.node = t.grad = t.storage = t.base = None
+        if (nx is None and ny is None) or not differentiable or not is_grad_enabled():
             return t
         if not product and not nothing:
             record(new(cls), (x, y), t)
             return t
-        t.node = op = new(cls)
+        t.node = op = cls()
         op.edges = (nx, ny)
         op.grad = op.hooks = None
         op.mark = 0
@@ -485,7 +516,7 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
 def settle(cls: type[Op], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Inputs as an operation wants them: arrays as Tensors, NumPy scalars as numbers, dtypes by `promotion`."""
     if any(hasattr(x, "dtype") and not isinstance(x, _Tensor) for x in inputs):
-        inputs = tuple(_as_input(x) for x in inputs)
+        inputs = tuple([_as_input(x) for x in inputs])
     if cls.promotion is None:
         return inputs
     operands = []
@@ -513,7 +544,19 @@ def _as_input(x: Any) -> Any:
     """An array as a Tensor, a NumPy scalar as a number; anything else as it is."""
     if isinstance(x, np.generic):
         return x.item()
-    return wrap(x) if hasattr(x, "dtype") and not isinstance(x, _Tensor) else x
+    return wrap(x) if devices.is_array(x) else x
+
+
+def _apply_sparse(cls: type[Op], inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    """The operation on inputs with sparse tensors among them."""
+    if cls.on_sparse is None:
+        got = " and ".join(f"{x.layout} of shape {list(x.shape)}" for x in inputs if isinstance(x, _Tensor))
+        raise TypeError(f"{cls.__name__}: not defined for sparse tensors, got {got}; use to_dense() first") from None
+    try:
+        return cls.on_sparse(*(_as_input(x) for x in inputs), **params)
+    except Exception as error:
+        error.__suppress_context__ = True  # the SparseOperand that led here is not its cause
+        raise
 
 
 def _explained(cls: type[Op], inputs: tuple[Any, ...], error: Exception) -> Exception:
@@ -535,14 +578,15 @@ def _explained(cls: type[Op], inputs: tuple[Any, ...], error: Exception) -> Exce
 
 def as_array(r: Any) -> Any:
     """The array that is meant where NumPy gives a scalar."""
-    return np.asarray(r) if isinstance(r, (np.generic, int, float, complex)) else r
+    return np.asarray(r) if isinstance(r, SCALARS) else r
 
 
 def _refuse_complex(cls: type[Op], arrays: list[Any], outputs: Any) -> None:
     """Raise where complex numbers would enter the graph through an operation whose rule is for real ones."""
-    results = [t.array for t in (outputs if isinstance(outputs, tuple) else (outputs,))]
-    if any(getattr(a, "dtype", None) is not None and a.dtype.kind == "c" for a in (*arrays, *results)):
-        raise RuntimeError(
-            f"{cls.__name__}: its gradient is not defined for complex numbers in this engine; work on the real and imaginary "
-            "parts, or call it under no_grad()"
-        )
+    results = [t.array for t in outputs] if outputs.__class__ is tuple else [outputs.array]
+    for a in arrays + results:
+        if getattr(getattr(a, "dtype", None), "kind", "") == "c":
+            raise RuntimeError(
+                f"{cls.__name__}: its gradient is not defined for complex numbers in this engine; work on the real and "
+                "imaginary parts, or call it under no_grad()"
+            )

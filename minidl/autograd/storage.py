@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from numpy import ndarray
 
-from ..kernels import layout
-
 from .. import devices
+from ..kernels import layout
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -29,14 +29,12 @@ class Storage:
     last: int = 0  # the number of the last write
     version: int = 0  # how many writes there were
     views: list[Any] | None = None  # weak references to the tensors that are views of this memory
-    _writes: list[int] | None = None  # the numbers of the last few writes
+    _writes: deque[int] | None = None  # the numbers of the last few writes
 
     def write(self, number: int) -> None:
         """Count one write."""
         if self._writes is None:
-            self._writes = []
-        elif len(self._writes) == 64:
-            del self._writes[:32]
+            self._writes = deque(maxlen=64)
         self._writes.append(number)
         self.version += 1
         self.last = number

@@ -346,7 +346,7 @@ def _gemm(m: Machine, size: int, half: bool) -> Work:
 
 
 def _qkv(m: Machine, n: int, time: int, width: int, half: bool) -> list[Any]:
-    return [m.normal(m.many(n, 2), m.many(time, 96), width, half=half) for _ in range(4)]
+    return [m.normal(1, m.many(n, 2), m.many(time, 96), width, half=half) for _ in range(4)]
 
 
 @workload("attention 64 x 4096 x 64, float16", 64, 4096, 64, True, False)
@@ -355,10 +355,10 @@ def _qkv(m: Machine, n: int, time: int, width: int, half: bool) -> list[Any]:
 @workload("attention 32 x 2048 x 64, float32, causal", 32, 2048, 64, False, True)
 def _attention(m: Machine, n: int, time: int, width: int, half: bool, causal: bool) -> Work:
     q, k, v, _ = _qkv(m, n, time, width, half)
-    t = [m.tensor(a)[None] for a in (q, k, v)] if m.torch else []
+    t = [m.tensor(a) for a in (q, k, v)] if m.torch else []
     twin = m.torch and (lambda: m.torch.nn.functional.scaled_dot_product_attention(*t, is_causal=causal))
-    flops = 4 * len(q) * q.shape[1] ** 2 * width / (2 if causal else 1)
-    named = versions(attention, q, k, v, 1 / math.sqrt(width), causal)
+    flops = 4 * q.size * q.shape[2] / (2 if causal else 1)
+    named = versions(attention, q, k, v, 1 / math.sqrt(width), causal, None, 0.0, 0, 0)
     return Work(named, twin, flops=flops, half=half, tolerance=2e-3 if half else 1e-4)
 
 
@@ -367,20 +367,20 @@ def _attention(m: Machine, n: int, time: int, width: int, half: bool, causal: bo
 @workload("attention forward and backward 32 x 2048 x 64, float32, causal", 32, 2048, 64, False)
 def _attention_backward(m: Machine, n: int, time: int, width: int, half: bool) -> Work:
     q, k, v, g = _qkv(m, n, time, width, half)
-    scale = 1 / math.sqrt(width)
+    options = 1 / math.sqrt(width), True, None, 0.0, 0, 0
 
     def both(forward: Any, backward: Any) -> Any:
-        out, lse = forward(q, k, v, scale, True)
-        return backward(g, q, k, v, out, lse, scale, True)
+        out, lse = forward(q, k, v, *options)
+        return backward(g, q, k, v, out, lse, *options)
 
     def twin() -> Any:
-        t = [m.tensor(a)[None].requires_grad_() for a in (q, k, v)]
+        t = [m.tensor(a).requires_grad_() for a in (q, k, v)]
         out = m.torch.nn.functional.scaled_dot_product_attention(*t, is_causal=True)
-        return m.torch.autograd.grad(out, t, m.tensor(g)[None])
+        return m.torch.autograd.grad(out, t, m.tensor(g))
 
     pair = (attention.variants["cuda", "cuda"].run, attention_backward.variants["cuda", "cuda"].run)
     named = {"cuda": partial(both, *pair), "cupy": partial(both, attention.reference, attention_backward.reference)}
-    flops = 3.5 * 4 * len(q) * q.shape[1] ** 2 * width / 2
+    flops = 3.5 * 4 * q.size * q.shape[2] / 2
     return Work(named, m.torch and twin, flops=flops, half=half, tolerance=5e-3 if half else 1e-4)
 
 
@@ -412,18 +412,18 @@ def _embedding(m: Machine) -> Work:
 
 def _lstm_inputs(m: Machine) -> Any:
     T, B, H = m.many(128, 3), m.many(64), m.many(1024, 16)
-    x, w, h = m.normal(T, B, 4 * H), m.normal(4 * H, H) / H**0.5, m.normal(B, H)
-    return x, w, h, h.copy(), None, (B,) * T, False
+    x, w_ih, w_hh, h = m.normal(T, B, 1), m.normal(4 * H, 1), m.normal(4 * H, H) / H**0.5, m.normal(B, H)
+    return x, w_ih, w_hh, None, h, h.copy(), None, (B,) * T, False
 
 
 @workload("LSTM, 128 steps, batch 64, width 1024")
 def _lstm(m: Machine) -> Work:
     arguments = _lstm_inputs(m)
-    T, B, H = len(arguments[5]), len(arguments[2]), arguments[3].shape[1]
+    (T, B, _), H = arguments[0].shape, arguments[5].shape[1]
     twin = None
-    if m.torch:  # its inputs are multiplied by their weights inside: with 1 input that is little
-        layer = m.torch.nn.LSTM(1, H, device=m.tensor(arguments[2]).device)
-        t = m.torch.zeros(T, B, 1, device=m.tensor(arguments[2]).device)
+    if m.torch:
+        t = m.tensor(arguments[0])
+        layer = m.torch.nn.LSTM(1, H, device=t.device)
 
         def twin() -> Any:
             with m.torch.no_grad():
@@ -434,28 +434,30 @@ def _lstm(m: Machine) -> Work:
 
 @workload("LSTM backward, 128 steps, batch 64, width 1024")
 def _lstm_backward(m: Machine) -> Work:
-    x, w, h, c, _, sizes, reverse = _lstm_inputs(m)
-    out, _, _, *kept = lstm.reference(x, w, h, c, None, sizes, reverse)
-    arguments = (m.normal(*out.shape), m.normal(*h.shape), m.normal(*c.shape), w, None, *kept, sizes, reverse)
+    x, w_ih, w_hh, _, h, c, _, sizes, reverse = _lstm_inputs(m)
+    out, _, _, *kept = lstm.reference(x, w_ih, w_hh, None, h, c, None, sizes, reverse)
+    gradients = (m.normal(*out.shape), m.normal(*h.shape), m.normal(*c.shape))
+    arguments = (*gradients, w_ih, w_hh, None, *kept, sizes, reverse)
     T, B, H = out.shape
     return Work(versions(lstm_backward, *arguments), None, flops=16 * T * B * H * H)
 
 
 @workload("GRU, 128 steps, batch 64, width 1024")
 def _gru(m: Machine) -> Work:
-    x, w, h, _, _, sizes, reverse = _lstm_inputs(m)
+    x, w_ih, w_hh, _, h, _, _, sizes, reverse = _lstm_inputs(m)
     H = h.shape[1]
-    x, w = m.xp.ascontiguousarray(x[:, :, : 3 * H]), m.xp.ascontiguousarray(w[: 3 * H])
-    return Work(versions(gru, x, w, None, h, sizes, reverse), None, flops=6 * len(x) * len(h) * H * H)
+    w_ih, w_hh = w_ih[: 3 * H], w_hh[: 3 * H]
+    named = versions(gru, x, w_ih, w_hh, None, None, h, sizes, reverse)
+    return Work(named, None, flops=6 * len(x) * len(h) * H * H)
 
 
 @workload("GRU backward, 128 steps, batch 64, width 1024")
 def _gru_backward(m: Machine) -> Work:
-    x, w, h, _, _, sizes, reverse = _lstm_inputs(m)
+    x, w_ih, w_hh, _, h, _, _, sizes, reverse = _lstm_inputs(m)
     H = h.shape[1]
-    x, w = m.xp.ascontiguousarray(x[:, :, : 3 * H]), m.xp.ascontiguousarray(w[: 3 * H])
-    out, _, *kept = gru.reference(x, w, None, h, sizes, reverse)
-    arguments = (m.normal(*out.shape), m.normal(*h.shape), w, *kept, sizes, reverse)
+    w_ih, w_hh = w_ih[: 3 * H], w_hh[: 3 * H]
+    out, _, *kept = gru.reference(x, w_ih, w_hh, None, None, h, sizes, reverse)
+    arguments = (m.normal(*out.shape), m.normal(*h.shape), x, w_ih, w_hh, *kept, sizes, reverse)
     return Work(versions(gru_backward, *arguments), None, flops=12 * len(x) * len(h) * H * H)
 
 

@@ -77,21 +77,45 @@ def chain_without_graph(m: Any) -> Step:
     return step
 
 
-def _training(m: Any, model: Any, x: Any, y: Any, optimizer: Callable[[Any], Any]) -> Step:
+class Training:
     """A step of training a classifier, whose weights are the same numbers whatever module made it."""
-    with m.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(m.tensor(_random(*parameter.shape)))
-    update = optimizer(model.parameters())
 
-    def step() -> float:
-        update.zero_grad()
-        loss = m.nn.functional.cross_entropy(model(x), y)
+    def __init__(self, m: Any, model: Any, x: Any, y: Any, optimizer: Callable[[Any], Any]) -> None:
+        with m.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(m.tensor(_random(*parameter.shape)))
+        self.module, self.model, self.x, self.y, self.optimizer = m, model, x, y, optimizer(model.parameters())
+
+    def without_waiting(self) -> Any:
+        """The step; its loss stays a tensor."""
+        self.optimizer.zero_grad()
+        loss = self.module.nn.functional.cross_entropy(self.model(self.x), self.y)
         loss.backward()
-        update.step()
-        return float(loss.item())
+        self.optimizer.step()
+        return loss.detach()
 
-    return step
+    def __call__(self) -> float:
+        return float(self.without_waiting().item())
+
+    def recorded(self) -> Step:
+        """The same step of minidl as one CUDA graph, after three on the way that is recorded. Raises where it cannot be."""
+        cuda = self.module.cuda
+        for group in self.optimizer.param_groups:
+            group["capturable"] = True
+        stream, graph = cuda.Stream(), cuda.CUDAGraph()
+        stream.wait_stream(cuda.current_stream())
+        with stream:
+            for _ in range(3):
+                self.without_waiting()
+        cuda.synchronize()
+        with cuda.graph(graph, stream=stream):
+            loss = self.without_waiting()
+
+        def replay() -> float:
+            graph.replay()
+            return float(loss.item())
+
+        return replay
 
 
 def _classes(m: Any, n: int, *shape: int) -> Any:
@@ -103,7 +127,7 @@ def _mlp(m: Any, sizes: list[int], batch: int, optimizer: Callable[[Any], Any]) 
     for n, k in zip(sizes, sizes[1:], strict=False):
         layers += [m.nn.Linear(n, k), m.nn.ReLU()]
     x = m.tensor(_random(batch, sizes[0]))
-    return _training(m, m.nn.Sequential(*layers[:-1]), x, _classes(m, sizes[-1], batch), optimizer)
+    return Training(m, m.nn.Sequential(*layers[:-1]), x, _classes(m, sizes[-1], batch), optimizer)
 
 
 def tiny_mlp(m: Any) -> Step:
@@ -125,7 +149,7 @@ def cnn(m: Any, batch: int = 64, channels: tuple[int, int] = (32, 64), kernel: i
     )
     x = m.tensor(_random(batch, 1, 28, 28))
     model = nn.Sequential(body, nn.Linear(body(x).shape[1], 128), nn.ReLU(), nn.Linear(128, 10))
-    return _training(m, model, x, _classes(m, 10, batch), lambda p: m.optim.SGD(p, lr=0.01, momentum=0.9))
+    return Training(m, model, x, _classes(m, 10, batch), lambda p: m.optim.SGD(p, lr=0.01, momentum=0.9))
 
 
 def resnet(m: Any, width: int = 32, batch: int = 32) -> Step:
@@ -145,7 +169,7 @@ def resnet(m: Any, width: int = 32, batch: int = 32) -> Step:
         nn.Linear(width, 10),
     )  # fmt: skip
     x = m.tensor(_random(batch, 3, 32, 32))
-    return _training(m, model, x, _classes(m, 10, batch), lambda p: m.optim.SGD(p, lr=0.01, momentum=0.9))
+    return Training(m, model, x, _classes(m, 10, batch), lambda p: m.optim.SGD(p, lr=0.01, momentum=0.9))
 
 
 def char_lstm(m: Any, hidden: int = 256, time: int = 64, batch: int = 32, vocabulary: int = 96) -> Step:
@@ -163,7 +187,7 @@ def char_lstm(m: Any, hidden: int = 256, time: int = 64, batch: int = 32, vocabu
             return self.out(self.lstm(self.embedding(x))[0]).flatten(0, 1)
 
     x, y = _classes(m, vocabulary, batch, time), _classes(m, vocabulary, batch * time)
-    return _training(m, Model(), x, y, lambda p: m.optim.Adam(p, lr=1e-3))
+    return Training(m, Model(), x, y, lambda p: m.optim.Adam(p, lr=1e-3))
 
 
 def gpt(
@@ -200,7 +224,7 @@ def gpt(
             return self.head(self.norm(x)).flatten(0, 1)
 
     x, y = _classes(m, vocabulary, batch, time), _classes(m, vocabulary, batch * time)
-    return _training(m, Model(), x, y, lambda p: m.optim.AdamW(p, lr=1e-3))
+    return Training(m, Model(), x, y, lambda p: m.optim.AdamW(p, lr=1e-3))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -260,6 +284,38 @@ def optimizer_step(m: Any, make: Callable[[Any], Any], *shapes: tuple[int, ...])
     return step
 
 
+def sparse_product(m: Any) -> Step:
+    """A CSR matrix 2048 x 2048, 5 % of it stored, times 2048 x 128, with the gradients of both."""
+    full = _random(2048, 2048)
+    stored = np.where(np.random.default_rng(1).random(full.shape) < 0.05, full, 0)
+    a = m.tensor(stored).to_sparse_csr().requires_grad_()
+    x, g = m.tensor(_random(2048, 128), requires_grad=True), m.tensor(_random(2048, 128))
+
+    def step() -> float:
+        a.grad = x.grad = None
+        (a @ x).backward(g)
+        return float(x.grad[0, 0])
+
+    return step
+
+
+def sparse_embedding(m: Any) -> Step:
+    """A step of SGD on 4,096 of 100,000 embeddings of width 64, with a sparse gradient."""
+    table = m.nn.Embedding.from_pretrained(m.tensor(_random(100_000, 64)), freeze=False, sparse=True)
+    optimizer = m.optim.SGD(table.parameters(), lr=0.1)
+    index = m.tensor(np.random.default_rng(1).integers(0, 100_000, 4096))
+
+    def step() -> float:
+        optimizer.zero_grad()
+        out = table(index)
+        loss = (out * out).mean()
+        loss.backward()
+        optimizer.step()
+        return float(loss)
+
+    return step
+
+
 MLP_SHAPES = ((512, 784), (512,), (256, 512), (256,), (10, 256), (10,))
 
 WORKLOADS: dict[str, Callable[[Any], Step]] = {
@@ -287,4 +343,6 @@ WORKLOADS: dict[str, Callable[[Any], Step]] = {
     "max pool 2 x 2": lambda m: _piece(m, lambda x: m.nn.functional.max_pool2d(x, 2), _random(32, 32, 28, 28)),
     "matrix product 512 x 512": lambda m: _piece(m, lambda x, y: x @ y, _random(512, 512), _random(512, 512)),
     "Adam on an MLP": lambda m: optimizer_step(m, lambda p: m.optim.Adam(p, lr=1e-3), *MLP_SHAPES),
+    "CSR 2048 x 2048, 5 % stored, and gradients": sparse_product,
+    "train embedding 100k x 64, sparse gradient, SGD": sparse_embedding,
 }

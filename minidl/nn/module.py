@@ -152,9 +152,13 @@ class Module(StateDict):
 
     def __getattr__(self, name: str) -> Any:  # asked only when there is no ordinary attribute of that name
         own = self.__dict__
-        for kind in ("_parameters", "_modules", "_buffers"):
-            if kind in own and name in own[kind]:
-                return own[kind][name]
+        if "_parameters" in own:  # written out, not a loop: each layer comes here for its weight and its bias
+            if name in own["_parameters"]:
+                return own["_parameters"][name]
+            if name in own["_modules"]:
+                return own["_modules"][name]
+            if name in own["_buffers"]:
+                return own["_buffers"][name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __delattr__(self, name: str) -> None:
@@ -480,6 +484,8 @@ def clear_grad(t: Tensor, set_to_none: bool) -> None:
     """Drop a gradient, or fill it with zeros outside of any graph."""
     if set_to_none:
         t.grad = None
+    elif t.grad is not None and t.grad.is_sparse:
+        t.grad = t.grad.detach().zero_()
     elif t.grad is not None:
         t.grad = t.grad.detach()
         t.grad.array[...] = 0

@@ -190,13 +190,10 @@ class RNNBase(Module):
         data = pack_padded_sequence(x, wrap(lengths)).data
         return PackedSequence(data, like.batch_sizes, like.sorted_indices, like.unsorted_indices)
 
-    def _projected(self, x: Tensor, suffix: str, with_hidden_bias: bool = True) -> Tensor:
-        """The inputs of all time steps times their weights, with the biases that can be added beforehand."""
-        bias = None
-        if self.bias:
-            bias = getattr(self, f"bias_ih{suffix}")
-            bias = bias + getattr(self, f"bias_hh{suffix}") if with_hidden_bias else bias
-        return F.linear(x, getattr(self, f"weight_ih{suffix}"), bias)
+    def _weights(self, suffix: str) -> tuple[Any, ...]:
+        """The weights of one layer in one direction, and its biases, which are None without."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return tuple(getattr(self, name + suffix, None) for name in names)
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
@@ -237,8 +234,10 @@ class RNN(RNNBase):
         self.nonlinearity = nonlinearity
 
     def _sequence(self, x: Tensor, suffix: str, states: tuple[Tensor, ...], sizes: Any, reverse: bool) -> Any:
-        x, weight = self._projected(x, suffix), getattr(self, f"weight_hh{suffix}")
-        return RNNSequence.apply(x, weight, states[0], sizes=sizes, reverse=reverse, relu=self.nonlinearity == "relu")
+        w_ih, w_hh, b_ih, b_hh = self._weights(suffix)
+        bias = b_ih + b_hh if self.bias else None
+        relu = self.nonlinearity == "relu"
+        return RNNSequence.apply(x, w_ih, w_hh, bias, states[0], sizes=sizes, reverse=reverse, relu=relu)
 
 
 class LSTM(RNNBase):
@@ -258,9 +257,10 @@ class LSTM(RNNBase):
         return self.proj_size or self.hidden_size, self.hidden_size
 
     def _sequence(self, x: Tensor, suffix: str, states: tuple[Tensor, ...], sizes: Any, reverse: bool) -> Any:
-        x, weight = self._projected(x, suffix), getattr(self, f"weight_hh{suffix}")
+        w_ih, w_hh, b_ih, b_hh = self._weights(suffix)
+        bias = b_ih + b_hh if self.bias else None
         projection = getattr(self, f"weight_hr{suffix}") if self.proj_size else None
-        return LSTMSequence.apply(x, weight, *states, projection, sizes=sizes, reverse=reverse)
+        return LSTMSequence.apply(x, w_ih, w_hh, bias, *states, projection, sizes=sizes, reverse=reverse)
 
 
 class GRU(RNNBase):
@@ -283,9 +283,7 @@ class GRU(RNNBase):
         )
 
     def _sequence(self, x: Tensor, suffix: str, states: tuple[Tensor, ...], sizes: Any, reverse: bool) -> Any:
-        x, weight = self._projected(x, suffix, with_hidden_bias=False), getattr(self, f"weight_hh{suffix}")
-        bias = getattr(self, f"bias_hh{suffix}") if self.bias else None
-        return GRUSequence.apply(x, weight, bias, states[0], sizes=sizes, reverse=reverse)
+        return GRUSequence.apply(x, *self._weights(suffix), states[0], sizes=sizes, reverse=reverse)
 
 
 class RNNCellBase(Module):

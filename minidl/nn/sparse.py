@@ -44,7 +44,8 @@ class Embedding(Module):
     """Rows of weight (num_embeddings, embedding_dim) by integer index: input (*), result (*, embedding_dim).
 
     padding_idx: a row that is 0 at first and gets no gradient. max_norm: rows looked up are scaled down to that norm,
-    in place. scale_grad_by_freq: a row's gradient is divided by how often it was looked up. sparse is not supported.
+    in place. scale_grad_by_freq: a row's gradient is divided by how often it was looked up. sparse: weight.grad is a sparse
+    tensor of the rows looked up; optim.SGD, Adagrad and SparseAdam take it.
 
     Example:
         >>> nn.Embedding(100, 8)(torch.tensor([3, 5])).shape

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.op import Op
+from .. import dtypes
+from ..autograd.op import Op, SparseOperand
 from ..devices import may_look
 from ..kernels import array_module
 from ..tensor import Tensor, method
@@ -136,7 +137,11 @@ method("__truediv__")(Div.apply)
 
 
 def _check_bool_minus(x: Any, y: Any) -> None:
-    if any(isinstance(t, Tensor) and t.array.dtype.kind == "b" for t in (x, y)):
+    try:
+        with_bool = any(isinstance(t, Tensor) and t.array.dtype.kind == "b" for t in (x, y))
+    except SparseOperand:
+        with_bool = any(isinstance(t, Tensor) and t.dtype is dtypes.bool_ for t in (x, y))
+    if with_bool:
         raise RuntimeError(
             "sub: subtraction with a bool tensor is not supported; use logical_xor, or `~` to invert a mask"
         )

@@ -8,40 +8,85 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd.op import wrap
+import numpy as np
+
+from ..autograd.grad_mode import grad_mode
+from ..autograd.op import Op, wrap
+from ..devices import may_look
 from ..kernels import array_module
+from ..kernels import attention as kernels
+from ..kernels.random import blocks
+from ..random import default_generator
 from ..tensor import Tensor
-from .dropout import dropout
+from ..testing.samples import Sample, samples
+from .define import differentiated
+from .dropout import Dropout, dropout
 from .joining import cat
 from .linalg import linear, matmul
 from .shape import broadcast_to
 from .softmax import softmax
 
 
-def attention_weights(
-    query: Tensor, key: Tensor, mask: Tensor | None, dropout_p: float = 0.0, scale: float | None = None
-) -> Tensor:
-    """softmax(query key^T scale + mask) (..., L, S), with a share `dropout_p` of the weights dropped.
+class Attention(Op):
+    """softmax(q k^T scale + mask) v for q (B, H, L, D), k (B, G, S, D), v (B, G, S, E), mask None or of the size of the scores
+    or 1 in each dimension: (B, H, L, E).
+
+    H / G heads of queries share a head of keys and values. causal: query i sees keys 0 to i. p, key, counter: of the dropout.
+    """
+
+    precision = "half"
+
+    def forward(
+        self, q: Any, k: Any, v: Any, mask: Any, *, scale: float, causal: bool, p: float, key: int, counter: int
+    ) -> Any:
+        self.scale, self.causal, self.dropout = scale, causal, (p, key, counter)
+        out, self.lse = kernels.attention(q, k, v, scale, causal, mask, *self.dropout)
+        return out
+
+    def backward(self, g: Any, q: Any, k: Any, v: Any, mask: Any, out: Any) -> Any:
+        how = self.scale, self.causal, mask, *self.dropout
+        return *kernels.attention_backward(g, q, k, v, out, self.lse, *how), None
+
+    def composite(self, g: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, out: Any) -> Any:
+        def plain(q: Tensor, k: Tensor, v: Tensor, mask: Any) -> Any:
+            shared = q.array.shape[1] // k.array.shape[1]
+            k, v = (t.repeat_interleave(shared, 1) for t in (k, v))
+            seen = _causal_mask(q, k) if self.causal else None
+            weights = attention_weights(q, k, mask, self.scale, seen)
+            p, key, counter = self.dropout
+            if p:
+                weights = Dropout.apply(weights, p=p, key=key, counter=counter)
+            return (matmul(weights, v),)
+
+        return differentiated(self, plain, (q, k, v, mask), [g])
+
+
+@samples(Attention)
+def _(make: Any) -> Any:
+    q, k, v = make(2, 2, 3, 4), make(2, 2, 5, 4), make(2, 2, 5, 3)
+    yield Sample(q, k, v, None, scale=0.5, causal=False, p=0.0, key=0, counter=0)
+    q, k, v = make(1, 4, 3, 2), make(1, 2, 3, 2), make(1, 2, 3, 2)
+    yield Sample(q, k, v, None, scale=0.7, causal=True, p=0.4, key=1, counter=3, note="heads shared, dropout")
+    mask = np.zeros((1, 1, 3, 4))
+    mask[..., 1, :], mask[..., 2, :2] = -np.inf, -np.inf
+    q, k, v = make(2, 1, 3, 2), make(2, 1, 4, 2), make(2, 1, 4, 2)
+    yield Sample(q, k, v, mask, scale=1.0, causal=False, p=0.0, key=0, counter=0, note="a query that sees nothing")
+
+
+def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: float, seen: Tensor | None) -> Tensor:
+    """softmax(query key^T scale + mask) (..., L, S), of the keys that are `seen`: the matrix that the kernel does not keep.
 
     A query that may see no key at all gives no weight to any; softmax alone would make NaN of it.
     """
-    if scale is None:
-        scale = 1 / math.sqrt(max(query.array.shape[-1], 1))
     scores: Any = matmul(query, key.transpose(-2, -1)) * scale
+    if seen is not None:
+        scores = scores.masked_fill(~seen, -math.inf)
     if mask is None:
-        return dropout(softmax(scores, -1), dropout_p, dropout_p > 0)
-    if mask.array.dtype.kind == "b":
-        hidden: Any = ~mask
-        scores = scores.masked_fill(hidden, -math.inf)
-    else:
-        hidden = mask == -math.inf
-        scores = scores + mask
-    blind = hidden.all(-1, keepdim=True)
-    if blind.array.any():
-        weights = softmax(scores.masked_fill(blind, 0), -1).masked_fill(blind, 0)
-    else:
-        weights = softmax(scores, -1)
-    return dropout(weights, dropout_p, dropout_p > 0)
+        return softmax(scores, -1)
+    blind: Any = (mask == -math.inf).all(-1, keepdim=True)
+    if may_look(blind.array) and not blind.array.any():
+        return softmax(scores + mask, -1)
+    return softmax((scores + mask).masked_fill(blind, 0), -1).masked_fill(blind, 0)
 
 
 def scaled_dot_product_attention(
@@ -58,7 +103,7 @@ def scaled_dot_product_attention(
 
     attn_mask: bool, True where a key may be seen, or float, added to the scores; broadcast to (..., L, S).
     is_causal: query i sees keys 0 to i. scale: default 1 / sqrt(D). enable_gqa: groups of query heads share the heads of key
-        and value (Ainslie et al., "GQA", 2023).
+        and value (Ainslie et al., "GQA", 2023). The matrix of scores is not kept (Dao et al., "FlashAttention", 2022).
 
     Example:
         >>> q, k, v = minidl.randn(3, 1, 4, 8).unbind()
@@ -66,19 +111,82 @@ def scaled_dot_product_attention(
         torch.Size([1, 4, 8])
     """
     _check_operands(query, key, value, attn_mask)
+    if is_causal and attn_mask is not None:
+        raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+    if not 0 <= dropout_p <= 1:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
+    if scale is None:
+        scale = 1 / math.sqrt(max(query.array.shape[-1], 1))
+    lead, (q, k, v) = _in_heads_of_a_batch(query, key, value, enable_gqa)
+    mask = None if attn_mask is None else _added(attn_mask, (*lead, query.array.shape[-2], key.array.shape[-2]), q)
+    if mask is not None and mask.node is not None and grad_mode.get():  # the kernel knows no gradient of it
+        k, v = (t.repeat_interleave(q.array.shape[1] // t.array.shape[1], 1) for t in (k, v))
+        out = matmul(dropout(attention_weights(q, k, mask, scale, None), dropout_p), v)
+    else:
+        place = (0, 0)
+        if dropout_p:
+            B, H, L, _ = q.array.shape
+            place = default_generator.take(blocks(B * H * L * k.array.shape[2], 1))
+        out = Attention.apply(q, k, v, mask, scale=scale, causal=is_causal, p=dropout_p, key=place[0], counter=place[1])
+    return out if query.array.ndim == len(lead) + 2 == 4 else out.reshape((*lead, *out.shape[2:]))
+
+
+def _in_heads_of_a_batch(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> Any:
+    """The leading dimensions of the result, heads included, and the operands as (B, H, L, D), (B, G, S, D), (B, G, S, E)."""
+    shapes = [t.array.shape for t in (query, key, value)]
+    heads, *shared = [shape[-3] if len(shape) > 2 else 1 for shape in shapes]
     if enable_gqa:
-        heads, shared = query.array.shape[-3], key.array.shape[-3]
-        if heads % shared:
+        if any(heads % n for n in shared):
             raise RuntimeError(
-                f"scaled_dot_product_attention: enable_gqa needs query heads that are a multiple of the key heads, got "
-                f"{heads} and {shared}"
+                "scaled_dot_product_attention: enable_gqa needs query heads that are a multiple of the key heads, got "
+                f"{heads} and {shared[0]}" + ("" if shared[0] == shared[1] else f", and {shared[1]} of values")
             )
-        key, value = (t.repeat_interleave(heads // shared, -3) for t in (key, value))
-    if is_causal:
-        if attn_mask is not None:
-            raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
-        attn_mask = wrap(array_module(query.array).tri(query.array.shape[-2], key.array.shape[-2], dtype=bool))
-    return matmul(attention_weights(query, key, attn_mask, dropout_p, scale), value)
+        every = heads
+    else:
+        (every,) = _broadcast([(heads,), *((n,) for n in shared)], shapes)
+    batch = _broadcast([shape[:-3] for shape in shapes], shapes)
+    lead = (*batch, every) if max(map(len, shapes)) > 2 else ()
+    # heads of keys that all queries share stay one; anything else that differs is repeated
+    of_keys = shared[0] if shared[0] == shared[1] and every % shared[0] == 0 else every
+    operands = []
+    for t, n, wanted in zip((query, key, value), (heads, *shared), (every, of_keys, of_keys), strict=True):
+        if n != wanted and n > 1:
+            t = t.repeat_interleave(wanted // n, -3)
+        shape = (*batch, wanted, *t.array.shape[-2:])
+        if lead and t.array.shape != shape:
+            t = broadcast_to(t, shape)
+        operands.append(t if len(batch) == 1 else t.reshape((math.prod(batch), *shape[-3:])))
+    return lead, operands
+
+
+def _broadcast(parts: list[tuple[int, ...]], shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*parts)
+    except ValueError:
+        raise RuntimeError(
+            "scaled_dot_product_attention: the leading dimensions of query, key and value must match, or be broadcast to each "
+            f"other, but got {', '.join(str(list(shape)) for shape in shapes)}; enable_gqa=True lets heads share keys"
+        ) from None
+
+
+def _added(mask: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """attn_mask as one that is added to scores (B, H, L, S), its sizes these or 1."""
+    xp, a = array_module(mask.array), mask.array
+    if a.ndim > len(shape) or any(n not in (1, m) for n, m in zip(a.shape[::-1], shape[::-1], strict=False)):
+        raise RuntimeError(
+            f"scaled_dot_product_attention: attn_mask must be broadcast to the scores {list(shape)}, but got {list(a.shape)}"
+        )
+    if a.dtype.kind == "b":
+        mask = wrap(xp.where(a, 0.0, -math.inf).astype(like.array.dtype))
+    if len(shape) > 4:  # several dimensions become the one of the batch
+        mask = broadcast_to(mask, shape)
+        return mask.reshape((math.prod(shape[:-3]), *shape[-3:]))
+    return mask if a.ndim == 4 else mask.reshape((1,) * (4 - a.ndim) + a.shape)
+
+
+def _causal_mask(query: Tensor, key: Tensor) -> Tensor:
+    """True where a key is not behind the query (L, S)."""
+    return wrap(array_module(query.array).tri(query.array.shape[-2], key.array.shape[-2], dtype=bool))
 
 
 def _check_operands(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> None:
@@ -147,16 +255,18 @@ def multi_head_attention_forward(
     L, B, E = query.shape
     if is_causal and attn_mask is None:
         raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
-    weights: Any
-    if use_separate_proj_weight:
-        weights = (q_proj_weight, k_proj_weight, v_proj_weight)
+    if query is key is value and in_proj_weight is not None and not use_separate_proj_weight:
+        q, k, v = _in_heads(_projected(query, in_proj_weight, in_proj_bias), 3, num_heads)  # one product for all three
     else:
-        assert in_proj_weight is not None
-        weights = in_proj_weight.chunk(3)
-    biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
-    q, k, v = (linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True))
-    # (., B, E) to (B, H, ., D)
-    q, k, v = (_in_heads(t, num_heads) for t in (q, k, v))
+        weights: Any = (q_proj_weight, k_proj_weight, v_proj_weight)
+        if not use_separate_proj_weight:
+            assert in_proj_weight is not None
+            weights = in_proj_weight.chunk(3)
+        biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
+        q, k, v = (
+            _in_heads(_projected(x, w, b), 1, num_heads)[0]
+            for x, w, b in zip((query, key, value), weights, biases, strict=True)
+        )
     k = k if static_k is None else static_k.reshape(B, num_heads, -1, E // num_heads)
     v = v if static_v is None else static_v.reshape(B, num_heads, -1, E // num_heads)
     S = k.shape[2]
@@ -165,18 +275,22 @@ def multi_head_attention_forward(
             raise RuntimeError(
                 "multi_head_attention_forward: bias_k and bias_v cannot be added to static_k or static_v"
             )
-        extras = (_in_heads(broadcast_to(t, (1, B, E)), num_heads) for t in (bias_k, bias_v))
+        extras = (_in_heads(broadcast_to(t, (1, B, E)), 1, num_heads)[0] for t in (bias_k, bias_v))
         k, v = (cat([t, extra], 2) for t, extra in zip((k, v), extras, strict=True))
     if add_zero_attn:
         k, v = (cat([t, t[:, :, :1] * 0], 2) for t in (k, v))
-    mask = _joined_mask(attn_mask, key_padding_mask, (B, num_heads, L, S), k.shape[2] - S, query.array)
     p = dropout_p if training else 0.0
+    if is_causal and key_padding_mask is None and not need_weights and k.shape[2] == S:
+        attn_mask = None  # the flag says all
+    else:
+        is_causal = False
+    mask = _joined_mask(attn_mask, key_padding_mask, (B, num_heads, L, S), k.shape[2] - S, query.array)
     if need_weights:
-        found = attention_weights(q, k, mask, p)
+        found = dropout(attention_weights(q, k, mask, 1 / math.sqrt(E // num_heads), None), p, p > 0)
         mixed = matmul(found, v)
     else:
-        found, mixed = None, scaled_dot_product_attention(q, k, v, mask, p)
-    output = linear(mixed.permute(2, 0, 1, 3).reshape(L, B, E), out_proj_weight, out_proj_bias)
+        found, mixed = None, scaled_dot_product_attention(q, k, v, mask, p, is_causal)
+    output = _projected(mixed.permute(2, 0, 1, 3).reshape(L, B, E), out_proj_weight, out_proj_bias)
     if found is not None and average_attn_weights:
         found = found.mean(1)
     if not batched:
@@ -184,10 +298,17 @@ def multi_head_attention_forward(
     return output, found
 
 
-def _in_heads(t: Tensor, heads: int) -> Tensor:
-    """(S, B, E) as (B, H, S, D)."""
+def _projected(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """linear() of x (S, B, E), which may be a view of (B, S, E): of rows that lie side by side it is one product."""
+    if x.array.strides[0] < x.array.strides[1]:
+        return linear(x.transpose(0, 1), weight, bias).transpose(0, 1)
+    return linear(x, weight, bias)
+
+
+def _in_heads(t: Tensor, count: int, heads: int) -> tuple[Tensor, ...]:
+    """`count` tensors (B, H, S, D) that lie side by side in (S, B, count H D)."""
     S, B, E = t.shape
-    return t.reshape(S, B, heads, E // heads).permute(1, 2, 0, 3)
+    return t.reshape(S, B, count, heads, E // count // heads).permute(2, 1, 3, 0, 4).unbind()
 
 
 def _check_inputs(query: Tensor, key: Tensor, value: Tensor, E: int, heads: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import devices
+from ..autograd.grad_mode import is_grad_enabled
 from ..autograd.op import Op
 from ..kernels import array_module
 from ..kernels import loss as kernels
@@ -18,21 +19,39 @@ from .loss import legacy_reduction, reduced
 from .selection import where
 from .softmax import log_softmax
 
+INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)  # comparing with np.int64 makes one each time
+
 
 class CrossEntropy(Op):
     """Softmax and negative log-likelihood in one, of logits (N, V) with class numbers (N,) as targets.
 
-    total: None for the losses (N,), else what their sum is divided by.
+    total: None for the losses (N,), else what their sum is divided by. gradient: whether there will be a backward pass.
     """
 
     precision = "full"
 
-    def forward(self, logits: Any, *, target: Any, weight: Any, ignore_index: int, smoothing: float, total: Any) -> Any:
+    def forward(
+        self,
+        logits: Any,
+        *,
+        target: Any,
+        weight: Any,
+        ignore_index: int,
+        smoothing: float,
+        total: Any,
+        gradient: bool = True,
+    ) -> Any:
         self.options, self.total = (target, weight, ignore_index, smoothing), total
-        losses, self.lse = kernels.cross_entropy(logits, *self.options)
-        return losses if total is None else losses.sum() / total
+        self.slopes = None
+        if gradient and array_module(logits) is np:  # on a GPU it takes less to compute them again than to keep them
+            losses, self.slopes = kernels.cross_entropy_and_gradient(logits, *self.options)
+        else:
+            losses, self.lse = kernels.cross_entropy(logits, *self.options)
+        return losses if total is None else array_module(losses).add.reduce(losses) / total
 
     def backward(self, g: Any, logits: Any) -> Any:
+        if self.slopes is not None:
+            return self.slopes * (g[:, None] if self.total is None else g / self.total)
         if self.total is None:
             g = array_module(g).ascontiguousarray(g)
         else:
@@ -90,7 +109,7 @@ def _all_count(name: str, t: Any, classes: int, ignore_index: int | None) -> boo
     if not devices.may_look(t):
         return ignore_index is None
     ignores_a_class = ignore_index is not None and ignore_index >= 0
-    if t.dtype == np.int64 and t.size and not ignores_a_class and t.view(np.uint64).max() < classes:
+    if t.dtype == INT64 and t.size and not ignores_a_class and t.view(UINT64).max() < classes:
         return True  # one pass: as an unsigned number, a negative one is larger than any class
     ignored = array_module(t).zeros(t.shape, bool) if ignore_index is None else t == ignore_index
     wrong = ~ignored & ((t < 0) | (t >= classes))
@@ -157,7 +176,13 @@ def cross_entropy(
     w = None if weight is None else weight.array
     total = _total(t, w, ignore_index, all_count, reduction, x.array.dtype)
     losses = CrossEntropy.apply(
-        x, target=t, weight=w, ignore_index=ignore_index, smoothing=float(label_smoothing), total=total
+        x,
+        target=t,
+        weight=w,
+        ignore_index=ignore_index,
+        smoothing=float(label_smoothing),
+        total=total,
+        gradient=x.node is not None and is_grad_enabled(),
     )
     return losses.reshape(shape) if total is None and losses.array.shape != shape else losses
 

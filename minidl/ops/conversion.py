@@ -1,4 +1,4 @@
-"""Changes of dtype and device."""
+"""Changes of dtype, device and layout."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd import op as _op
 from ..autograd.op import Op
+from ..layouts import sparse_coo, sparse_csc, sparse_csr, strided
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 
@@ -96,7 +97,7 @@ def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: b
 def _conversion(name: str, target: dtypes.dtype | None) -> None:
     @method(name)
     def convert(input: Tensor, memory_format: Any = None) -> Tensor:
-        return to(input, target)
+        return input.to(target)
 
     convert.__name__ = name
     convert.__doc__ = f"The tensor in {target!r}."
@@ -120,25 +121,78 @@ def _type(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     if isinstance(dtype, str):
         by_name = {v: k for k, v in names.items()}
         dtype = dtypes.ALL[by_name[dtype.rpartition(".")[2].removesuffix("Tensor")]]
-    return to(input, dtype)
+    return input.to(dtype)
 
 
 @method()
 def type_as(input: Tensor, other: Tensor) -> Tensor:
     """The tensor in the dtype of another."""
-    return to(input, other.dtype)
+    return input.to(other.dtype)
 
 
 @method()
 def cpu(input: Tensor) -> Tensor:
     """The tensor in the CPU's memory."""
-    return to(input, device="cpu")
+    return input.to(device="cpu")
 
 
 @method()
 def cuda(input: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
     """The tensor on a GPU. Raises RuntimeError where there is none."""
-    return to(input, device="cuda" if device is None else device)
+    return input.to(device="cuda" if device is None else device)
+
+
+# Layouts. The sparse ones are made in minidl.sparse, which is imported when the first sparse tensor is
+
+
+@method()
+def to_sparse(input: Tensor, sparse_dim: int | None = None, *, layout: Any = None) -> Any:
+    """The elements that are not 0 as a sparse tensor, of layout sparse_coo unless given.
+
+    sparse_dim: how many leading dimensions are sparse (default all); the others are stored whole where one element is not 0.
+
+    Example:
+        >>> minidl.tensor([[0.0, 0.0, 3.0]]).to_sparse()
+        tensor(indices=tensor([[0],
+                               [2]]),
+               values=tensor([3.]),
+               size=(1, 3), nnz=1, layout=torch.sparse_coo)
+    """
+    from ..sparse.creation import from_dense
+
+    return from_dense(input, sparse_dim, sparse_coo if layout is None else layout)
+
+
+@method()
+def to_sparse_coo(input: Tensor) -> Any:
+    """The elements that are not 0 with their coordinates."""
+    return to_sparse(input)
+
+
+@method()
+def to_sparse_csr(input: Tensor) -> Any:
+    """The elements of a matrix that are not 0, row by row."""
+    return to_sparse(input, layout=sparse_csr)
+
+
+@method()
+def to_sparse_csc(input: Tensor) -> Any:
+    """The elements of a matrix that are not 0, column by column."""
+    return to_sparse(input, layout=sparse_csc)
+
+
+@method()
+def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: bool | None = None) -> Tensor:
+    """The tensor itself: it is dense."""
+    return input if dtype is None else input.to(dtype)
+
+
+@method()
+def sparse_mask(input: Tensor, mask: Any) -> Any:
+    """The values of a tensor at the places that the sparse tensor `mask`, of its shape, stores."""
+    if mask.layout is strided:
+        raise TypeError(f"sparse_mask: mask must be a sparse tensor, got a dense one of shape {list(mask.shape)}")
+    return mask.like(mask.sampled(input))
 
 
 __all__: list[str] = []  # methods only

@@ -56,7 +56,9 @@ class Convolution(Op):
     def composite(self, g: Any, x: Any, weight: Any) -> Any:
         wants_x, wants_weight, wants_bias = self.edges
         return (
-            TransposedConvolution.apply(g, weight, None, size=self.shape[2:], geometry=self.geometry) if wants_x else None,
+            TransposedConvolution.apply(g, weight, None, size=self.shape[2:], geometry=self.geometry)
+            if wants_x
+            else None,
             WeightGradient.apply(x, g, kernel=self.kernel[2:], geometry=self.geometry) if wants_weight else None,
             _bias_gradient(g) if wants_bias else None,
         )

@@ -11,9 +11,10 @@ import numpy as np
 from .. import devices, dtypes
 from ..autograd.op import wrap
 from ..kernels import array_module
+from ..layouts import strided
 from ..tensor import Tensor, method
 
-# `layout` and `pin_memory` are taken for PyTorch's sake: every tensor here is strided, and none is pinned
+# `layout` and `pin_memory` are taken for PyTorch's sake: but for zeros and empty every tensor here is strided, and none is pinned
 
 
 def _finish(array: Any, device: Any, requires_grad: bool) -> Tensor:
@@ -209,12 +210,23 @@ def scalar_tensor(
 def _sized(name: str, what: str) -> Any:
     """The function `name(*size)` and the method `new_name(*size)`."""
 
+    on_cpu = getattr(np, name)
+
     def create(
         *size: Any, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
         pin_memory: bool = False, **named: Any,
     ) -> Tensor:  # fmt: skip
         shape = _shape(name, _named_size(name, size, named))
-        return _leaf(devices.make(name, devices.chosen(device), shape, _float_or(dtype)), requires_grad)
+        if layout not in (None, strided):
+            if name == "ones":
+                raise RuntimeError(f"ones: not implemented for {layout}, of which nothing would be left out")
+            from ..sparse.creation import zeros
+
+            return zeros(shape, layout, dtype, device, requires_grad)
+        where = devices.chosen(device)
+        if where is None:
+            return _leaf(on_cpu(shape, _float_or(dtype)), requires_grad)
+        return _leaf(devices.make(name, where, shape, _float_or(dtype)), requires_grad)
 
     @method(f"new_{name}")
     def create_new(
@@ -346,7 +358,8 @@ def arange(
     integers = not any(isinstance(x, float) for x in (start, end, step))
     wanted = (dtypes.int64.dtype if integers else _float_or(None)) if dtype is None else dtypes.as_array_dtype(dtype)
     if integers:
-        return _finish(np.arange(start, end, step, dtype=np.int64).astype(wanted, copy=False), device, requires_grad)
+        count = devices.make("arange", devices.chosen(device), start, end, step, np.int64)
+        return _leaf(count.astype(wanted, copy=False), requires_grad)
     n = math.ceil((end - start) / step)
     if wanted.kind in "iu":
         start, step = int(start), int(step)

@@ -10,6 +10,7 @@ from .. import dtypes
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
 from ..kernels.accumulate import accumulate
+from ..kernels.common import row_major
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .axes import axes_of
@@ -34,6 +35,7 @@ class CumSum(Op):
         if not x.ndim:
             return x.copy()
         xp = array_module(x)
+        x = row_major(x)
         return xp.flip(xp.cumsum(xp.flip(x, axis), axis), axis) if reverse else xp.cumsum(x, axis, dtype=x.dtype)
 
     def backward(self, g: Any) -> Any:
@@ -48,7 +50,7 @@ class CumProd(Op):
 
     def forward(self, x: Any, *, axis: int) -> Any:
         self.axis = axis
-        return x.cumprod(axis, dtype=x.dtype) if x.ndim else x.copy()
+        return row_major(x).cumprod(axis, dtype=x.dtype) if x.ndim else x.copy()
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         if not x.ndim:

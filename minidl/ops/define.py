@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd import engine
 from ..autograd.op import Op
 from ..kernels import array_module
 from ..tensor import method
@@ -40,6 +41,26 @@ def result_type(name: str, *fields: str) -> Any:
         return f"torch.return_types.{name}(\n" + ",\n".join(f"{k}={v!r}" for k, v in self._asdict().items()) + ")"
 
     return type(name, (namedtuple(name, fields),), {"__slots__": (), "__repr__": text})
+
+
+def differentiated(op: Op, plain: Callable[..., Any], inputs: tuple[Any, ...], g: list[Any]) -> Any:
+    """For `composite`: the gradients of the inputs as Tensors in the graph, by differentiating the plain form of an operation.
+
+    plain: takes the inputs and returns the results as a tuple. g: the gradients of these, None where nothing depends on one.
+    """
+    # one tensor may be two of the inputs; each place gets a node of its own, and so a gradient of its own
+    inputs = tuple(x if x is None else x.view_as(x) for x in inputs)
+    results = plain(*inputs)
+    wanted = [i for i, edge in enumerate(op.edges) if edge is not None]
+    used = [(result, d) for result, d in zip(results, g, strict=True) if d is not None]
+    grads = engine.grad(
+        [result for result, _ in used], [inputs[i] for i in wanted], [d for _, d in used], create_graph=True,
+        allow_unused=True,
+    )  # fmt: skip
+    found: list[Any] = [None] * len(inputs)
+    for i, grad in zip(wanted, grads, strict=True):
+        found[i] = grad
+    return tuple(found)
 
 
 def scipy_special(x: Any) -> Any:

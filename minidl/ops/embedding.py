@@ -10,22 +10,39 @@ from .. import devices
 from ..autograd.op import Op, wrap
 from ..autograd.storage import mark_written
 from ..kernels import array_module
+from ..kernels.common import row_major
 from ..kernels.embedding import embedding_backward
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 
 
 class Embedding(Op):
-    """The rows of `weight` (V, D) that `index` names; `scale` (N, 1), if any, weighs their gradients."""
+    """The rows of `weight` (V, D) that `index` names; `scale` (N, 1), if any, weighs their gradients.
+
+    sparse: the gradient of `weight` stores the rows that were looked up and no other; those with a scale of 0 neither.
+    """
 
     complex_rule = True
 
-    def forward(self, weight: Any, *, index: Any, scale: Any = None) -> Any:
-        self.index, self.rows, self.scale = index, weight.shape[0], scale
-        return weight[index]
+    def forward(self, weight: Any, *, index: Any, scale: Any = None, sparse: bool = False) -> Any:
+        self.index, self.shape, self.scale, self.sparse = index, weight.shape, scale, sparse
+        # take() is faster, but copies a whole table that is not contiguous
+        return weight.take(index, axis=0) if weight.flags.c_contiguous else weight[index]
 
     def backward(self, g: Any) -> Any:
-        return EmbeddingGrad.apply(g, index=self.index, rows=self.rows, scale=self.scale)
+        if not self.sparse:
+            return EmbeddingGrad.apply(g, index=self.index, rows=self.shape[0], scale=self.scale)
+        from ..sparse.gradient import of_rows
+
+        index, rows = self.index.reshape(-1), g.reshape((self.index.size, *self.shape[1:]))
+        if self.scale is not None:
+            counted = self.scale[:, 0] != 0
+            index, rows = index[counted], rows[counted] * self.scale[counted].astype(_raw(g).dtype)
+        return of_rows(rows, index, self.shape)
+
+
+def _raw(x: Any) -> Any:
+    return x.array if isinstance(x, Tensor) else x
 
 
 class EmbeddingGrad(Op):
@@ -50,6 +67,9 @@ def _(make: Any) -> Any:
     yield Sample(make(5, 3), index=np.array([[0, 4], [4, 2]]))
     scale = np.array([[0.0], [0.5], [0.5]])
     yield Sample(make(5, 3), index=np.array([1, 4, 4]), scale=scale, smooth=False, note="not the derivative, by intent")
+    yield Sample(
+        make(5, 3), index=np.array([[0, 4], [4, 2]]), sparse=True, smooth=False, note="its gradient is no array"
+    )
 
 
 @samples(EmbeddingGrad)
@@ -70,7 +90,8 @@ def embedding(
     """The rows of `weight` (V, D) at the numbers in `input` (...): (..., D).
 
     padding_idx: a row that gets no gradient. max_norm: rows looked up that are longer are first scaled down, in place.
-    scale_grad_by_freq: the gradient of a row is divided by how often it was looked up. sparse is not supported.
+    scale_grad_by_freq: the gradient of a row is divided by how often it was looked up. sparse: the gradient of `weight` is a
+    sparse tensor of the rows looked up, for large tables; optim.SGD, Adagrad and SparseAdam take it.
     Raises IndexError for a number outside [0, V).
 
     Example:
@@ -90,8 +111,10 @@ def embedding(
         raise IndexError(
             f"embedding: index out of range in self: {index.min()} to {index.max()}, the table has {V} rows"
         )
-    if sparse:
-        raise NotImplementedError("embedding: sparse gradients are not supported; leave sparse=False")
+    if sparse and scale_grad_by_freq:
+        raise RuntimeError(
+            "embedding: scale_grad_by_freq not supported with sparse gradients; leave out one of the two"
+        )
     if padding_idx is not None and not -V <= padding_idx < V:
         raise ValueError(f"embedding: padding_idx {padding_idx} must be within num_embeddings {V}")
     if max_norm is not None:
@@ -106,12 +129,12 @@ def embedding(
     if padding_idx is not None:
         scale = xp.ones((flat.size, 1)) if scale is None else scale
         scale[flat == padding_idx % V] = 0
-    return Embedding.apply(weight, index=index.astype(np.int64), scale=scale)
+    return Embedding.apply(weight, index=index.astype(np.int64), scale=scale, sparse=sparse)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 rows that are 1 at the place the number names: (...) gives (..., num_classes)."""
-    index, xp = tensor.array, array_module(tensor.array)
+    index, xp = row_major(tensor.array), array_module(tensor.array)
     if index.dtype != np.int64:
         raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, got {tensor.dtype}")
     if index.size and index.min() < 0:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd.op import Op
 from ..kernels import array_module
+from ..kernels.common import row_major
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .axes import axes_of, check_not_empty, either, restored
@@ -23,7 +24,7 @@ class _Extreme(Op):
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes, self.keepdim = axes, keepdim
-        return getattr(x, self.find)(axis=axes, keepdims=keepdim)
+        return row_major(getattr(x, self.find)(axis=axes, keepdims=keepdim))
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         raw_x, raw_out = getattr(x, "array", x), getattr(out, "array", out)

@@ -19,6 +19,7 @@ from ..autograd.inplace import check_writable, in_place, write
 from ..autograd.op import Op, wrap
 from ..autograd.storage import mark_written, next_seq
 from ..kernels import array_module
+from ..kernels.common import row_major
 from ..kernels.embedding import embedding_backward
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
@@ -49,7 +50,10 @@ class Take(Op):
 
     def forward(self, x: Any, *, index: tuple[Any, ...]) -> Any:
         self.shape, self.index = x.shape, index
-        return x[index]
+        *before, last = index
+        if hasattr(last, "dtype") and last.dtype.kind == "i" and all(isinstance(part, slice) for part in before):
+            return x[tuple(before)].take(last, len(before))  # faster, and row-major where x[index] is not
+        return row_major(x[index])
 
     def backward(self, g: Any) -> Any:
         return PutInto.apply(g, shape=self.shape, index=self.index)
@@ -403,7 +407,10 @@ def number(value: Any, like: Tensor) -> Tensor:
         fits = False
     if not fits:
         raise RuntimeError(f"value cannot be converted to type {like.dtype} without overflow: {value!r}")
-    return wrap(devices.move(result, like.device))
+    # where it is wanted, by a kernel that takes it as an argument: a copy from the CPU would wait
+    return wrap(
+        result if like.array.__class__ is np.ndarray else devices.make("full", like.device, (), result[()], dtype)
+    )
 
 
 def check_dtype(what: str, input: Tensor, other: Tensor) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..autograd.op import Op
 from ..kernels import array_module
+from ..kernels.common import row_major
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .shape import Transpose, expand, normalize_dim, reshape
@@ -128,6 +129,9 @@ class Unbind(Op):
 
     def backward(self, g: Any) -> Any:
         shape = next(part.shape for part in g if part is not None)
+        whole = consecutive(g, (*shape[: self.dim], len(g), *shape[self.dim :]), self.dim, (1,) * len(g))
+        if whole is not None:
+            return whole
         return Stack.apply(*(self.like.zeros(shape) if part is None else part for part in g), dim=self.dim)
 
 
@@ -150,6 +154,9 @@ class Split(Op):
         return tuple(x[(*before, slice(end - n, end))] for n, end in zip(sizes, ends, strict=True))
 
     def backward(self, g: Any) -> Any:
+        whole = consecutive(g, self.shape, self.dim, self.sizes)
+        if whole is not None:
+            return whole
         before, after = self.shape[: self.dim], self.shape[self.dim + 1 :]
         parts = zip(g, self.sizes, strict=True)
         return Cat.apply(*(self.like.zeros((*before, n, *after)) if p is None else p for p, n in parts), dim=self.dim)
@@ -159,6 +166,29 @@ class Split(Op):
 def _(make: Any) -> Any:
     yield Sample(make(5, 2), sizes=(2, 3), dim=0)
     yield Sample(make(2, 4), sizes=(1, 0, 3), dim=1)
+
+
+def consecutive(parts: Any, shape: tuple[int, ...], dim: int, sizes: tuple[int, ...]) -> Any:
+    """The array of which `parts` are consecutive views along `dim`, if they are: joining them then copies nothing.
+
+    A gradient rule may return it. An operation may not: what it returns would change when one of the parts is written to.
+    """
+    first = parts[0]
+    if type(first) is not np.ndarray or first.base is None or len(parts) < 2 or not sizes[0]:
+        return None
+    if any(type(x) is not np.ndarray or x.base is not first.base or x.dtype != first.dtype for x in parts):
+        return None
+    addresses = [x.__array_interface__["data"][0] for x in parts]
+    step = (addresses[1] - addresses[0]) // sizes[0]
+    strides = first.strides if first.ndim == len(shape) else (*first.strides[:dim], step, *first.strides[dim:])
+    at = addresses[0]
+    for x, address, size in zip(parts, addresses, sizes, strict=True):
+        if address != at or x.strides != first.strides:
+            return None
+        at += size * step
+    if step <= 0 or strides[dim] != step:
+        return None
+    return np.lib.stride_tricks.as_strided(first, shape, strides)
 
 
 class _Zeros:
@@ -265,11 +295,6 @@ def dsplit(input: Any, indices_or_sections: Any) -> Any:
 # Several tensors in one
 
 
-def _row_major(x: Any) -> Any:
-    """x as it lies in PyTorch, where programs take view() of what was joined; NumPy keeps the layout of the inputs."""
-    return x if x.flags.c_contiguous else array_module(x).ascontiguousarray(x)
-
-
 class Cat(Op):
     """Tensors one after the other along dimension `dim`; vectors of size 0 among other tensors are skipped."""
 
@@ -289,7 +314,7 @@ class Cat(Op):
                     f"cat: sizes of tensors must match except in dimension {dim}. Expected {list(used[0].shape)} but "
                     f"got {list(x.shape)} for tensor number {i} in the list"
                 )
-        return _row_major(array_module(used[0]).concatenate(used, axis=dim))
+        return row_major(array_module(used[0]).concatenate(used, axis=dim))
 
     def backward(self, g: Any) -> Any:
         gradients: list[Any] = []
@@ -326,7 +351,7 @@ class Stack(Op):
                     f"stack expects each tensor to be equal size, but got {list(xs[0].shape)} at entry 0 and "
                     f"{list(x.shape)} at entry {i}"
                 )
-        return _row_major(array_module(xs[0]).stack(xs, axis=dim))
+        return row_major(array_module(xs[0]).stack(xs, axis=dim))
 
     def backward(self, g: Any) -> Any:
         edges = enumerate(self.edges)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd.op import Op
 from ..kernels import array_module
+from ..kernels.common import row_major
 from ..kernels.gemm import gemm
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
@@ -17,15 +18,17 @@ from .shape import normalize_dim
 
 
 def _same_dtype(name: str, *arrays: Any) -> None:
-    kinds = {a.dtype for a in arrays if a is not None}
-    if len(kinds) > 1:
-        raise RuntimeError(
-            f"{name}: expected m1 and m2 to have the same dtype, but got: {' != '.join(sorted(map(str, kinds)))}; "
-            "convert one of them with to()"
-        )
+    first = arrays[0].dtype
+    for a in arrays:
+        if a is not None and a.dtype != first:
+            kinds = {a.dtype for a in arrays if a is not None}
+            raise RuntimeError(
+                f"{name}: expected m1 and m2 to have the same dtype, but got: {' != '.join(sorted(map(str, kinds)))}; "
+                "convert one of them with to()"
+            )
 
 
-def _product(a: Any, b: Any) -> Any:
+def product(a: Any, b: Any) -> Any:
     """a @ b in a gradient rule: by the kernel for arrays, as an operation for Tensors."""
     return a @ b if isinstance(a, Tensor) or isinstance(b, Tensor) else gemm(a, b, None)
 
@@ -52,21 +55,21 @@ class MatMul(Op):
             return g * y if wants_x else None, g * x if wants_y else None
         if self.x_ndim == 1:  # a row vector: (K,) @ (..., K, N)
             g = g.reshape((*g.shape[:-1], 1, g.shape[-1]))
-            dx = _product(g, y.swapaxes(-1, -2)).reshape((*g.shape[:-2], y.shape[-2])) if wants_x else None
-            return dx, _product(x.reshape((-1, 1)), g) if wants_y else None
+            dx = product(g, y.swapaxes(-1, -2)).reshape((*g.shape[:-2], y.shape[-2])) if wants_x else None
+            return dx, product(x.reshape((-1, 1)), g) if wants_y else None
         if self.y_ndim == 1:  # a column vector: (..., M, K) @ (K,)
             g = g.reshape((*g.shape, 1))
-            dy = _product(x.swapaxes(-1, -2), g).reshape((*x.shape[:-2], x.shape[-1])) if wants_y else None
-            return _product(g, y.reshape((1, -1))) if wants_x else None, dy
+            dy = product(x.swapaxes(-1, -2), g).reshape((*x.shape[:-2], x.shape[-1])) if wants_y else None
+            return product(g, y.reshape((1, -1))) if wants_x else None, dy
         if self.y_ndim == 2 and self.x_ndim > 2:  # one product with all rows of the batch, instead of one per matrix
-            dx = _product(g, y.swapaxes(-1, -2)) if wants_x else None
+            dx = product(g, y.swapaxes(-1, -2)) if wants_x else None
             dy = None
             if wants_y:
                 n = math.prod(g.shape[:-1])  # written out: -1 is ambiguous for empty tensors
-                dy = _product(x.reshape((n, x.shape[-1])).swapaxes(-1, -2), g.reshape((n, g.shape[-1])))
+                dy = product(x.reshape((n, x.shape[-1])).swapaxes(-1, -2), g.reshape((n, g.shape[-1])))
             return dx, dy
-        dx = _product(g, y.swapaxes(-1, -2)) if wants_x else None
-        return dx, _product(x.swapaxes(-1, -2), g) if wants_y else None
+        dx = product(g, y.swapaxes(-1, -2)) if wants_x else None
+        return dx, product(x.swapaxes(-1, -2), g) if wants_y else None
 
 
 def _mismatch(x: tuple[int, ...], y: tuple[int, ...]) -> str:
@@ -96,7 +99,8 @@ class Linear(Op):
     kept_for = {"x": "weight", "weight": "x"}
 
     def forward(self, x: Any, weight: Any, bias: Any) -> Any:
-        _same_dtype("linear", x, weight, bias)
+        if x.dtype is not weight.dtype or (bias is not None and bias.dtype is not x.dtype):
+            _same_dtype("linear", x, weight, bias)
         if not x.ndim or x.shape[-1] != weight.shape[-1]:
             rows = "x".join(map(str, (int(np.prod(x.shape[:-1])), x.shape[-1] if x.ndim else 1)))
             raise RuntimeError(
@@ -107,10 +111,10 @@ class Linear(Op):
     def backward(self, g: Any, x: Any, weight: Any) -> Any:
         wants_x, wants_weight, wants_bias = self.edges
         rows = g.reshape((-1, g.shape[-1])) if g.ndim != 2 else g
-        dx = _product(g, weight) if wants_x else None
+        dx = product(g, weight) if wants_x else None
         dweight = None
         if wants_weight:
-            dweight = _product(rows.swapaxes(0, 1), x.reshape((-1, x.shape[-1])) if x.ndim != 2 else x)
+            dweight = product(rows.swapaxes(0, 1), x.reshape((-1, x.shape[-1])) if x.ndim != 2 else x)
         return dx, dweight, rows.sum(axis=0) if wants_bias else None
 
 
@@ -156,6 +160,9 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices (N, M) and (M, P)."""
     _of_dims("mm", input, 2, mat2, 2)
     return matmul(input, mat2)
+
+
+spmm = mm  # its name of old where input is sparse
 
 
 @method()
@@ -216,7 +223,7 @@ class _Triangle(Op):
         if x.ndim < 2:
             raise RuntimeError(f"{type(self).__name__.lower()}: input tensor must have at least 2 dimensions")
         self.diagonal = diagonal
-        return getattr(array_module(x), type(self).__name__.lower())(x, diagonal)
+        return getattr(array_module(x), type(self).__name__.lower())(row_major(x), diagonal)
 
     def backward(self, g: Any) -> Any:
         return type(self).apply(g, diagonal=self.diagonal)
@@ -354,6 +361,13 @@ class Einsum(Op):
     def forward(self, *operands: Any, subscripts: str) -> Any:
         self.inputs, _, self.output = subscripts.replace(" ", "").partition("->")
         self.shapes_of = [x.shape for x in operands]
+        if any(type(x) is not type(operands[0]) for x in operands):  # CuPy would move them
+            raise TypeError("the operands are not on one device")
+        if len(operands) == 2:
+            a, b = self.inputs.split(",")
+            made = _as_matrix_product(a, b, self.output, *operands)
+            if made is not None:
+                return made
         return array_module(operands[0]).einsum(subscripts, *operands, optimize=len(operands) > 1)
 
     def backward(self, g: Any, operands: Any) -> Any:  # `operands`: all of them, as a list
@@ -382,6 +396,25 @@ class Einsum(Op):
         if len(letters) == len(term):
             return result
         return _onto_diagonals(result, term, letters, sizes)
+
+
+def _as_matrix_product(a: str, b: str, out: str, x: Any, y: Any) -> Any:
+    """einsum of two arrays as one product of matrices, for letters that each operand has once; None for other subscripts."""
+    batch, summed = ([c for c in a if c in b and (c in out) is kept] for kept in (True, False))
+    rows, columns = [c for c in a if c not in b], [c for c in b if c not in a]
+    sizes = dict(zip(a, x.shape, strict=True)) | dict(zip(b, y.shape, strict=True))
+    plain = all(len({*t}) == len(t) for t in (a, b, out)) and set(out) == {*batch, *rows, *columns}
+    if not plain or x.dtype != y.dtype or any(sizes[c] != n for c, n in zip(a, x.shape, strict=True)):
+        return None
+
+    def lay(array: Any, term: str, *groups: list[str]) -> Any:
+        order = array.transpose([term.index(c) for c in batch + groups[0] + groups[1]])
+        return order.reshape([sizes[c] for c in batch] + [math.prod(sizes[c] for c in group) for group in groups])
+
+    left, right = lay(x, a, rows, summed), lay(y, b, summed, columns)
+    made = gemm(left, right, None) if summed else left * right
+    letters = batch + rows + columns
+    return made.reshape([sizes[c] for c in letters]).transpose([letters.index(c) for c in out])
 
 
 def _ones(like: Any, shape: tuple[int, ...]) -> Any:
@@ -446,5 +479,5 @@ def _explicit(equation: str, arrays: list[Any]) -> str:
 
 __all__ = [
     "addmm", "baddbmm", "bilinear", "bmm", "diag", "diag_embed", "diagflat", "diagonal", "dot", "einsum", "ger", "matmul", "mm", "mv", "outer",
-    "trace", "tril", "triu",
+    "spmm", "trace", "tril", "triu",
 ]  # fmt: skip

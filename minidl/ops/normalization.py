@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,32 @@ class LayerNorm(Op):
         return dx, (g * xhat).sum(axis=0), g.sum(axis=0)
 
 
+class RMSNorm(Op):
+    """x / sqrt(mean of x^2 + eps) over the last axis of x (N, D), times weight."""
+
+    precision = "full"
+
+    def forward(self, x: Any, weight: Any, *, eps: float) -> Any:
+        self.eps = eps
+        out, self.rstd = kernels.rms_norm(x, weight, eps)
+        return out
+
+    def backward(self, g: Any, x: Any, weight: Any) -> Any:
+        return kernels.rms_norm_backward(g, x, self.rstd, weight)
+
+    def composite(self, g: Any, x: Any, weight: Any) -> Any:
+        rstd = rsqrt((x * x).mean(axis=1, keepdims=True) + self.eps)
+        xhat = x * rstd
+        h = g if weight is None else g * weight
+        return rstd * (h - xhat * (h * xhat).mean(axis=1, keepdims=True)), (g * xhat).sum(axis=0)
+
+
+@samples(RMSNorm)
+def _(make: Any) -> Any:
+    yield Sample(make(4, 5), make(5), eps=1e-5)
+    yield Sample(make(4, 5), None, eps=1e-5, note="without weight")
+
+
 @samples(LayerNorm)
 def _(make: Any) -> Any:
     yield Sample(make(4, 5), make(5), make(5), eps=1e-5)
@@ -52,19 +79,29 @@ def layer_norm(
 
     Source: Ba, Kiros and Hinton, "Layer Normalization", 2016.
     """
-    shape = tuple(normalized_shape) if isinstance(normalized_shape, (list, tuple)) else (int(normalized_shape),)
-    _check_tail("layer_norm", input, shape)
-    n = int(np.prod(shape))
-    rows = (
-        input
-        if input.array.ndim == 2 and len(shape) == 1
-        else input.reshape(-1, n)
-        if input.numel()
-        else input.reshape(0, n)
-    )
-    flat = [None if t is None else t if t.array.ndim == 1 else t.reshape(-1) for t in (weight, bias)]
+    rows, flat = _in_rows("layer_norm", input, normalized_shape, weight, bias)
     out = LayerNorm.apply(rows, *flat, eps=eps)
     return out if rows is input else out.reshape(input.shape)
+
+
+def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    """Divide by the root of the mean square over the last dimensions; then times weight, of their shape.
+
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+    """
+    rows, flat = _in_rows("rms_norm", input, normalized_shape, weight)
+    out = RMSNorm.apply(rows, *flat, eps=float(np.finfo(input.array.dtype).eps) if eps is None else eps)
+    return out if rows is input else out.reshape(input.shape)
+
+
+def _in_rows(name: str, input: Tensor, normalized_shape: Any, *parameters: Tensor | None) -> tuple[Tensor, list[Any]]:
+    """input as (N, D), D being the product of normalized_shape, and each parameter as (D,)."""
+    shape = tuple(normalized_shape) if isinstance(normalized_shape, (list, tuple)) else (int(normalized_shape),)
+    _check_tail(name, input, shape)
+    flat = [None if t is None else t if t.array.ndim == 1 else t.reshape(-1) for t in parameters]
+    if input.array.ndim == 2 and len(shape) == 1:
+        return input, flat
+    return input.reshape(-1 if input.numel() else 0, math.prod(shape)), flat
 
 
 def _check_tail(name: str, input: Tensor, shape: tuple[int, ...]) -> None:
@@ -75,14 +112,11 @@ def _check_tail(name: str, input: Tensor, shape: tuple[int, ...]) -> None:
         )
 
 
-def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
-    """Divide by the root of the mean square over the last dimensions (Zhang & Sennrich, 2019)."""
-    shape = tuple(normalized_shape) if isinstance(normalized_shape, (list, tuple)) else (int(normalized_shape),)
-    _check_tail("rms_norm", input, shape)
-    axes = tuple(range(input.array.ndim - len(shape), input.array.ndim))
-    small = float(np.finfo(input.array.dtype).eps) if eps is None else eps
-    out = input * rsqrt((input * input).mean(axes, True) + small)
-    return out if weight is None else out * weight
+def _in_usual_layout(input: Tensor) -> Tensor:
+    """The input row-major, unless it is channels-last already: the result lies as it does."""
+    x = input.array
+    usual = x.flags.c_contiguous or x.transpose(0, *range(2, x.ndim), 1).flags.c_contiguous
+    return input if usual else input.contiguous()
 
 
 class GroupNorm(Op):
@@ -91,8 +125,18 @@ class GroupNorm(Op):
     statistics: a list that gets the means and the variances of the sets.
     """
 
+    precision = "full"
+
     def forward(
-        self, x: Any, weight: Any, bias: Any, *, groups: int, shared: bool, eps: float, statistics: list[Any] | None = None
+        self,
+        x: Any,
+        weight: Any,
+        bias: Any,
+        *,
+        groups: int,
+        shared: bool,
+        eps: float,
+        statistics: list[Any] | None = None,
     ) -> Any:
         out, self.mean, self.var = group_kernels.group_norm(x, weight, bias, groups, shared, eps)
         self.settings = groups, shared, eps
@@ -117,6 +161,8 @@ class GroupNorm(Op):
 
 class ChannelAffine(Op):
     """x (B, C, ...) times scale plus shift, which are (C,)."""
+
+    precision = "full"
 
     def forward(self, x: Any, scale: Any, shift: Any) -> Any:
         return group_kernels.channel_affine(x, scale, shift)
@@ -177,6 +223,7 @@ def batch_norm(
             raise RuntimeError(f"batch_norm: expected an input (B, C, ...), got one of shape {list(input.shape)}")
         return input.clone()
     _check_floats("batch_norm", input)
+    input = _in_usual_layout(input)
     n = input.numel() // max(input.array.shape[1], 1)
     if training:
         if n == 1:
@@ -215,6 +262,7 @@ def instance_norm(
     if n == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
     _check_floats("instance_norm", input)
+    input = _in_usual_layout(input)
     found: list[Any] = []
     channels = input.array.shape[1]
     out = GroupNorm.apply(input, weight, bias, groups=channels, shared=False, eps=eps, statistics=found)

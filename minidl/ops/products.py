@@ -11,11 +11,12 @@ import numpy as np
 from .. import dtypes
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
+from ..kernels.gemm import gemm
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .conversion import cast
 from .joining import cat
-from .linalg import bmm, diagonal, dot, matmul, mv, outer
+from .linalg import bmm, diagonal, dot, matmul, mv, outer, product
 from .rearrange import roll
 from .reduction import norm
 from .selection import where
@@ -188,13 +189,13 @@ class EuclideanDistances(Op):
             apart = x[..., :, None, :] - y[..., None, :, :]
             return xp.sqrt((apart * apart).sum(axis=-1))
         squares = (x * x).sum(axis=-1)[..., :, None] + (y * y).sum(axis=-1)[..., None, :]
-        return xp.sqrt(xp.maximum(squares - 2 * (x @ transposed(y)), 0))
+        return xp.sqrt(xp.maximum(squares - 2 * gemm(x, transposed(y), None), 0))
 
     def backward(self, g: Any, x: Any, y: Any, out: Any) -> Any:
         weights = where(out == 0, 0.0, g / out)  # of x - y, for each pair
-        dx = x * weights.sum(axis=-1, keepdims=True) - weights @ y
+        dx = x * weights.sum(axis=-1, keepdims=True) - product(weights, y)
         turned = transposed(weights)
-        return dx, y * turned.sum(axis=-1, keepdims=True) - turned @ x
+        return dx, y * turned.sum(axis=-1, keepdims=True) - product(turned, x)
 
 
 @samples(EuclideanDistances)

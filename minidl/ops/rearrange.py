@@ -9,6 +9,7 @@ import numpy as np
 from .. import devices
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
+from ..kernels.common import row_major
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .shape import Transpose, normalize_dim, normalize_dims, reshape, sizes_of
@@ -76,7 +77,7 @@ class Roll(Op):
 
     def forward(self, x: Any, *, shifts: Any, dims: Any) -> Any:
         self.shifts, self.dims = shifts, dims
-        return array_module(x).roll(x, shifts, dims)
+        return array_module(x).roll(row_major(x), shifts, dims)
 
     def backward(self, g: Any) -> Any:
         return Roll.apply(g, shifts=tuple(-n for n in self.shifts), dims=self.dims)

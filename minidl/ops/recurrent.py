@@ -1,19 +1,17 @@
-"""Recurrent sequences as operations: one layer in one direction, from inputs that are multiplied with their weights already.
+"""Recurrent sequences as operations: one layer in one direction.
 
 The kernels know the first derivative. For higher ones each operation stands beside its plain form, step by step in
 differentiable operations, and that is what is differentiated then.
 
-Letters: T time, B batch, H hidden size, P size of the projected state.
+Letters: T time, B batch, I input size, H hidden size, P size of the projected state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..autograd import engine
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
 from ..kernels import recurrent as kernels
@@ -22,65 +20,85 @@ from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 from .activation import relu as relu_of
 from .activation import sigmoid
+from .define import differentiated
 from .joining import cat, stack
+from .linalg import linear
 from .trigonometric import tanh
 
 
 class RNNSequence(Op):
-    """x (T, B, H), w_hh (H, H), h0 (B, H) to outputs (T, B, H) and the last states (B, H)."""
+    """x (T, B, I), w_ih (H, I), w_hh (H, H), bias (H,) or None, h0 (B, H) to outputs (T, B, H) and the last states (B, H)."""
 
     precision = "half"
     several = True
 
-    def forward(self, x: Any, w_hh: Any, h0: Any, *, sizes: Sizes, reverse: bool, relu: bool) -> Any:
+    def forward(
+        self, x: Any, w_ih: Any, w_hh: Any, bias: Any, h0: Any, *, sizes: Sizes, reverse: bool, relu: bool
+    ) -> Any:
         self.options = (sizes, reverse, relu)
-        out, last, self.before = kernels.rnn(x, w_hh, h0, *self.options)
+        out, last, self.seen = kernels.rnn(x, w_ih, w_hh, bias, h0, *self.options)
         return out, last
 
-    def backward(self, g: Any, x: Any, w_hh: Any, h0: Any, out: Any) -> Any:
-        g = _complete(g, out)
-        return kernels.rnn_backward(*g, w_hh, out[0], self.before, *self.options)
+    def backward(self, g: Any, x: Any, w_ih: Any, w_hh: Any, bias: Any, h0: Any, out: Any) -> Any:
+        return kernels.rnn_backward(*_complete(g, out), w_ih, w_hh, out[0], self.seen, *self.options)
 
-    def composite(self, g: Any, x: Tensor, w_hh: Tensor, h0: Tensor, out: Any) -> Any:
-        return _differentiated(self, lambda x, w, h: _rnn_steps(x, w, h, *self.options), (x, w_hh, h0), g)
+    def composite(self, g: Any, x: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Any, h0: Tensor, out: Any) -> Any:
+        def plain(x: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Any, h: Tensor) -> Any:
+            return _rnn_steps(linear(x, w_ih, bias), w_hh, h, *self.options)
+
+        return differentiated(self, plain, (x, w_ih, w_hh, bias, h0), g)
 
 
 class LSTMSequence(Op):
-    """x (T, B, 4H), w_hh (4H, P), h0 (B, P), c0 (B, H), w_hr (P, H) or None to outputs (T, B, P), last h and c."""
+    """x (T, B, I), w_ih (4H, I), w_hh (4H, P), bias (4H,) or None, h0 (B, P), c0 (B, H), w_hr (P, H) or None to outputs
+    (T, B, P), last h and c."""
 
     precision = "half"
     several = True
 
-    def forward(self, x: Any, w_hh: Any, h0: Any, c0: Any, w_hr: Any, *, sizes: Sizes, reverse: bool) -> Any:
+    def forward(
+        self, x: Any, w_ih: Any, w_hh: Any, bias: Any, h0: Any, c0: Any, w_hr: Any, *, sizes: Sizes, reverse: bool
+    ) -> Any:
         self.options = (sizes, reverse)
-        out, h, c, *self.saved = kernels.lstm(x, w_hh, h0, c0, w_hr, *self.options)
+        out, h, c, *self.saved = kernels.lstm(x, w_ih, w_hh, bias, h0, c0, w_hr, *self.options)
         return out, h, c
 
-    def backward(self, g: Any, x: Any, w_hh: Any, h0: Any, c0: Any, w_hr: Any, out: Any) -> Any:
-        return kernels.lstm_backward(*_complete(g, out), w_hh, w_hr, *self.saved, *self.options)
+    def backward(self, g: Any, x: Any, w_ih: Any, w_hh: Any, bias: Any, h0: Any, c0: Any, w_hr: Any, out: Any) -> Any:
+        return kernels.lstm_backward(*_complete(g, out), w_ih, w_hh, w_hr, *self.saved, *self.options)
 
-    def composite(self, g: Any, x: Tensor, w_hh: Tensor, h0: Tensor, c0: Tensor, w_hr: Any, out: Any) -> Any:
-        return _differentiated(
-            self, lambda x, w, h, c, r: _lstm_steps(x, w, h, c, r, *self.options), (x, w_hh, h0, c0, w_hr), g
-        )
+    def composite(
+        self, g: Any, x: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Any, h0: Tensor, c0: Tensor, w_hr: Any, out: Any
+    ) -> Any:
+        def plain(x: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Any, h: Tensor, c: Tensor, w_hr: Any) -> Any:
+            return _lstm_steps(linear(x, w_ih, bias), w_hh, h, c, w_hr, *self.options)
+
+        return differentiated(self, plain, (x, w_ih, w_hh, bias, h0, c0, w_hr), g)
 
 
 class GRUSequence(Op):
-    """x (T, B, 3H), w_hh (3H, H), b_hh (3H,) or None, h0 (B, H) to outputs (T, B, H) and the last states (B, H)."""
+    """x (T, B, I), w_ih (3H, I), w_hh (3H, H), b_ih and b_hh (3H,) or None, h0 (B, H) to outputs (T, B, H) and the last
+    states (B, H)."""
 
     precision = "half"
     several = True
 
-    def forward(self, x: Any, w_hh: Any, b_hh: Any, h0: Any, *, sizes: Sizes, reverse: bool) -> Any:
+    def forward(
+        self, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, h0: Any, *, sizes: Sizes, reverse: bool
+    ) -> Any:
         self.options = (sizes, reverse)
-        out, last, *self.saved = kernels.gru(x, w_hh, b_hh, h0, *self.options)
+        out, last, *self.saved = kernels.gru(x, w_ih, w_hh, b_ih, b_hh, h0, *self.options)
         return out, last
 
-    def backward(self, g: Any, x: Any, w_hh: Any, b_hh: Any, h0: Any, out: Any) -> Any:
-        return kernels.gru_backward(*_complete(g, out), w_hh, *self.saved, *self.options)
+    def backward(self, g: Any, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, h0: Any, out: Any) -> Any:
+        return kernels.gru_backward(*_complete(g, out), x, w_ih, w_hh, *self.saved, *self.options)
 
-    def composite(self, g: Any, x: Tensor, w_hh: Tensor, b_hh: Any, h0: Tensor, out: Any) -> Any:
-        return _differentiated(self, lambda x, w, b, h: _gru_steps(x, w, b, h, *self.options), (x, w_hh, b_hh, h0), g)
+    def composite(
+        self, g: Any, x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Any, b_hh: Any, h0: Tensor, out: Any
+    ) -> Any:
+        def plain(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Any, b_hh: Any, h: Tensor) -> Any:
+            return _gru_steps(linear(x, w_ih, b_ih), w_hh, b_hh, h, *self.options)
+
+        return differentiated(self, plain, (x, w_ih, w_hh, b_ih, b_hh, h0), g)
 
 
 def _complete(g: list[Any], out: tuple[Any, ...]) -> list[Any]:
@@ -88,25 +106,8 @@ def _complete(g: list[Any], out: tuple[Any, ...]) -> list[Any]:
     return [array_module(o).zeros_like(o) if d is None else d for d, o in zip(g, out, strict=True)]
 
 
-def _differentiated(op: Op, plain: Callable[..., Any], inputs: tuple[Any, ...], g: list[Any]) -> Any:
-    """The gradients of the inputs, as Tensors in the graph, by differentiating the plain form of an operation."""
-    # one tensor may be two of the inputs; each place gets a node of its own, and so a gradient of its own
-    inputs = tuple(x if x is None else x.view_as(x) for x in inputs)
-    results = plain(*inputs)
-    wanted = [i for i, edge in enumerate(op.edges) if edge is not None]
-    used = [(result, d) for result, d in zip(results, g, strict=True) if d is not None]
-    grads = engine.grad(
-        [result for result, _ in used], [inputs[i] for i in wanted], [d for _, d in used], create_graph=True,
-        allow_unused=True,
-    )  # fmt: skip
-    found: list[Any] = [None] * len(inputs)
-    for i, grad in zip(wanted, grads, strict=True):
-        found[i] = grad
-    return tuple(found)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
-# The plain forms
+# The plain forms, from inputs that are multiplied with their weights already
 
 
 def _with_rest(new: Tensor, old: Tensor) -> Tensor:
@@ -159,24 +160,30 @@ def _gru_steps(x: Tensor, w_hh: Tensor, b_hh: Tensor | None, h: Tensor, sizes: S
 
 @samples(RNNSequence)
 def _(make: Any) -> Any:
-    yield Sample(make(3, 2, 4), make(4, 4), make(2, 4), sizes=(2, 2, 2), reverse=False, relu=False)
+    yield Sample(make(3, 2, 3), make(4, 3), make(4, 4), make(4), make(2, 4), sizes=(2, 2, 2), reverse=False, relu=False)
     yield Sample(
-        make(3, 3, 2), make(2, 2), make(3, 2), sizes=(3, 2, 1), reverse=True, relu=False, note="of three lengths"
-    )
-    positive = np.abs(make(2, 2, 2)) + 0.5
-    yield Sample(positive, np.abs(make(2, 2)), np.abs(make(2, 2)), sizes=(2, 2), reverse=False, relu=True)
+        make(3, 3, 2), make(2, 2), make(2, 2), None, make(3, 2), sizes=(3, 2, 1), reverse=True, relu=False,
+        note="of three lengths",
+    )  # fmt: skip
+    positive = [np.abs(make(*shape)) + 0.1 for shape in ((2, 2, 3), (2, 3), (2, 2), (2,), (2, 2))]
+    yield Sample(*positive, sizes=(2, 2), reverse=False, relu=True)
 
 
 @samples(LSTMSequence)
 def _(make: Any) -> Any:
-    yield Sample(make(3, 2, 8), make(8, 2), make(2, 2), make(2, 2), None, sizes=(2, 2, 2), reverse=False)
-    yield Sample(make(3, 3, 8), make(8, 2), make(3, 2), make(3, 2), None, sizes=(3, 2, 1), reverse=True)
+    arrays = make(3, 2, 3), make(8, 3), make(8, 2), make(8), make(2, 2), make(2, 2), None
+    yield Sample(*arrays, sizes=(2, 2, 2), reverse=False)
+    arrays = make(3, 3, 3), make(8, 3), make(8, 2), None, make(3, 2), make(3, 2), None
+    yield Sample(*arrays, sizes=(3, 2, 1), reverse=True, note="of three lengths")
     yield Sample(
-        make(2, 2, 12), make(12, 2), make(2, 2), make(2, 3), make(2, 3), sizes=(2, 1), reverse=False, note="projected"
-    )
+        make(2, 2, 2), make(12, 2), make(12, 2), make(12), make(2, 2), make(2, 3), make(2, 3), sizes=(2, 1), reverse=False,
+        note="projected",
+    )  # fmt: skip
 
 
 @samples(GRUSequence)
 def _(make: Any) -> Any:
-    yield Sample(make(3, 2, 6), make(6, 2), make(6), make(2, 2), sizes=(2, 2, 2), reverse=False)
-    yield Sample(make(3, 3, 6), make(6, 2), None, make(3, 2), sizes=(3, 2, 1), reverse=True, note="of three lengths")
+    arrays = make(3, 2, 3), make(6, 3), make(6, 2), make(6), make(6), make(2, 2)
+    yield Sample(*arrays, sizes=(2, 2, 2), reverse=False)
+    arrays = make(3, 3, 3), make(6, 3), make(6, 2), None, None, make(3, 2)
+    yield Sample(*arrays, sizes=(3, 2, 1), reverse=True, note="of three lengths")

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..autograd.op import Op
+from ..autograd.op import Op, SparseOperand
 from ..kernels import array_module
+from ..kernels import reduce as kernels
+from ..kernels.common import row_major
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .axes import axes_of, either, restored
@@ -22,7 +24,7 @@ from .rearrange import Flip
 from .selection import isnan, where
 from .shape import sizes_of
 
-LARGE = 2**14  # elements from which on it matters in which order they are added
+LARGE = 2**11  # elements from which on a kernel that adds them quickly and in a good order pays
 
 
 class Sum(Op):
@@ -34,35 +36,13 @@ class Sum(Op):
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.shape, self.axes, self.keepdim = x.shape, axes, keepdim
         if x.size >= LARGE:
-            return _sum_of_blocks(x, axes, keepdim)
+            return kernels.sum_axes(x, axes, keepdim)
         # not x.sum, whose warnings (of inf - inf) come from NumPy's own Python code and are not filtered
-        return array_module(x).add.reduce(x, axis=axes, keepdims=keepdim)
+        out = array_module(x).add.reduce(x, axis=axes, keepdims=keepdim)
+        return out if x.ndim < 2 else row_major(out)
 
     def backward(self, g: Any) -> Any:
         return Spread.apply(g, shape=self.shape, axes=self.axes, keepdim=self.keepdim)
-
-
-def _sum_of_blocks(x: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
-    """A sum whose rounding errors stay small however many terms there are.
-
-    NumPy adds in pairs of pairs along the innermost axis alone. Along any other it adds term after term, and the error grows with
-    their number: over a million float32 rows it is some 1e-5 of the sum. Here blocks of rows are added, then their sums.
-    """
-    add = array_module(x).add.reduce
-    if x.dtype.kind != "f" or not axes or (len(axes) == x.ndim and (x.flags.c_contiguous or x.flags.f_contiguous)):
-        return add(x, axis=axes, keepdims=keepdim)
-    for axis in axes:
-        n, block = x.shape[axis], math.isqrt(x.shape[axis])
-        if block < 16 or x.strides[axis] == x.itemsize:
-            x = add(x, axis=axis, keepdims=True)
-            continue
-        before, whole = (slice(None),) * axis, n // block * block
-        blocks = x[(*before, slice(whole))].reshape(*x.shape[:axis], n // block, block, *x.shape[axis + 1 :])
-        rest = x[(*before, slice(whole, None))]
-        x = add(add(blocks, axis=axis + 1), axis=axis, keepdims=True)
-        if n > whole:
-            x = x + add(rest, axis=axis, keepdims=True)
-    return x if keepdim else x.reshape([m for a, m in enumerate(x.shape) if a not in axes])
 
 
 class Spread(Op):
@@ -86,7 +66,7 @@ class Prod(Op):
 
     def forward(self, x: Any, *, axis: int, keepdim: bool) -> Any:
         self.axis, self.keepdim = axis, keepdim
-        return array_module(x).multiply.reduce(x, axis=axis, keepdims=keepdim)
+        return row_major(array_module(x).multiply.reduce(x, axis=axis, keepdims=keepdim))
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         g, out = restored(g, (self.axis,), self.keepdim), restored(out, (self.axis,), self.keepdim)
@@ -107,10 +87,14 @@ def sum(
 ) -> Tensor:
     """The sum of all elements, or along `dim` (an int or several). Bools and integers add up as int64."""
     dim, keepdim = either(dim, keepdim, axis, keepdims)
+    if dtype is None:
+        try:
+            kind = input.array.dtype.kind
+        except SparseOperand:
+            kind = input.entries.array.dtype.kind
+        dtype = dtypes.int64 if kind in "biu" else None
     if dtype is not None:
-        input = cast(input, dtypes.as_array_dtype(dtype))
-    elif input.array.dtype.kind in "biu":
-        input = cast(input, np.dtype(np.int64))
+        input = input.to(dtype=dtype)
     return Sum.apply(input, axes=axes_of(input, dim, "sum"), keepdim=keepdim)
 
 
@@ -223,12 +207,12 @@ def std_mean(
 
 class All(Op):
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
-        return (x != 0).all(axis=axes, keepdims=keepdim)
+        return row_major((x != 0).all(axis=axes, keepdims=keepdim))
 
 
 class Any_(Op):
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
-        return (x != 0).any(axis=axes, keepdims=keepdim)
+        return row_major((x != 0).any(axis=axes, keepdims=keepdim))
 
 
 def _logical(op: type[Op], name: str, input: Tensor, dim: Any, keepdim: bool) -> Tensor:
@@ -301,7 +285,8 @@ class Norm2(Op):
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes, self.keepdim = axes, keepdim
-        return array_module(x).sqrt((abs(x) ** 2).sum(axis=axes, keepdims=keepdim))
+        squares = x.real * x.real + x.imag * x.imag if x.dtype.kind == "c" else x * x
+        return array_module(x).sqrt(kernels.sum_axes(squares, axes, keepdim))
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         length = restored(out, self.axes, self.keepdim)
@@ -316,7 +301,7 @@ class NormP(Op):
 
     def forward(self, x: Any, *, p: float, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.p, self.axes, self.keepdim = p, axes, keepdim
-        return (abs(x) ** p).sum(axis=axes, keepdims=keepdim) ** (1.0 / p)
+        return kernels.sum_axes(abs(x) ** p, axes, keepdim) ** (1.0 / p)
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         length = restored(out, self.axes, self.keepdim)

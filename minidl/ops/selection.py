@@ -9,6 +9,7 @@ import numpy as np
 from .. import devices
 from ..autograd.op import Op, as_array, wrap
 from ..kernels import array_module
+from ..kernels import selection as kernels
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .conversion import cast
@@ -65,7 +66,7 @@ not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 
 def _comparable(other: Any) -> bool:
-    return isinstance(other, (Tensor, bool, int, float, complex)) or hasattr(other, "dtype")
+    return isinstance(other, (Tensor, bool, int, float, complex, np.generic)) or devices.is_array(other)
 
 
 @method("__eq__")
@@ -197,6 +198,9 @@ def equal(input: Tensor, other: Tensor) -> bool:
 # Choice
 
 
+SMALL = 2**8  # elements of a condition from which on the compiled loop pays
+
+
 class Where(Op):
     """x where the condition holds, else y."""
 
@@ -204,7 +208,9 @@ class Where(Op):
     promotion = None
 
     def forward(self, condition: Any, x: Any, y: Any) -> Any:
-        return array_module(condition).where(condition, x, y)
+        if getattr(condition, "size", 1) < SMALL:  # a bool has none
+            return array_module(condition).where(condition, x, y)
+        return kernels.where(condition, x, y)
 
     def backward(self, g: Any, condition: Any) -> Any:
         _, wants_x, wants_y = self.edges
@@ -237,7 +243,7 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     common = dtypes.result_dtype(operands)
     values = [cast(x, common) if hasattr(x, "dtype") else x for x in (input, other)]
     if not any(hasattr(x, "dtype") for x in values):
-        values[0] = array_module(raw).asarray(input, common)  # a number takes the dtype of an array beside it
+        values[0] = array_module(raw).full((), input, common)  # a number takes the dtype of an array beside it
     return Where.apply(condition, *values)
 
 
@@ -316,9 +322,9 @@ class Clamp(Op):
     promotion = "common"
 
     def forward(self, x: Any, low: Any, high: Any) -> Any:
-        xp = array_module(x)
-        out = x if low is None else xp.maximum(x, low)
-        return (out.copy() if out is x else out) if high is None else xp.minimum(out, high)
+        if low is not None and high is not None:
+            return x.clip(low, high)  # one pass; and several times faster than maximum() of an array and a number
+        return array_module(x).minimum(x, high) if low is None else array_module(x).maximum(x, low)
 
     def backward(self, g: Any, x: Any, low: Any, high: Any) -> Any:
         below = False if low is None else x < low

@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd.op import Op
 from ..kernels import softmax as kernels
+from ..kernels.common import row_major
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .conversion import cast
@@ -24,7 +25,7 @@ class Softmax(Op):
 
     def forward(self, x: Any, *, axis: int) -> Any:
         self.axis = axis
-        return kernels.softmax(x, axis)
+        return kernels.softmax(row_major(x), axis)
 
     def backward(self, g: Any, out: Any) -> Any:
         return kernels.softmax_backward(g, out, self.axis)
@@ -41,7 +42,7 @@ class LogSoftmax(Op):
 
     def forward(self, x: Any, *, axis: int) -> Any:
         self.axis = axis
-        return kernels.log_softmax(x, axis)
+        return kernels.log_softmax(row_major(x), axis)
 
     def backward(self, g: Any, out: Any) -> Any:
         return kernels.log_softmax_backward(g, out, self.axis)

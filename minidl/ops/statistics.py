@@ -226,11 +226,11 @@ def histogramdd(
         if isinstance(n, Tensor):
             edges.append(n.array)
         else:
-            low, high = ends[d] if ends else (x[:, d].min(), x[:, d].max()) if x.size else (0, 1)
+            low, high = ends[d] if ends else (float(x[:, d].min()), float(x[:, d].max())) if x.size else (0, 1)
             _check_finite("histogramdd", low, high)
-            edges.append(np.histogram_bin_edges(x[:, d], n, (low, high)).astype(x.dtype))
+            edges.append(devices.move(np.histogram_bin_edges((), n, (low, high)).astype(x.dtype), input.device))
     weights = None if weight is None else weight.array.reshape(-1)
-    hist, _ = np.histogramdd(x, edges, weights=weights, density=density)
+    hist, _ = array_module(x).histogramdd(x, edges, weights=weights, density=density)
     return HISTOGRAMDD(wrap(hist.astype(x.dtype)), tuple(map(wrap, edges)))
 
 

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..kernels.optimizer import adam
+from ..kernels.optimizer import adam, adam_many
 from ..tensor import Tensor
-from .optimizer import Optimizer, array_of, check_not_negative, count_step, refuse_differentiable, zeros_like
+from .optimizer import (
+    Optimizer,
+    array_of,
+    check_may_begin,
+    check_not_negative,
+    count_step,
+    count_step_on_gpu,
+    on_cpu,
+    refuse_differentiable,
+    split_by,
+    zeros_like,
+)
 
 
 class Adam(Optimizer):
     """Gradient descent with momentum, each element's step divided by the root of its mean squared gradient.
 
-    amsgrad: divide by the largest such root so far. foreach, fused and capturable are accepted and change nothing.
+    amsgrad: divide by the largest such root so far. capturable: on a GPU count the steps there, so that a step can be recorded
+    into a CUDA graph; lr and the other options stay as they were then. foreach and fused are accepted and change nothing.
     Sources: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014; Reddi, Kale and Kumar, "On the
     Convergence of Adam and Beyond", 2018.
 
@@ -59,25 +71,45 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        step = count_step(state)
-        if "exp_avg" not in state:
-            state["exp_avg"], state["exp_avg_sq"] = zeros_like(param), zeros_like(param)
-            if group["amsgrad"]:
-                state["max_exp_avg_sq"] = zeros_like(param)
-        adam(
-            param.array,
-            grad,
-            state["exp_avg"].array,
-            state["exp_avg_sq"].array,
-            array_of(state, "max_exp_avg_sq"),
-            step,
-            float(group["lr"]),
-            *group["betas"],
-            group["eps"],
-            group["weight_decay"],
-            group["decoupled_weight_decay"],
-            group["maximize"],
-        )
+        step = count_step_on_gpu(state, param) if group["capturable"] and param.is_cuda else count_step(state)
+        _begin(param, state, group)
+        means = state["exp_avg"].array, state["exp_avg_sq"].array, array_of(state, "max_exp_avg_sq")
+        adam(param.array, grad, *means, step, *_options(group))
+
+    def update_group(
+        self, params: list[Tensor], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]
+    ) -> None:
+        if not on_cpu(grads):
+            super().update_group(params, grads, states, group)
+            return
+        steps = [count_step(state) for state in states]
+        for param, state in zip(params, states, strict=True):
+            _begin(param, state, group)
+        for step, some, their_grads, their_states in split_by(steps, params, grads, states):
+            adam_many(
+                [param.array for param in some],
+                their_grads,
+                [state["exp_avg"].array for state in their_states],
+                [state["exp_avg_sq"].array for state in their_states],
+                [state["max_exp_avg_sq"].array for state in their_states] if group["amsgrad"] else None,
+                step,
+                *_options(group),
+            )
+
+
+def _begin(param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+    """Make the state of a parameter at its first step."""
+    if "exp_avg" not in state:
+        check_may_begin("Adam")
+        state["exp_avg"], state["exp_avg_sq"] = zeros_like(param), zeros_like(param)
+        if group["amsgrad"]:
+            state["max_exp_avg_sq"] = zeros_like(param)
+
+
+def _options(group: dict[str, Any]) -> tuple[Any, ...]:
+    """What the kernels take after the number of steps."""
+    decoupled, maximize = group["decoupled_weight_decay"], group["maximize"]
+    return (float(group["lr"]), *group["betas"], group["eps"], group["weight_decay"], decoupled, maximize)
 
 
 class AdamW(Adam):

@@ -68,6 +68,18 @@ class Adagrad(Optimizer):
         lr = float(group["lr"]) / (1 + (step - 1) * group["lr_decay"])
         param.array -= lr * g / (xp.sqrt(total) + group["eps"])
 
+    def update_sparse(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """The same for the rows that have a gradient; the others, and their sums, stay as they are."""
+        if group["weight_decay"] != 0:
+            raise RuntimeError("Adagrad: weight_decay option is not compatible with sparse gradients; leave it out")
+        grad = grad.detach().coalesce()
+        if "sum" not in state:
+            state["sum"] = full_like(param, group["initial_accumulator_value"])
+        step, total, rows, g = count_step(state), state["sum"].array, grad.pattern.index(), grad.entries.array
+        total[rows] += g * g
+        lr = float(group["lr"]) / (1 + (step - 1) * group["lr_decay"])
+        param.array[rows] -= (-lr if group["maximize"] else lr) * g / (array_module(g).sqrt(total[rows]) + group["eps"])
+
 
 class Adadelta(Optimizer):
     """Steps as large as the root of the mean squared step so far, relative to the gradients': no learning rate to choose.

@@ -57,7 +57,7 @@ class LBFGS(Optimizer):
 
     def _gradient(self) -> Any:
         """The gradients of all parameters in one row."""
-        grads = [(zeros_like(p) if p.grad is None else p.grad).array.reshape(-1) for p in self._params]
+        grads = [(zeros_like(p) if p.grad is None else p.grad.to_dense()).array.reshape(-1) for p in self._params]
         return array_module(grads[0]).concatenate(grads)
 
     def _move(self, starts: list[Any], t: float, direction: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,16 @@ import numpy as np
 from ..autograd.grad_mode import enable_grad
 from ..autograd.hooks import RemovableHandle
 from ..autograd.op import wrap
-from ..autograd.storage import mark_written
-from ..devices import capturing
+from ..autograd.storage import mark_written, next_seq
+from ..devices import capturing, make, of_array
 from ..kernels import array_module
 from ..nn.module import clear_grad
 from ..tensor import Tensor
 
 
 class Optimizer:
-    """The base class. A subclass passes its default options here and defines `update`, or a `step` of its own.
+    """The base class. A subclass passes its default options here and defines `update`, for one parameter, or
+    `update_group`, for all of a group at once, or a `step` of its own.
 
     params: an iterable of tensors, or of dicts {"params": tensors, option: value, ...}, one a group.
     """
@@ -87,15 +88,41 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            params, grads, states = [], [], []
             for p in group["params"]:
-                if p.grad is not None:
-                    self.update(p, p.grad.array, self.state[p], group)
+                if p.grad is None:
+                    continue
+                if p.grad.is_sparse:
+                    self.update_sparse(p, p.grad, self.state[p], group)
                     mark_written(p)
+                else:
+                    params.append(p)
+                    grads.append(p.grad.array)
+                    states.append(self.state[p])
+            if params:
+                self.update_group(params, grads, states, group)
+                now = next_seq()
+                for p in params:
+                    mark_written(p, now)
         return loss
 
+    def update_group(
+        self, params: list[Tensor], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]
+    ) -> None:
+        """Change parameters of one group by their gradients (arrays), in place."""
+        for param, grad, state in zip(params, grads, states, strict=True):
+            self.update(param, grad, state, group)
+
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Change one parameter by its gradient (an array), in place."""
-        raise NotImplementedError(f"{type(self).__name__} must define update() or step()")
+        """Change one parameter by its gradient, in place."""
+        raise NotImplementedError(f"{type(self).__name__} must define update(), update_group() or step()")
+
+    def update_sparse(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Change one parameter by its gradient, a sparse_coo tensor, in place. Raises RuntimeError where nothing else is defined."""
+        raise RuntimeError(
+            f"{type(self).__name__} does not support sparse gradients, please consider SparseAdam, SGD or Adagrad instead; or "
+            "look rows up without sparse=True"
+        )
 
     # -- hooks ---------------------------------------------------------------------------------------------------------
 
@@ -215,15 +242,50 @@ def count_step(state: dict[str, Any]) -> int:
     if capturing.get():
         raise RuntimeError(
             "cuda.graph: this optimizer counts its steps on the CPU, and a replay would repeat the one that was recorded; "
-            "record the passes, and let the optimizer step outside, or use SGD"
+            "record the passes, and let the optimizer step outside, or use SGD, or Adam with capturable=True"
         )
     if "step" not in state:
         state["step"] = wrap(np.zeros((), np.float32))
     count = state["step"].array
+    step = int(count.item()) + 1  # through Python's integers: NumPy's += takes ten times as long
+    count[()] = step
+    return step
+
+
+def count_step_on_gpu(state: dict[str, Any], param: Tensor) -> Any:
+    """`count_step` for a graph: the number, an array without dimensions, stays on the GPU, and a replay counts on."""
+    where = of_array(param.array)
+    state["step"] = state["step"].to(where) if "step" in state else wrap(make("zeros", where, (), np.float32))
+    count = state["step"].array
     count += 1
-    return int(count)
+    return count
+
+
+def check_may_begin(name: str) -> None:
+    """Raise where the state of an optimizer would begin within a recording: every replay would begin it again."""
+    if capturing.get():
+        raise RuntimeError(
+            f"cuda.graph: this is the first step of {name}; take one before the recording, which makes its state"
+        )
 
 
 def array_of(state: dict[str, Any], key: str) -> Any:
     """The array of a tensor in the state, None where the state has none."""
     return state[key].array if key in state else None
+
+
+def on_cpu(arrays: list[Any]) -> bool:
+    """Whether all arrays are NumPy's."""
+    return {*map(type, arrays)} == {np.ndarray}
+
+
+def split_by(keys: list[Any], *lists: list[Any]) -> Iterator[Any]:
+    """(key, the elements of each list that have it) for each key: what one kernel call can take.
+
+    The key is the number of steps or the like, which differs only where gradients were missing: almost always there is one.
+    """
+    if len({*keys}) == 1:
+        yield keys[0], *lists
+        return
+    for key in dict.fromkeys(keys):
+        yield key, *([x for x, k in zip(column, keys, strict=True) if k == key] for column in lists)

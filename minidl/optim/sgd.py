@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..kernels.optimizer import sgd
+from ..autograd.sparse_gradient import scatter_add
+from ..kernels.optimizer import sgd, sgd_many
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_not_negative, refuse_differentiable, zeros_like
+from .optimizer import (
+    Optimizer,
+    check_may_begin,
+    check_not_negative,
+    on_cpu,
+    refuse_differentiable,
+    split_by,
+    zeros_like,
+)
 
 
 class SGD(Optimizer):
@@ -52,22 +61,50 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults)
 
+    def update_sparse(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """The same, row by row; with momentum the buffer is sparse too, and stores every row that ever had a gradient."""
+        if group["weight_decay"] != 0:
+            raise RuntimeError(
+                "SGD: weight_decay changes every row, so it is not compatible with sparse gradients; leave it out"
+            )
+        grad = -grad.detach() if group["maximize"] else grad.detach()
+        momentum = group["momentum"]
+        if momentum != 0:
+            if state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = grad.clone()
+            else:
+                state["momentum_buffer"] = state["momentum_buffer"] * momentum + grad * (1 - group["dampening"])
+            buffer = state["momentum_buffer"]
+            grad = grad + buffer * momentum if group["nesterov"] else buffer
+        scatter_add(param.array, grad.pattern, grad.entries.array, -float(group["lr"]))
+
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        buffer, first = None, False
-        if group["momentum"] != 0:
-            first = state.get("momentum_buffer") is None
-            if first:
-                state["momentum_buffer"] = zeros_like(param)
-            buffer = state["momentum_buffer"].array
-        sgd(
-            param.array,
-            grad,
-            buffer,
-            float(group["lr"]),
-            group["momentum"],
-            group["dampening"],
-            group["weight_decay"],
-            group["nesterov"],
-            group["maximize"],
-            first,
-        )
+        first = _begin(param, state, group)
+        buffer = state["momentum_buffer"].array if group["momentum"] else None
+        sgd(param.array, grad, buffer, *_options(group), first)
+
+    def update_group(
+        self, params: list[Tensor], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]
+    ) -> None:
+        if not on_cpu(grads):
+            super().update_group(params, grads, states, group)
+            return
+        fresh = [_begin(param, state, group) for param, state in zip(params, states, strict=True)]
+        for first, some, their_grads, their_states in split_by(fresh, params, grads, states):
+            buffers = [state["momentum_buffer"].array for state in their_states] if group["momentum"] else None
+            sgd_many([param.array for param in some], their_grads, buffers, *_options(group), first)
+
+
+def _begin(param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> bool:
+    """Make the state of a parameter, if this is its first step with momentum, and say so."""
+    if not group["momentum"] or state.get("momentum_buffer") is not None:
+        return False
+    check_may_begin("SGD with momentum")
+    state["momentum_buffer"] = zeros_like(param)
+    return True
+
+
+def _options(group: dict[str, Any]) -> tuple[Any, ...]:
+    """What the kernels take after the arrays."""
+    names = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
+    return (float(group["lr"]), *[group[name] for name in names])

@@ -144,6 +144,8 @@ def _with_gradients(op: type[Op], sample: Sample, dtype: Any, device: Any, layou
     def there(x: Any) -> Any:
         if type(x) in (list, tuple):
             return type(x)(there(y) for y in x)
+        if hasattr(x, "moved"):  # a pattern of a sparse matrix
+            return x.moved(device)
         return move(x, device) if isinstance(x, np.ndarray) else x
 
     inputs: list[Any] = []

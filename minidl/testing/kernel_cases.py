@@ -191,6 +191,8 @@ def adam_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         for options in ADAM_OPTIONS:
             yield *states(rng, n), None, *options
             yield *states(rng, n), normal(rng, n) ** 2, *options
+        step, *others = ADAM_OPTIONS[-1]
+        yield *states(rng, n), None, np.array(step, np.float32), *others
 
 
 @cases("sgd")
@@ -230,19 +232,17 @@ def gemm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
 def attention_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for n, queries, keys, width in ((1, 1, 1, 64), (2, 70, 33, 64), (1, 33, 150, 64), (1, 65, 64, 32)):
         for causal in (False, True):
-            q, k, v = (normal(rng, n, rows, width) for rows in (queries, keys, keys))
-            yield q, k, v, width**-0.5, causal
+            q, k, v = (normal(rng, 1, n, rows, width) for rows in (queries, keys, keys))
+            yield q, k, v, width**-0.5, causal, None, 0.0, 0, 0
 
 
 @cases("attention_backward")
 def attention_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
-    for q, k, v, scale, causal in attention_cases(rng):
-        s = np.einsum("nld,nsd->nls", q, k) * np.float32(scale)
-        if causal:
-            s = np.where(np.tri(q.shape[1], k.shape[1], dtype=bool), s, -np.inf)
-        lse = np.log(np.exp(s).sum(-1))
-        out = np.exp(s - lse[..., None]) @ v
-        yield normal(rng, *q.shape), q, k, v, out, lse.astype(np.float32).view(Single), scale, causal
+    from ..kernels.attention import attention
+
+    for q, k, v, *options in attention_cases(rng):
+        out, lse = attention.reference(q, k, v, *options)
+        yield normal(rng, *q.shape), q, k, v, out, lse, *options
 
 
 @cases("embedding_backward")
@@ -253,8 +253,9 @@ def embedding_cases(rng: np.random.Generator) -> Iterator[Arguments]:
 
 def lstm_inputs(rng: np.random.Generator, H: int, P: int | None) -> tuple[Any, ...]:
     T, B = 3, 4
-    x, w, h, c = normal(rng, T, B, 4 * H), normal(rng, 4 * H, P or H) / 4, normal(rng, B, P or H), normal(rng, B, H)
-    return x, w, h, c, None if P is None else normal(rng, P, H) / 4, (4, 3, 3), bool(P)
+    weights = normal(rng, 4 * H, 5) / 4, normal(rng, 4 * H, P or H) / 4, normal(rng, 4 * H) if P else None
+    states = normal(rng, B, P or H), normal(rng, B, H)
+    return normal(rng, T, B, 5), *weights, *states, normal(rng, P, H) / 4 if P else None, (4, 3, 3), bool(P)
 
 
 @cases("lstm")
@@ -268,16 +269,17 @@ def lstm_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     from ..kernels.recurrent import lstm
 
     for H, P in ((1, None), (33, None), (40, 7)):
-        x, w_hh, h0, c0, w_hr, sizes, reverse = lstm_inputs(rng, H, P)
-        out, _, _, *kept = lstm.reference(x, w_hh, h0, c0, w_hr, sizes, reverse)
+        x, w_ih, w_hh, bias, h0, c0, w_hr, sizes, reverse = lstm_inputs(rng, H, P)
+        out, _, _, *kept = lstm.reference(x, w_ih, w_hh, bias, h0, c0, w_hr, sizes, reverse)
         gradients = (normal(rng, *out.shape), normal(rng, *h0.shape), normal(rng, *c0.shape))
-        yield *gradients, w_hh, w_hr, *kept, sizes, reverse
+        yield *gradients, w_ih, w_hh, w_hr, *kept, sizes, reverse
 
 
 def gru_inputs(rng: np.random.Generator, H: int, reverse: bool) -> tuple[Any, ...]:
     T, B = 3, 4
-    weights = normal(rng, 3 * H, H) / 4, normal(rng, 3 * H) if reverse else None
-    return normal(rng, T, B, 3 * H), *weights, normal(rng, B, H), (4, 3, 3), reverse
+    biases = (normal(rng, 3 * H), normal(rng, 3 * H)) if reverse else (None, None)
+    weights = normal(rng, 3 * H, 5) / 4, normal(rng, 3 * H, H) / 4
+    return normal(rng, T, B, 5), *weights, *biases, normal(rng, B, H), (4, 3, 3), reverse
 
 
 @cases("gru")
@@ -291,9 +293,9 @@ def gru_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     from ..kernels.recurrent import gru
 
     for H in (1, 33, 40):
-        x, w_hh, b_hh, h0, sizes, reverse = gru_inputs(rng, H, H == 40)
-        out, _, *kept = gru.reference(x, w_hh, b_hh, h0, sizes, reverse)
-        yield normal(rng, *out.shape), normal(rng, *h0.shape), w_hh, *kept, sizes, reverse
+        x, w_ih, w_hh, b_ih, b_hh, h0, sizes, reverse = gru_inputs(rng, H, H == 40)
+        out, _, *kept = gru.reference(x, w_ih, w_hh, b_ih, b_hh, h0, sizes, reverse)
+        yield normal(rng, *out.shape), normal(rng, *h0.shape), x, w_ih, w_hh, *kept, sizes, reverse
 
 
 @cases("gemm_int8")

@@ -35,7 +35,7 @@ def _weight_gradient(inputs: Shapes, out: Shapes) -> int:
 
 def _recurrent(inputs: Shapes, out: Shapes) -> int:
     T, B = inputs[0][:2]
-    return 2 * T * B * math.prod(inputs[1])  # the weights of the states, (gates * H, H)
+    return 2 * T * B * (math.prod(inputs[1]) + math.prod(inputs[2]))  # the weights of inputs and states
 
 
 def _attention(inputs: Shapes, out: Shapes) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import minidl as md
+from minidl.autograd.op import Op
 
 pytestmark = pytest.mark.tiny
 
@@ -30,6 +31,56 @@ def test_two_leaves_never_share_a_gradient():
     (x + w).sum().backward()
     x.grad.mul_(10)
     np.testing.assert_array_equal(w.grad.numpy(), [1, 1])
+
+
+def test_the_first_gradient_is_kept_and_not_copied():
+    made = []
+
+    class Triple(Op):
+        def forward(self, x):
+            return 3 * x
+
+        def backward(self, g):
+            dx = 3 * g
+            made.append(id(dx))
+            return dx
+
+    x = leaf(1.0, 2.0)
+    Triple.apply(x).sum().backward()
+    assert id(x.grad.array) == made[0]
+    held = x.grad
+    Triple.apply(x).sum().backward()
+    assert x.grad is held
+    np.testing.assert_array_equal(held.numpy(), [6, 6])
+
+
+def test_a_gradient_that_somebody_holds_is_copied():
+    class Hold(Op):
+        def forward(self, x):
+            return x * 1
+
+        def backward(self, g):
+            self.held = g * 2
+            return self.held
+
+    x = leaf(1.0, 2.0)
+    y = Hold.apply(x)
+    y.sum().backward()
+    x.grad.mul_(10)
+    np.testing.assert_array_equal(y.node.held, [2, 2])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_rule_that_returns_too_few_or_too_many_gradients(count):
+    class Sum(Op):
+        def forward(self, x, y):
+            return x + y
+
+        def backward(self, g):
+            return (g,) * count
+
+    with pytest.raises(RuntimeError, match=rf"Sum\.backward returned {count} gradients for 2 inputs"):
+        Sum.apply(leaf(1.0), leaf(2.0)).sum().backward()
 
 
 def test_the_users_gradient_is_not_kept():

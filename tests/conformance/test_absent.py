@@ -19,7 +19,7 @@ MODULES = [
     "torch.utils.data", "torch.utils.checkpoint", "torch.distributions", "torch.distributions.constraints",
     "torch.autograd", "torch.autograd.function", "torch.autograd.functional", "torch.autograd.graph", "torch.func",
     "torch.linalg", "torch.special", "torch.fft", "torch.signal.windows", "torch.random", "torch.amp", "torch.testing",
-    "torch.profiler", "torch.Generator",
+    "torch.profiler", "torch.sparse", "torch.Generator",
 ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 out=${OUT:-$(mktemp -d)}
-export PYTHONPATH=. OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 COLUMNS=200
+export PYTHONPATH=.${PYTHONPATH:+:$PYTHONPATH} OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 COLUMNS=200
 
 python3 - <<'PYTHON' || exit 1
 import cupy, numpy
@@ -20,13 +20,14 @@ python3 -c 'import xdist' 2> /dev/null && workers=(-n "${1:-12}")
 tests() { # name, seconds at most, arguments of pytest
     local name=$1 limit=$2 start=$SECONDS
     shift 2
-    timeout "$limit" python3 -m pytest --device cuda -m device -q -rfE --tb=short --durations=8 -p no:cacheprovider \
-        "$@" > "$out/$name.log" 2>&1
-    echo "$name: $(tail -n 1 "$out/$name.log") (exit $?, $((SECONDS - start)) s)"
+    timeout -s INT -k 10 "$limit" python3 -m pytest --device cuda -m device -q -rfE --tb=short --durations=8 \
+        -p no:cacheprovider -p no:benchmark "$@" > "$out/$name.log" 2>&1
+    echo "$name: exit $?, $((SECONDS - start)) s, $(tail -n 1 "$out/$name.log")"
 }
 
-tests values 170 "${workers[@]}" tests/test_ops.py tests/devices --ignore tests/devices/test_cuda.py
-tests streams 60 tests/devices/test_cuda.py # apart: an error of a graph may leave the device unusable for its process
+graphs=(tests/devices/test_{cuda,products,recorded_steps}.py) # apart: an error of a graph may leave the device unusable for its process
+tests values 170 "${workers[@]}" tests/test_ops.py tests/devices "${graphs[@]/#/--ignore=}"
+tests streams 90 "${graphs[@]}"
 
 echo
 grep -hE '^(FAILED|ERROR) ' "$out"/*.log | cut -c1-200

@@ -136,6 +136,68 @@ def test_a_whole_training_step_is_recorded(device):
 
 
 @pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: md.optim.Adam(p, 0.01, capturable=True),
+        lambda p: md.optim.Adam(p, 0.01, amsgrad=True, weight_decay=0.1, capturable=True),
+        lambda p: md.optim.AdamW(p, 0.01, capturable=True),
+        lambda p: md.optim.SGD(p, 0.1, momentum=0.9),
+    ],
+)
+def test_a_step_with_its_optimizer_is_recorded(device, make):
+    md.manual_seed(0)
+    models = [nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).to(device) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    x, y = md.randn(6, 4, device=device), (md.arange(6) % 3).to(device)
+    optimizers = [make(model.parameters()) for model in models]
+
+    def step(model, optimizer):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    for model, optimizer in zip(models, optimizers, strict=True):
+        for _ in range(2):
+            step(model, optimizer)
+    g = md.cuda.CUDAGraph()
+    with md.cuda.graph(g):
+        loss = step(models[0], optimizers[0])
+    for _ in range(4):
+        g.replay()
+        wanted = step(models[1], optimizers[1])
+        assert abs(loss.item() - wanted.item()) < 1e-5
+    for p, q in zip(*(model.parameters() for model in models), strict=True):
+        assert md.allclose(p, q, atol=1e-5)
+        counts = [o.state[t].get("step") for o, t in zip(optimizers, (p, q), strict=True)]
+        assert counts[0] is None or counts[0].item() == counts[1].item() == 6
+
+
+def test_a_state_cannot_begin_in_a_graph(device):
+    x = md.ones(3, device=device, requires_grad=True)
+    x.sum().backward()
+    for optimizer in (md.optim.Adam([x], capturable=True), md.optim.SGD([x], 0.1, momentum=0.9)):
+        with pytest.raises(RuntimeError, match="take one before the recording"), md.cuda.graph(md.cuda.CUDAGraph()):
+            optimizer.step()
+
+
+def test_capturable_follows_a_loaded_state(device):
+    x = md.ones(3, requires_grad=True)
+    x.sum().backward()
+    optimizer = md.optim.Adam([x], capturable=True)  # on the CPU it changes nothing
+    optimizer.step()
+    there = md.ones(3, device=device, requires_grad=True)
+    there.sum().backward()
+    moved = md.optim.Adam([there])
+    moved.load_state_dict(optimizer.state_dict())
+    moved.step()
+    state = moved.state[there]
+    assert state["step"].is_cuda and state["step"].item() == 2.0
+    optimizer.step()
+
+
+@pytest.mark.parametrize(
     ("work", "why"),
     [
         (lambda x: x.sum().item(), "waits for the GPU"),

@@ -97,6 +97,8 @@ def agree(here, there, tolerance, unique=True):
     for (what, a), (_, b) in zip(here, there, strict=True):
         assert a.device.type == "cpu" and b.device.type == "cuda", f"{what} is on {b.device}"
         assert a.dtype == b.dtype, f"{what}: {b.dtype}, on the CPU {a.dtype}"
+        assert a.layout == b.layout, f"{what}: {b.layout}, on the CPU {a.layout}"
+        a, b = (t if t.layout is minidl.strided else t.to_dense() for t in (a, b))
         a, b = a.detach().numpy(), b.detach().cpu().numpy()
         assert a.shape == b.shape, f"{what}: shape {b.shape}, on the CPU {a.shape}"
         if unique:

@@ -419,3 +419,17 @@ def test_saved_on_one_device_loaded_on_another(device, tmp_path):
 def test_dlpack_shares_memory(device):
     x = md.arange(3.0, device=device)
     assert x.__dlpack_device__() == (2, 0)
+
+
+@pytest.mark.parametrize("dtype", [md.float16, md.float32, md.float64, md.int32], ids=str)
+@pytest.mark.parametrize("reduce", ["amax", "amin"])
+def test_extrema_at_an_index_lose_no_digits(device, dtype, reduce):
+    x, at = md.tensor([0.1, -0.3, 5.0, -7.0]).to(dtype), md.tensor([0, 0, 2, 2, 2])
+    values = md.tensor([1 / 3, -1 / 3, 1 / 7, -0.0, 2 / 3], dtype=md.float64).to(dtype)
+    if dtype.is_floating_point:
+        values = md.cat([values, values.new_tensor([float("nan")])])
+        at = md.cat([at, md.tensor([3])])
+    here, there = (
+        t.scatter_reduce(0, i, v, reduce) for t, i, v in ((x, at, values), (x.cuda(), at.cuda(), values.cuda()))
+    )
+    np.testing.assert_array_equal(there.cpu().numpy(), here.numpy())

@@ -7,7 +7,7 @@ from minidl.kernels import activation as a
 
 EXTREMES = np.array([[0, -0.0, 1e-30, -1e-30, 0.5, -0.5, 5, -5, 20, -20, 100, -100, 1e15, -1e15]], np.float32)
 GELU_BACKWARD_ATOL = 1e-5  # in float32 the reference's 1 - tanh(u)^2 cancels where tanh(u) is almost -1
-UNARY = [(a.sigmoid, ()), (a.erf, ()), (a.gelu, ("none",)), (a.gelu, ("tanh",))]
+UNARY = [(a.relu, ()), (a.sigmoid, ()), (a.erf, ()), (a.gelu, ("none",)), (a.gelu, ("tanh",))]
 names = [f"{kernel.name}{''.join(options)}" for kernel, options in UNARY]
 
 
@@ -41,6 +41,23 @@ def test_layouts(kernel, options, rng, compare):
     compare(kernel, normal(rng, 4, 6)[:, ::2], *options, compiled=False)
     compare(kernel, np.broadcast_to(normal(rng, 1), 5), *options, compiled=False)
     compare(kernel, normal(rng, 4).astype(np.float64), *options, compiled=False)
+
+
+def test_relu_backward(rng, compare):
+    g, out = normal(rng, 9, 5), a.relu(normal(rng, 9, 5))
+    compare(a.relu_backward, g, out)
+    compare(a.relu_backward, g.T, out.T)
+    compare(a.relu_backward, np.asfortranarray(g), out)
+    compare(a.relu_backward, np.broadcast_to(g[0], out.shape), out)
+    compare(a.relu_backward, g[:, ::2], out[:, ::2], compiled=False)
+    compare(a.relu_backward, g.astype(np.float64), out, compiled=False)
+
+
+def test_relu_backward_at_nan_and_infinity(compare):
+    out = np.array([0, 0, np.nan, np.inf], np.float32)
+    g = np.array([np.inf, np.nan, 2, 3], np.float32)
+    compare(a.relu_backward, g, out)
+    assert a.relu_backward(g, out).tolist() == [0, 0, 2, 3]
 
 
 @pytest.mark.parametrize("approximate", a.APPROXIMATIONS)
@@ -99,5 +116,6 @@ def test_against_pytorch(rng):
     for activation, function in zip(a.ACTIVATIONS, functions, strict=True):
         wanted = function(t + torch.tensor(bias))
         check(a.bias_activation(x, bias, activation), a.bias_activation_backward(g, x, bias, activation), wanted)
+    check(a.relu(x), a.relu_backward(g, a.relu(x)), torch.relu(t))
     np.testing.assert_allclose(a.erf(x), torch.erf(t).detach(), rtol=1e-14)
     np.testing.assert_allclose(a.sigmoid(x), torch.sigmoid(t).detach(), rtol=1e-14)

@@ -68,8 +68,12 @@ def test_the_gradients_are_the_transposes_of_the_forward(case, rng):
     np.testing.assert_allclose(dbias, g.sum((0, *range(2, g.ndim))), rtol=1e-10)
     # <g, conv(v, weight)> = <dx, v> for every v determines dx, and v of random numbers sees every entry of it
     v, u = rng.standard_normal(x.shape), rng.standard_normal(weight.shape)
-    np.testing.assert_allclose(np.vdot(g, conv_forward(v, weight, None, *geometry)), np.vdot(dx, v), rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(np.vdot(g, conv_forward(x, u, None, *geometry)), np.vdot(dweight, u), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(
+        np.vdot(g, conv_forward(v, weight, None, *geometry)), np.vdot(dx, v), rtol=1e-10, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        np.vdot(g, conv_forward(x, u, None, *geometry)), np.vdot(dweight, u), rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

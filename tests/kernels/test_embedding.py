@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidl.kernels.embedding import embedding_backward
+from minidl import kernels
+from minidl.kernels.embedding import add_to_rows, embedding_backward
 
 
 @pytest.mark.parametrize("n, d, rows", [(1, 1, 1), (33, 7, 5), (7, 1, 100), (0, 4, 3), (3, 0, 2)])
@@ -38,3 +39,17 @@ def test_against_pytorch(rng):
     table = torch.zeros(6, 3, dtype=torch.float64, requires_grad=True)
     torch.nn.functional.embedding(torch.tensor(index), table).backward(torch.tensor(g))
     np.testing.assert_allclose(embedding_backward(g, index, 6), table.grad, rtol=1e-14)
+
+
+@pytest.mark.parametrize("n, d, rows", [(1, 1, 1), (33, 7, 5), (0, 4, 3), (40, 64, 9)])
+@pytest.mark.parametrize("variant", ["numpy", "numba"])
+def test_rows_are_added_in_place(n, d, rows, variant, rng):
+    table, index = rng.standard_normal((rows, d)), rng.integers(0, rows, n)
+    added = rng.standard_normal((n, d))
+    wanted = table.copy()
+    np.subtract.at(wanted, index, 0.5 * added)
+    for dtype, tolerance in ((np.float32, 1e-5), (np.float64, 1e-14)):
+        result = table.astype(dtype)
+        with kernels.use(add_to_rows=variant):
+            assert add_to_rows(result, index, added.astype(dtype), -0.5) is None
+        np.testing.assert_allclose(result, wanted, rtol=tolerance, atol=tolerance)

@@ -24,13 +24,27 @@ def normal(rng, *shape):
 def test_sums_of_products(a, b, with_bias, rng, compare):
     x, y = normal(rng, *a), normal(rng, *b)
     bias = normal(rng, b[-1]) if with_bias else None
-    compare(gemm, x, y, bias)
+    compare(gemm, x, y, bias, compiled=x.ndim > 1 and y.ndim == 2)
     wanted = np.einsum("...ik,...kj->...ij", np.atleast_2d(x), y).reshape((x @ y).shape)
     np.testing.assert_allclose(gemm(x, y, bias), wanted if bias is None else wanted + bias, rtol=1e-5, atol=1e-6)
 
 
 def test_transposed_operands(rng, compare):
     compare(gemm, normal(rng, 3, 5).T, normal(rng, 4, 3).T, None)
+
+
+@pytest.mark.parametrize("rows", [(2,), (3, 5), (200,)])
+def test_a_large_transposed_matrix(rows, rng, compare):
+    x, weight, bias = normal(rng, *rows, 170), normal(rng, 110, 170), normal(rng, 110)
+    compare(gemm, x, weight.T, bias, rtol=1e-5, atol=2e-5)  # sums of 170 products in float32
+    out = gemm(x, weight.T, bias)
+    assert out.flags.c_contiguous
+    np.testing.assert_allclose(out, x.astype(np.float64) @ weight.T + bias, rtol=1e-5, atol=2e-5)
+    np.testing.assert_allclose(gemm(x[..., ::-1], weight.T, None), x[..., ::-1] @ weight.T, rtol=1e-5, atol=2e-5)
+
+
+def test_a_batch_that_is_not_contiguous(rng, compare):
+    compare(gemm, normal(rng, 4, 2, 3).swapaxes(0, 1), normal(rng, 3, 5), None, compiled=False)
 
 
 def test_float16_is_summed_in_float32():

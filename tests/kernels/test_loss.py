@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidl.kernels.loss import cross_entropy, cross_entropy_backward
+from minidl.kernels.loss import cross_entropy, cross_entropy_and_gradient, cross_entropy_backward
 
 IGNORE = -100
 OPTIONS = [(weighted, smoothing) for weighted in (False, True) for smoothing in (0.0, 0.1, 1.0)]
@@ -25,6 +25,7 @@ def test_variants_agree(n, v, weighted, smoothing, rng, compare):
     _, lse = cross_entropy(logits, target, weight, IGNORE, smoothing)
     g = rng.standard_normal(n).astype(np.float32)
     compare(cross_entropy_backward, g, logits, target, weight, IGNORE, smoothing, lse)
+    compare(cross_entropy_and_gradient, logits, target, weight, IGNORE, smoothing)
 
 
 def test_large_logits_keep_their_differences(rng, compare):
@@ -34,6 +35,7 @@ def test_large_logits_keep_their_differences(rng, compare):
     _, lse = cross_entropy(logits, target, None, IGNORE, 0.1)
     assert lse.dtype == np.float64
     compare(cross_entropy_backward, np.ones(9, np.float32), logits, target, None, IGNORE, 0.1, lse)
+    compare(cross_entropy_and_gradient, logits, target, None, IGNORE, 0.1)
 
 
 def test_masked_class(compare):
@@ -43,6 +45,7 @@ def test_masked_class(compare):
     losses, lse = cross_entropy(logits, target, None, IGNORE, 0.0)
     assert losses[1] == np.inf
     compare(cross_entropy_backward, np.ones(2, np.float32), logits, target, None, IGNORE, 0.0, lse)
+    compare(cross_entropy_and_gradient, logits, target, None, IGNORE, 0.0)
 
 
 def test_other_layouts_take_the_reference(rng, compare):
@@ -50,16 +53,13 @@ def test_other_layouts_take_the_reference(rng, compare):
     compare(cross_entropy, logits[:, ::2], target // 2, None, IGNORE // 2, 0.0, compiled=False)
     compare(cross_entropy, logits, target.astype(np.int32), None, IGNORE, 0.0, compiled=False)
     compare(cross_entropy, logits.astype(np.float64), target, None, IGNORE, 0.0, compiled=False)
-    _, lse = cross_entropy(logits, target, None, IGNORE, 0.0)
-    g = np.broadcast_to(np.float32(1), 6)
-    compare(cross_entropy_backward, g, logits, target, None, IGNORE, 0.0, lse, compiled=False)
+    compare(cross_entropy_and_gradient, logits[:, ::2], target // 2, None, IGNORE // 2, 0.0, compiled=False)
 
 
 def test_no_rows(compare):
     logits, target = np.zeros((0, 5), np.float32), np.zeros(0, np.int64)
     compare(cross_entropy, logits, target, None, IGNORE, 0.0, compiled=False)
-    none = np.zeros(0, np.float32)
-    compare(cross_entropy_backward, none, logits, target, None, IGNORE, 0.0, np.zeros(0), compiled=False)
+    compare(cross_entropy_and_gradient, logits, target, None, IGNORE, 0.0, compiled=False)
 
 
 @pytest.mark.parametrize("weighted, smoothing", OPTIONS)
@@ -81,3 +81,6 @@ def test_against_pytorch(weighted, smoothing, rng):
     np.testing.assert_allclose(losses, wanted.detach(), rtol=1e-12, atol=1e-14)
     dx = cross_entropy_backward(g, x, target, w, IGNORE, smoothing, lse)
     np.testing.assert_allclose(dx, gradient, rtol=1e-11, atol=1e-14)
+    again, slopes = cross_entropy_and_gradient(x, target, w, IGNORE, smoothing)
+    np.testing.assert_array_equal(again, losses)
+    np.testing.assert_allclose(g[:, None] * slopes, gradient, rtol=1e-11, atol=1e-14)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidl.kernels.optimizer import adam, rmsprop, sgd
+from minidl.kernels.optimizer import adam, adam_many, rmsprop, sgd, sgd_many
 
 STEPS = 5
 ADAM = [
@@ -119,3 +119,55 @@ def test_a_view_is_updated_in_place(rng):
     sgd(buffer[:, ::2], np.ones((3, 4), np.float32), None, 0.5, 0.0, 0.0, 0.0, False, False, True)
     np.testing.assert_allclose(buffer[:, ::2], before[:, ::2] - 0.5)
     np.testing.assert_array_equal(buffer[:, 1::2], before[:, 1::2])
+
+
+MANY = [(adam_many, adam, options) for options in ADAM] + [(sgd_many, sgd, options) for options in SGD]
+
+
+def step_many(params, grads, states, step, run, **options):
+    """One step of a kernel that takes lists, with the options as `adam_step` and `sgd_step` give them."""
+    if "amsgrad" in options:
+        largest = states[2] if options["amsgrad"] else None
+        rest = options["weight_decay"], options["decoupled"], options["maximize"]
+        run(params, grads, states[0], states[1], largest, step, 0.01, 0.9, 0.99, 1e-8, *rest)
+    else:
+        buffers = states[0] if options["momentum"] else None
+        names = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
+        run(params, grads, buffers, 0.01, *(options[name] for name in names), step == 1)
+
+
+@pytest.mark.parametrize("many, single, options", MANY, ids=lambda c: getattr(c, "name", None) or "")
+def test_lists(many, single, options, rng):
+    """Arrays for the compiled loop and others beside them, several steps; each as the reference has it."""
+
+    def layouts(arrays):
+        plain, empty, strided, columns, double = arrays
+        wide = np.zeros((4, 12), np.float32)
+        wide[:, ::2] = strided
+        plain, empty = plain.astype(np.float32), empty.astype(np.float32)
+        return [plain, empty, wide[:, ::2], np.asfortranarray(columns, np.float32), double.copy()]
+
+    take_step = adam_step if single is adam else sgd_step
+    drawn = [draw(rng, *shape) for shape in ((33,), (0, 2), (4, 6), (6, 4), (5,))]
+    wanted = [trained(take_step, single.reference, param, grads, options) for param, grads in drawn]
+    for run in (many, many.reference):
+        params = layouts([param for param, _ in drawn])
+        states = [[np.zeros_like(param) for param in params] for _ in range(3)]
+        for step in range(1, STEPS + 1):
+            grads = layouts([grads[step - 1] for _, grads in drawn])
+            before = [grad.copy() for grad in grads]
+            step_many(params, grads, states, step, run, **options)
+            for grad, same in zip(grads, before, strict=True):
+                np.testing.assert_array_equal(grad, same)
+        assert params[4].dtype == np.float64
+        for i, of_one in enumerate(wanted):
+            for got, want in zip((params[i], *(state[i] for state in states)), of_one, strict=True):
+                np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-6)
+
+
+def test_a_state_of_another_shape_is_refused(rng):
+    x = rng.standard_normal((4, 6)).astype(np.float32)
+    with pytest.raises(ValueError, match="broadcast"):
+        sgd_many([x], [x.copy()], [np.zeros((6, 4), np.float32)], 0.1, 0.9, 0, 0, False, False, False)
+    with pytest.raises(ValueError, match="zip"):
+        sgd_many([x, x], [x.copy()], None, 0.1, 0.0, 0, 0, False, False, False)

@@ -7,7 +7,6 @@ import pytest
 
 from minidl.kernels.recurrent import gru, gru_backward, lstm, lstm_backward, rnn, rnn_backward
 
-H, P, B = 3, 2, 3
 SIZES = [(3, 3, 3, 3), (3, 2, 2, 1), (2, 1), (0, 0), ()]  # running sequences at each step, of a batch of three
 
 
@@ -15,20 +14,20 @@ def s(x):
     return 1 / (1 + np.exp(-x))
 
 
-def rnn_step(a, h, relu, w_hh):
-    h = a + w_hh @ h
-    return np.maximum(h, 0) if relu else np.tanh(h)
+def rnn_step(x, h, w_ih, w_hh, bias, relu):
+    a = w_ih @ x + w_hh @ h + bias
+    return np.maximum(a, 0) if relu else np.tanh(a)
 
 
-def lstm_step(a, h, c, w_hh, w_hr):
-    i, f, g, o = np.split(a + w_hh @ h, 4)
+def lstm_step(x, h, c, w_ih, w_hh, bias, w_hr):
+    i, f, g, o = np.split(w_ih @ x + w_hh @ h + bias, 4)
     c = s(f) * c + s(i) * np.tanh(g)
     h = s(o) * np.tanh(c)
     return (h if w_hr is None else w_hr @ h), c
 
 
-def gru_step(a, h, w_hh, b_hh):
-    (xr, xz, xn), (hr, hz, hn) = np.split(a, 3), np.split(w_hh @ h + (0 if b_hh is None else b_hh), 3)
+def gru_step(x, h, w_ih, w_hh, b_ih, b_hh):
+    (xr, xz, xn), (hr, hz, hn) = np.split(w_ih @ x + b_ih, 3), np.split(w_hh @ h + b_hh, 3)
     z = s(xz + hz)
     return (1 - z) * np.tanh(xn + s(xr + hr) * hn) + z * h
 
@@ -54,28 +53,43 @@ def drawn(rng, *shape):
 class Case:
     """One call: the differentiable arguments, the kernels on them, and the equations on them."""
 
-    def __init__(self, kind, sizes, reverse, rng):
+    def __init__(self, kind, sizes, reverse, rng, B=3, I=4, H=3, P=2):  # noqa: E741  # the letters of the kernels
         self.results = 3 if "lstm" in kind else 2
         how, T = (sizes, reverse), len(sizes)
+
+        def weights(rows, state):
+            bias = drawn(rng, rows) if "bias" in kind else None
+            return [drawn(rng, rows, I) / I**0.5, drawn(rng, rows, state) / state**0.5, bias]
+
+        def zero_for(bias):
+            return 0 if bias is None else bias
+
         if "rnn" in kind:
             relu = "relu" in kind
-            self.arguments = [drawn(rng, T, B, H), drawn(rng, H, H), drawn(rng, B, H)]
-            self.forward = lambda x, w, h: (rnn, (x, w, h, *how, relu))
-            self.backward = lambda g, found, x, w, h: (rnn_backward, (*g, w, found[0], found[2], *how, relu))
-            self.plain = lambda x, w, h: by_definition(lambda a, h: rnn_step(a, h, relu, w), x, [h], *how)
+            self.arguments = [drawn(rng, T, B, I), *weights(H, H), drawn(rng, B, H)]
+            self.forward = lambda *a: (rnn, (*a, *how, relu))
+            self.backward = lambda g, found, x, *w: (rnn_backward, (*g, *w[:2], found[0], *found[2:], *how, relu))
+            self.plain = lambda x, w, u, b, h: by_definition(
+                lambda x, h: rnn_step(x, h, w, u, zero_for(b), relu), x, [h], *how
+            )
         elif "lstm" in kind:
             width = P if "projected" in kind else H
-            self.arguments = [drawn(rng, T, B, 4 * H), drawn(rng, 4 * H, width), drawn(rng, B, width), drawn(rng, B, H)]
+            self.arguments = [drawn(rng, T, B, I), *weights(4 * H, width), drawn(rng, B, width), drawn(rng, B, H)]
             self.arguments.append(drawn(rng, P, H) if "projected" in kind else None)
-            self.forward = lambda x, w, h, c, r: (lstm, (x, w, h, c, r, *how))
-            self.backward = lambda g, found, x, w, h, c, r: (lstm_backward, (*g, w, r, *found[3:], *how))
-            self.plain = lambda x, w, h, c, r: by_definition(lambda a, h, c: lstm_step(a, h, c, w, r), x, [h, c], *how)
+            self.forward = lambda *a: (lstm, (*a, *how))
+            self.backward = lambda g, found, x, *w: (lstm_backward, (*g, *w[:2], w[-1], *found[3:], *how))
+            self.plain = lambda x, w, u, b, h, c, r: by_definition(
+                lambda x, h, c: lstm_step(x, h, c, w, u, zero_for(b), r), x, [h, c], *how
+            )
         else:
-            bias = drawn(rng, 3 * H) if "bias" in kind else None
-            self.arguments = [drawn(rng, T, B, 3 * H), drawn(rng, 3 * H, H), bias, drawn(rng, B, H)]
-            self.forward = lambda x, w, b, h: (gru, (x, w, b, h, *how))
-            self.backward = lambda g, found, x, w, b, h: (gru_backward, (*g, w, *found[2:], *how))
-            self.plain = lambda x, w, b, h: by_definition(lambda a, h: gru_step(a, h, w, b), x, [h], *how)
+            w_ih, w_hh, bias = weights(3 * H, H)
+            self.arguments = [drawn(rng, T, B, I), w_ih, w_hh, bias, None if bias is None else drawn(rng, 3 * H)]
+            self.arguments.append(drawn(rng, B, H))
+            self.forward = lambda *a: (gru, (*a, *how))
+            self.backward = lambda g, found, x, *w: (gru_backward, (*g, x, *w[:2], *found[2:], *how))
+            self.plain = lambda x, w, u, b, c, h: by_definition(
+                lambda x, h: gru_step(x, h, w, u, zero_for(b), zero_for(c)), x, [h], *how
+            )
 
     def gradient_call(self, g, arguments):
         """backward's kernel and arguments, for gradients g of the results."""
@@ -83,7 +97,7 @@ class Case:
         return self.backward(g, kernel(*args), *arguments)
 
 
-@pytest.fixture(params=["rnn", "rnn relu", "lstm", "lstm projected", "gru", "gru bias"])
+@pytest.fixture(params=["rnn", "rnn relu bias", "lstm", "lstm bias", "lstm projected bias", "gru", "gru bias"])
 def kind(request):
     return request.param
 
@@ -119,36 +133,76 @@ def test_the_gradients_agree_with_differences_of_the_equations(kind, sizes, reve
         )
 
 
+def agree(case, kind, compare, rng):
+    """Both passes of every variant, against the reference in float64."""
+    compiled = "projected" not in kind
+    kernel, args = case.forward(*case.arguments)
+    # 1e-5: rounding goes through several steps
+    compare(kernel, *args, rtol=1e-5, atol=1e-5, compiled=compiled)
+    g = [drawn(rng, *y.shape) for y in kernel(*args)[: case.results]]
+    kernel, args = case.gradient_call(g, case.arguments)
+    compare(kernel, *args, rtol=2e-5, atol=2e-5, compiled=compiled)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_variants_agree(kind, sizes, reverse, rng, compare):
-    case = Case(kind, sizes, reverse, rng)
+    agree(Case(kind, sizes, reverse, rng), kind, compare, rng)
+
+
+@pytest.mark.parametrize(
+    ("B", "I", "H", "T"), [(1, 1, 1, 1), (1, 7, 13, 5), (9, 3, 16, 2), (14, 40, 33, 2), (0, 3, 4, 2)]
+)
+def test_variants_agree_whatever_the_size(kind, B, I, H, T, rng, compare):  # noqa: E741
+    """Rows that do and do not fill a tile, columns that do and do not fill registers."""
+    agree(Case(kind, (B,) * T, False, rng, B, I, H), kind, compare, rng)
+
+
+def test_layouts(kind, rng, compare):
+    """Sequences that lie in memory batch first, columns with gaps, and nothing that may be written to."""
+    case = Case(kind, (5, 5, 4), False, rng, B=5, I=6, H=20)
+    case.arguments = [None if a is None else elsewhere(a) for a in case.arguments]
+    compiled = "projected" not in kind
     kernel, args = case.forward(*case.arguments)
-    # 1e-5: rounding goes through up to four steps
-    compare(kernel, *args, rtol=1e-5, atol=1e-5)
-    if kind != "lstm":  # without a projection its gradient is None, and there is nothing to compare
-        g = [drawn(rng, *y.shape) for y in kernel(*args)[: case.results]]
-        kernel, args = case.gradient_call(g, case.arguments)
-        compare(kernel, *args, rtol=1e-5, atol=1e-5)
+    compare(kernel, *args, rtol=1e-5, atol=1e-5, compiled=compiled)
+    g = [elsewhere(drawn(rng, *y.shape)) for y in kernel(*args)[: case.results]]
+    kernel, args = case.gradient_call(g, case.arguments)
+    compare(kernel, *args, rtol=2e-5, atol=2e-5, compiled=compiled)
+
+
+def elsewhere(a):
+    """The same numbers at other places: the first two axes swapped in memory, or gaps between the elements of a vector."""
+    a = np.swapaxes(np.swapaxes(a, 0, 1).copy(), 0, 1) if a.ndim > 1 else np.repeat(a, 2)[::2]
+    a.flags.writeable = False
+    return a
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_share_the_batch(kind, threads, rng, compare, monkeypatch):
+    from minidl.kernels import threads as module
+
+    monkeypatch.setattr(module, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(module, "LEAST_WORK", 1)
+    agree(Case(kind, (7, 7, 4, 1), False, rng, B=7, I=5, H=6), kind, compare, rng)
 
 
 def test_sequences_that_have_ended_keep_their_state_and_pass_its_gradient_on(kind, rng):
     case = Case(kind, (2, 1), False, rng)
     kernel, args = case.forward(*case.arguments)
     out, *ends = kernel(*args)[: case.results]
-    first = case.arguments[2 if "gru" not in kind else 3]
+    first = case.arguments[4 if "gru" not in kind else 5]
     np.testing.assert_array_equal(ends[0][2], first[2])  # never ran
     np.testing.assert_array_equal(ends[0][1], out[0, 1])  # ended after one step
     assert not out[1, 1:].any()
     g = [drawn(rng, *y.shape) for y in (out, *ends)]
     kernel, args = case.gradient_call(g, case.arguments)
-    np.testing.assert_array_equal(kernel(*args)[2 if "gru" not in kind else 3][2], g[1][2])
+    np.testing.assert_array_equal(kernel(*args)[4 if "gru" not in kind else 5][2], g[1][2])
 
 
-def test_large_inputs_saturate_without_overflow(rng):
-    x = np.full((2, 1, 4), -1e4, np.float32)
+def test_large_inputs_saturate_without_overflow():
+    x, one, none = np.full((2, 1, 1), -1e4, np.float32), np.ones((4, 1), np.float32), np.zeros((4, 1), np.float32)
     with np.errstate(over="raise", invalid="raise"):
-        out, h, c = lstm(x, np.zeros((4, 1), np.float32), *[np.ones((1, 1), np.float32)] * 2, None, (1, 1), False)[:3]
+        out, h, c = lstm(x, one, none, None, *[np.ones((1, 1), np.float32)] * 2, None, (1, 1), False)[:3]
     assert not out.any() and not h.any() and not c.any()
 
 

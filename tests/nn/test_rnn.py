@@ -109,10 +109,10 @@ def test_derivatives_of_both_orders(layer):
 
 def test_one_tensor_as_both_states_has_each_gradient_once():
     md.manual_seed(0)
-    x, w, h = (md.randn(*shape, dtype=md.float64, requires_grad=True) for shape in ((2, 2, 8), (8, 2), (2, 2)))
+    x, w, h = (md.randn(*shape, dtype=md.float64, requires_grad=True) for shape in ((2, 2, 2), (8, 2), (2, 2)))
 
     def outputs(x, w, h):
-        return LSTMSequence.apply(x, w, h, h, None, sizes=(2, 1), reverse=False)[0]
+        return LSTMSequence.apply(x, w, w, None, h, h, None, sizes=(2, 1), reverse=False)[0]
 
     loss = outputs(x, w, h).sum()
     once, recorded = (grad(loss, h, retain_graph=True, create_graph=flag)[0].detach() for flag in (False, True))

@@ -188,3 +188,50 @@ def test_an_optimizer_with_its_own_step_and_deepcopy():
     copied = copy.deepcopy(o)
     copied.step()
     assert w.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("SGD", {"momentum": 0.9}), ("Adam", {}), ("AdamW", {"amsgrad": True}), ("RMSprop", {})]
+)
+def test_what_users_do_between_steps(name, options):
+    """Two dtypes, a missing gradient, edits of values and gradients in place, a new learning rate, a new group."""
+
+    def train(lib):
+        narrow, wide = (lib.nn.Parameter(lib.tensor(v)) for v in (values(0, "float32")[0], values(1, "float64")[1]))
+        late = lib.nn.Parameter(lib.tensor(values(2, "float32")[1]))
+        optimizer = getattr(lib.optim, name)([narrow, wide], lr=0.01, **options)
+        held = narrow.data
+        for step in range(6):
+            for i, p in enumerate((narrow, wide, late)):
+                rng = np.random.default_rng(10 * step + i)
+                p.grad = None if (step, i) == (1, 0) else lib.tensor(rng.standard_normal(p.shape)).to(p.dtype)
+            if step == 2:
+                narrow.data.mul_(0.5)
+                wide.grad.mul_(3)
+                optimizer.param_groups[0]["lr"] = 0.05
+            if step == 3:
+                optimizer.add_param_group({"params": [late], "lr": 0.02})
+            if step == 4:
+                wide.data = wide.data + 1
+            optimizer.step()
+        assert held.tolist() == narrow.tolist()
+        return [narrow, wide, late]
+
+    assert_same(train(minidl), train(torch))
+
+
+def test_a_copied_optimizer_and_its_model_go_on_by_themselves():
+    model = minidl.nn.Linear(2, 2)
+    model.tied = model.weight
+    o = optim.Adam(model.parameters(), lr=0.1)
+    for p in model.parameters():
+        p.grad = minidl.ones(*p.shape)
+    o.step()
+    twin, twin_o = copy.deepcopy((model, o))
+    assert twin.tied is twin.weight
+    assert twin_o.param_groups[0]["params"][0] is twin.weight
+    before = model.weight.tolist()
+    twin_o.step()
+    assert model.weight.tolist() == before
+    o.step()
+    assert model.weight.tolist() == twin.weight.tolist()

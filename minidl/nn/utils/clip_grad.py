@@ -25,7 +25,7 @@ def get_total_norm(
     foreach: bool | None = None,
 ) -> Tensor:
     """The norm of all tensors together, as if they were one vector."""
-    arrays = [t.array for t in _tensors(tensors)]
+    arrays = [(t.coalesce().entries if t.is_sparse else t).array for t in _tensors(tensors)]
     if not arrays:
         return Tensor([0.0]).reshape(())
     xp, p = array_module(arrays[0]), float(norm_type)
@@ -51,8 +51,8 @@ def clip_grads_with_norm_(
     else:  # without a look at the norm, which would wait for the GPU
         scale = xp.minimum(float(max_norm) / (total_norm.array + 1e-6), 1.0)
     for grad in [p.grad for p in _tensors(parameters) if p.grad is not None]:
-        grad.array *= scale
-        mark_written(grad)
+        grad.entries.array *= scale
+        mark_written(grad.entries)
 
 
 def clip_grad_norm_(
@@ -79,9 +79,10 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
     bound = float(clip_value)
     for p in _tensors(parameters):
         if p.grad is not None:
-            a: Any = p.grad.array
+            p.grad = p.grad.coalesce() if p.grad.is_sparse else p.grad
+            a: Any = p.grad.entries.array
             array_module(a).clip(a, -bound, bound, out=a)
-            mark_written(p.grad)
+            mark_written(p.grad.entries)
 
 
 clip_grad_norm = clip_grad_norm_  # its name of old

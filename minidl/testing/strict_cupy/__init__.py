@@ -22,20 +22,27 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 
 from ... import devices, kernels
+from ...kernels import cublas
+from .blas import Cublas
 from .functions import modules
 
 
 @contextmanager
 def installed() -> Iterator[None]:
-    """Within the block `import cupy` gives the stand-in, and the device "cuda" is there. Kernels run their references."""
+    """Within the block `import cupy` gives the stand-in, and the device "cuda" is there.
+
+    Kernels run their references, but for products of matrices, which go to a stand-in for cuBLAS.
+    """
     before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in ("cupy", "cupyx")}
-    order = kernels.DEFAULT_ORDER["cuda"]
+    order, library, stand_in = kernels.DEFAULT_ORDER["cuda"], cublas.library, Cublas()
     for name in before:
         del sys.modules[name]
     for name, module in modules().items():
         module.__spec__ = ModuleSpec(name, None)
         sys.modules[name] = module
-    kernels.DEFAULT_ORDER["cuda"] = ("cupy",)
+    kernels.DEFAULT_ORDER["cuda"] = ("cublas", "cupy")
+    cublas.library = lambda: stand_in  # type: ignore[assignment]
+    cublas.handle_of.cache_clear()
     devices.gpus.cache_clear()
     try:
         yield
@@ -43,7 +50,8 @@ def installed() -> Iterator[None]:
         for name in [n for n in sys.modules if n.partition(".")[0] in ("cupy", "cupyx")]:
             del sys.modules[name]
         sys.modules.update(before)
-        kernels.DEFAULT_ORDER["cuda"] = order
+        kernels.DEFAULT_ORDER["cuda"], cublas.library = order, library
+        cublas.handle_of.cache_clear()
         devices.gpus.cache_clear()
         importlib.invalidate_caches()
 

@@ -89,7 +89,7 @@ class ndarray:
     # -- transfers to the host: each of these waits for the device -----------------------------------------------------
 
     def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> Any:
-        device.synchronizing("get()")
+        device.transferring("D2H")
         if out is None:
             return np.array(self.host, order=order)  # type: ignore[call-overload]
         out[...] = self.host
@@ -187,7 +187,7 @@ class ndarray:
             raise ValueError(
                 "Calling nonzero on 0d arrays is not allowed. Use cp.atleast_1d(scalar).nonzero() instead."
             )
-        device.synchronizing("nonzero()")
+        device.transferring("D2H")
         return call(lambda a: a.nonzero(), (self,))
 
     def take(self, indices: Any, axis: Any = None, out: Any = None) -> Any:
@@ -199,7 +199,7 @@ class ndarray:
     def __getitem__(self, index: Any) -> Any:
         _, masks = _host_index(self, index)
         if masks:
-            device.synchronizing("an index of booleans")
+            device.transferring("D2H")  # of the number of elements
         return call(lambda a: a[_host_index(self, index)[0]], (self,))
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -303,6 +303,7 @@ def wrap(host: Any, sources: Any = ()) -> ndarray:
             break
     else:
         array.block = device.Block(host)
+        device.hold(host)
     return array
 
 

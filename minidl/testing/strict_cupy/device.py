@@ -81,6 +81,25 @@ def synchronizing(what: str) -> None:
         )
 
 
+def transferring(direction: str) -> None:
+    """Say that the program copies, "D2H" or "H2D". Raises during a capture, in CuPy's words."""
+    if current_stream().captured is not None:
+        raise RuntimeError(f"the current stream is capturing, so {direction} transfers are disallowed")
+
+
+def using_library(name: str) -> None:
+    """Say that the program calls one of CUDA's libraries. CuPy refuses that during a capture."""
+    if current_stream().captured is not None:
+        raise NotImplementedError(f"calling {name} API during stream capture is currently unsupported")
+
+
+def hold(host: Any) -> None:
+    """During a capture: keep what was allocated for the graph, whose memory is its own."""
+    captured = current_stream().captured
+    if captured is not None:
+        captured.append(lambda: (host, None)[1])
+
+
 def do(step: Callable[[], None]) -> None:
     """Change memory; during a capture only note how, as nothing is done then."""
     captured = current_stream().captured
@@ -124,6 +143,15 @@ class MemoryPointer:
     def __init__(self, mem: Block, ptr: int) -> None:
         self.mem, self.ptr = mem, ptr
         self.device, self.device_id = Device(0), 0
+
+
+def alloc(size: int) -> MemoryPointer:
+    """Memory without an array."""
+    host = np.empty(size + UNIT, np.uint8)
+    pointer = MemoryPointer(Block(host), -(-host.ctypes.data // UNIT) * UNIT)
+    pointer.host = host  # type: ignore[attr-defined]  # what keeps it
+    hold(host)
+    return pointer
 
 
 class Device:
@@ -301,8 +329,9 @@ def module() -> ModuleType:
         memGetInfo=lambda: Device(0).mem_info, runtimeGetVersion=lambda: 13000, driverGetVersion=lambda: 13000,
     )  # fmt: skip
     vars(cuda).update(
-        runtime=runtime, MemoryHook=MemoryHook, using_allocator=lambda malloc: nullcontext(), Device=Device, Event=Event, Stream=Stream, Graph=Graph, MemoryPool=MemoryPool,
+        runtime=runtime, MemoryHook=MemoryHook, using_allocator=lambda malloc: nullcontext(), Device=Device, Event=Event,
+        Stream=Stream, Graph=Graph, MemoryPool=MemoryPool,
         MemoryPointer=MemoryPointer, get_current_stream=lambda device_id=-1: current_stream(),
-        get_elapsed_time=get_elapsed_time, is_available=lambda: True, get_device_id=lambda: 0,
+        get_elapsed_time=get_elapsed_time, alloc=alloc, is_available=lambda: True, get_device_id=lambda: 0,
     )  # fmt: skip
     return cuda

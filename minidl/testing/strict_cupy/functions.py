@@ -14,12 +14,16 @@ from .array import API, SCALARS, call, deliver, ndarray, to_host, uploaded, wrap
 
 KIND = {bool: 0, int: 1, float: 2, complex: 3, "b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 ATOMIC = {"add": "iIlLqQefd", "maximum": "iIlLqQfd", "minimum": "iIlLqQfd", "subtract": "iI"}  # dtypes of `at`
+FLOAT_EXTREMA = {"maximum": "fmax", "minimum": "fmin"}
 # results that stay on the host in CuPy, too
 ON_HOST = {"iscomplexobj", "isrealobj", "isscalar", "isfortran", "may_share_memory", "shares_memory", "ndim", "size",
            "shape", "result_type", "can_cast", "common_type", "min_scalar_type"}  # fmt: skip
 # wait for the device, because the size of the result or an argument of a kernel depends on values
 SYNCHRONIZING = {"nonzero", "argwhere", "flatnonzero", "unique", "bincount", "extract", "compress", "union1d",
                  "setdiff1d", "intersect1d", "unique_all", "unique_values"}  # fmt: skip
+
+
+PRODUCTS = {"matmul", "dot", "vdot", "inner", "tensordot", "einsum"}  # by cuBLAS, for floats
 
 
 class ufunc:
@@ -91,10 +95,15 @@ class ufunc:
             raise TypeError(f"cupy.{self.name}.at does not support {a.dtype} as data type")
         index = to_host(indices if isinstance(indices, tuple) else (indices,), [])
         value = b.host if isinstance(b, ndarray) else np.asarray(b, a.dtype)
-        ufunc_at = getattr(np, self.name).at
+        extremum = a.dtype.kind == "f" and self.name in FLOAT_EXTREMA
+        ufunc_at = getattr(np, FLOAT_EXTREMA[self.name] if extremum else self.name).at
 
         def add() -> None:
-            ufunc_at(a.host, index, value.astype(a.dtype, copy=False))
+            given = value.astype(a.dtype, copy=False)
+            if extremum:  # C's fmaxf, which rounds float64 to float32 and prefers any number to NaN
+                a.host[index] = a.host[index].astype(np.float32)
+                given = given.astype(np.float32).astype(a.dtype)
+            ufunc_at(a.host, index, given)
 
         device.do(add)
 
@@ -117,7 +126,9 @@ def function(name: str, parameters: str, host: Callable[..., Any]) -> Callable[.
     def on_device(*args: Any, **kwargs: Any) -> Any:
         check(*args, **kwargs)
         if name in SYNCHRONIZING:
-            device.synchronizing(f"{name}()")
+            device.transferring("D2H")
+        if name in PRODUCTS and any(isinstance(a, ndarray) and a.dtype.kind in "fc" for a in args):
+            device.using_library("cuBLAS")
         out = kwargs.pop("out", None)
         result = call(host, args, out, kwargs)
         if isinstance(result, bool) and name not in ON_HOST:
@@ -146,8 +157,7 @@ def array(obj: Any, dtype: Any = None, copy: Any = True, order: Any = "K", subok
     host = np.array(obj, dtype, order=order, ndmin=ndmin)
     if host.dtype.kind not in "biufc" or host.dtype.char in "gG":
         raise ValueError(f"Unsupported dtype {host.dtype}")
-    if host.ndim:  # a number is an argument of a kernel
-        device.synchronizing("a copy from the host, which a replay would not make again")
+    device.transferring("H2D")
     return wrap(host)
 
 
@@ -278,8 +288,7 @@ def solver(name: str, solve: Callable[..., Any]) -> Callable[..., Any]:
     def on_device(*args: Any) -> Any:
         if name == "solve" and args[1].ndim > 1 and args[0].shape[:-1] != args[1].shape[:-1]:
             raise ValueError("a must have (..., M, M) shape and b must have (..., M, K) for multidimensional b")
-        if errstate.raising:
-            device.synchronizing(f"linalg.{name}()")
+        device.using_library("cuSOLVER")
         try:
             return solve(*args)
         except np.linalg.LinAlgError as error:

@@ -1,0 +1,266 @@
+"""The compiled loops of recurrent.py: all time steps of some rows of the batch, forward and backward.
+
+A step is a product with weights that are packed once for the whole sequence, and then one pass over its result, in which
+registers (simd.py) go through the gates of a row. Both find in the nearest caches what the other has left there.
+
+Arrays with a time axis are (T, B, width). `sizes` is (T,), the rows that are running at each step; the functions work on those
+of the rows `begin` to `end`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .elementary import sigmoid32, tanh32
+from .jit import jit
+from .packed import MATRIX, pack, product, room
+from .simd import WIDTH, first, load, maximum, select, store
+
+ZERO, ONE = np.float32(0), np.float32(1)
+# Explicit types, so that each function is compiled once. What is given may not be written to, and may lie in memory batch first,
+# as may what is made: only the rows are contiguous.
+GIVEN, MADE = "Array(float32, 3, 'A', readonly=True)", "float32[:,:,:]"
+BIAS = "Array(float32, 1, 'C', readonly=True)"
+KEPT, STATE, PACKED = "float32[:,:,::1]", "float32[:,::1]", "float32[:,:,::1]"
+HOW = "int64, int64, int64[::1], boolean"
+
+
+@jit(signature=f"float32[:,:,::1]({MATRIX})")
+def packed(w: Any) -> Any:
+    """w (K, N) as `product` wants it."""
+    out = room(*w.shape)
+    pack(w, ONE, out, 0)
+    return out
+
+
+def packed_columns(w_ih: Any, w_hh: Any, bias: Any) -> Any:
+    """The transpose of the three side by side, packed."""
+    h, one = w_ih.shape[1], w_ih.shape[1] + w_hh.shape[1]  # where these begin in the rows that are multiplied
+    out = room(one + (bias is not None), len(w_ih))
+    pack(w_ih.T, 1.0, out, 0)
+    pack(w_hh.T, 1.0, out, h)
+    if bias is not None:
+        pack(bias[None], 1.0, out, one)
+    return out
+
+
+@jit(forceinline=True)
+def time(s: int, T: int, reverse: bool) -> int:
+    """The time of step s."""
+    return T - 1 - s if reverse else s
+
+
+@jit(forceinline=True)
+def row(x: Any, b: int) -> int:
+    """The position of row b of a matrix."""
+    return b * (x.strides[0] // x.itemsize)
+
+
+@jit
+def put_state(h: Any, begin: int, end: int, seen: Any, column: int) -> None:
+    for b in range(begin, end):
+        for j in range(h.shape[1]):
+            seen[b, column + j] = h[b, j]
+
+
+@jit(signature=f"void({HOW}, boolean, {PACKED}, int64, {STATE}, {MADE}, {KEPT})", nogil=True)
+def rnn(
+    begin: int, end: int, sizes: Any, reverse: bool, relu: bool, w: Any, x_width: int, h: Any, out: Any, seen: Any
+) -> None:
+    for s in range(len(sizes)):
+        t = time(s, len(sizes), reverse)
+        n = min(sizes[t], end)
+        if n > begin:
+            put_state(h, begin, n, seen[t], x_width)
+            product(seen[t, begin:n], w, h[begin:n], False)
+            rnn_step(relu, h[begin:n], out[t, begin:n])
+
+
+@jit(fastmath={"contract"})
+def rnn_step(relu: bool, h: Any, out: Any) -> None:
+    for b in range(h.shape[0]):
+        for j in range(0, h.shape[1], WIDTH):
+            some = first(h.shape[1] - j)
+            a = load(h, row(h, b) + j, some)
+            y = maximum(ZERO, a) if relu else tanh32(a)
+            store(h, row(h, b) + j, y, some)
+            store(out, row(out, b) + j, y, some)
+
+
+@jit(
+    signature=f"void({HOW}, boolean, {PACKED}, {PACKED}, {GIVEN}, {GIVEN}, {STATE}, {KEPT}, {MADE})",
+    nogil=True,
+)
+def rnn_backward(
+    begin: int, end: int, sizes: Any, reverse: bool, relu: bool, w_ih: Any, w_hh: Any, g: Any, out: Any, dh: Any, da: Any,
+    dx: Any,
+) -> None:  # fmt: skip
+    for s in range(len(sizes)):
+        t = time(s, len(sizes), not reverse)
+        n = min(sizes[t], end)
+        if n > begin:
+            rnn_gradients(relu, g[t, begin:n], out[t, begin:n], dh[begin:n], da[t, begin:n])
+            product(da[t, begin:n], w_hh, dh[begin:n], False)
+            product(da[t, begin:n], w_ih, dx[t, begin:n], False)
+
+
+@jit(fastmath={"contract"})
+def rnn_gradients(relu: bool, g: Any, out: Any, dh: Any, da: Any) -> None:
+    for b in range(g.shape[0]):
+        for j in range(0, g.shape[1], WIDTH):
+            some = first(g.shape[1] - j)
+            y = load(out, row(out, b) + j, some)
+            d = load(g, row(g, b) + j, some) + load(dh, row(dh, b) + j, some)
+            slope = select(y > ZERO, ONE, ZERO) if relu else ONE - y * y
+            store(da, row(da, b) + j, d * slope, some)
+
+
+@jit(signature=f"void({HOW}, {PACKED}, int64, {STATE}, {STATE}, {MADE}, {KEPT}, {KEPT}, {KEPT})", nogil=True)
+def lstm(
+    begin: int, end: int, sizes: Any, reverse: bool, w: Any, x_width: int, h: Any, c: Any, out: Any, seen: Any, gates: Any,
+    cells: Any,
+) -> None:  # fmt: skip
+    for s in range(len(sizes)):
+        t = time(s, len(sizes), reverse)
+        n = min(sizes[t], end)
+        if n > begin:
+            put_state(h, begin, n, seen[t], x_width)
+            product(seen[t, begin:n], w, gates[t, begin:n], False)
+            lstm_step(gates[t, begin:n], h[begin:n], c[begin:n], out[t, begin:n], cells[t, begin:n])
+
+
+@jit(fastmath={"contract"})
+def lstm_step(gates: Any, h: Any, c: Any, out: Any, cells: Any) -> None:
+    H = h.shape[1]
+    for b in range(h.shape[0]):
+        for j in range(0, H, WIDTH):
+            some, at = first(H - j), row(gates, b) + j
+            i = sigmoid32(load(gates, at, some))
+            f = sigmoid32(load(gates, at + H, some))
+            u = tanh32(load(gates, at + 2 * H, some))
+            o = sigmoid32(load(gates, at + 3 * H, some))
+            before = load(c, row(c, b) + j, some)
+            after = f * before + i * u
+            y = o * tanh32(after)
+            store(gates, at, i, some)
+            store(gates, at + H, f, some)
+            store(gates, at + 2 * H, u, some)
+            store(gates, at + 3 * H, o, some)
+            store(cells, row(cells, b) + j, before, some)
+            store(c, row(c, b) + j, after, some)
+            store(h, row(h, b) + j, y, some)
+            store(out, row(out, b) + j, y, some)
+
+
+@jit(
+    signature=(f"void({HOW}, {PACKED}, {PACKED}, {GIVEN}, {KEPT}, {KEPT}, {STATE}, {STATE}, {KEPT}, {MADE})"),
+    nogil=True,
+)
+def lstm_backward(
+    begin: int, end: int, sizes: Any, reverse: bool, w_ih: Any, w_hh: Any, g: Any, gates: Any, cells: Any, dh: Any, dc: Any,
+    da: Any, dx: Any,
+) -> None:  # fmt: skip
+    for s in range(len(sizes)):
+        t = time(s, len(sizes), not reverse)
+        n = min(sizes[t], end)
+        if n > begin:
+            lstm_gradients(
+                g[t, begin:n], gates[t, begin:n], cells[t, begin:n], dh[begin:n], dc[begin:n], da[t, begin:n]
+            )
+            product(da[t, begin:n], w_hh, dh[begin:n], False)
+            product(da[t, begin:n], w_ih, dx[t, begin:n], False)
+
+
+@jit(fastmath={"contract"})
+def lstm_gradients(g: Any, gates: Any, cells: Any, dh: Any, dc: Any, da: Any) -> None:
+    H = g.shape[1]
+    for b in range(g.shape[0]):
+        for j in range(0, H, WIDTH):
+            some, at, to = first(H - j), row(gates, b) + j, row(da, b) + j
+            i, f = load(gates, at, some), load(gates, at + H, some)
+            u, o = load(gates, at + 2 * H, some), load(gates, at + 3 * H, some)
+            before = load(cells, row(cells, b) + j, some)
+            tanh_c = tanh32(f * before + i * u)
+            d_h = load(g, row(g, b) + j, some) + load(dh, row(dh, b) + j, some)
+            d_c = load(dc, row(dc, b) + j, some) + d_h * o * (ONE - tanh_c * tanh_c)
+            store(da, to, d_c * u * i * (ONE - i), some)
+            store(da, to + H, d_c * before * f * (ONE - f), some)
+            store(da, to + 2 * H, d_c * i * (ONE - u * u), some)
+            store(da, to + 3 * H, d_h * tanh_c * o * (ONE - o), some)
+            store(dc, row(dc, b) + j, d_c * f, some)
+
+
+@jit(
+    signature=(f"void({HOW}, {KEPT}, {PACKED}, {BIAS}, {STATE}, {MADE}, {KEPT}, {KEPT}, {KEPT})"),
+    nogil=True,
+)
+def gru(
+    begin: int, end: int, sizes: Any, reverse: bool, a: Any, w_hh: Any, b_hh: Any, h: Any, out: Any, before: Any, gates: Any,
+    inner: Any,
+) -> None:  # fmt: skip
+    w = np.empty((end - begin, 3 * h.shape[1]), np.float32)
+    for s in range(len(sizes)):
+        t = time(s, len(sizes), reverse)
+        n = min(sizes[t], end)
+        if n > begin:
+            put_state(h, begin, n, before[t], 0)
+            product(h[begin:n], w_hh, w[: n - begin], False)
+            gru_step(a[t, begin:n], w, b_hh, h[begin:n], out[t, begin:n], gates[t, begin:n], inner[t, begin:n])
+
+
+@jit(fastmath={"contract"})
+def gru_step(a: Any, w: Any, b_hh: Any, h: Any, out: Any, gates: Any, inner: Any) -> None:
+    H = h.shape[1]
+    for b in range(h.shape[0]):
+        for j in range(0, H, WIDTH):
+            some, at, by, to = first(H - j), row(a, b) + j, row(w, b) + j, row(gates, b) + j
+            r = sigmoid32(load(a, at, some) + load(w, by, some) + load(b_hh, j, some))
+            z = sigmoid32(load(a, at + H, some) + load(w, by + H, some) + load(b_hh, j + H, some))
+            from_h = load(w, by + 2 * H, some) + load(b_hh, j + 2 * H, some)
+            u = tanh32(load(a, at + 2 * H, some) + r * from_h)
+            y = (ONE - z) * u + z * load(h, row(h, b) + j, some)
+            store(gates, to, r, some)
+            store(gates, to + H, z, some)
+            store(gates, to + 2 * H, u, some)
+            store(inner, row(inner, b) + j, from_h, some)
+            store(h, row(h, b) + j, y, some)
+            store(out, row(out, b) + j, y, some)
+
+
+@jit(signature=f"void({HOW}, {PACKED}, {GIVEN}, {KEPT}, {KEPT}, {KEPT}, {STATE}, {KEPT}, {KEPT})", nogil=True)
+def gru_backward(
+    begin: int, end: int, sizes: Any, reverse: bool, w_hh: Any, g: Any, before: Any, gates: Any, inner: Any, dh: Any, da: Any,
+    dw: Any,
+) -> None:  # fmt: skip
+    for s in range(len(sizes)):
+        t = time(s, len(sizes), not reverse)
+        n = min(sizes[t], end)
+        if n > begin:
+            gru_gradients(
+                g[t, begin:n], before[t, begin:n], gates[t, begin:n], inner[t, begin:n], dh[begin:n], da[t, begin:n],
+                dw[t, begin:n],
+            )  # fmt: skip
+            product(dw[t, begin:n], w_hh, dh[begin:n], True)
+
+
+@jit(fastmath={"contract"})
+def gru_gradients(g: Any, before: Any, gates: Any, inner: Any, dh: Any, da: Any, dw: Any) -> None:
+    """dh becomes what passes through z; the part that passes through the gates is added by the caller."""
+    H = g.shape[1]
+    for b in range(g.shape[0]):
+        for j in range(0, H, WIDTH):
+            some, at = first(H - j), row(gates, b) + j
+            r, z, u = load(gates, at, some), load(gates, at + H, some), load(gates, at + 2 * H, some)
+            d = load(g, row(g, b) + j, some) + load(dh, row(dh, b) + j, some)
+            du = d * (ONE - z) * (ONE - u * u)
+            dr = du * load(inner, row(inner, b) + j, some) * r * (ONE - r)
+            dz = d * (load(before, row(before, b) + j, some) - u) * z * (ONE - z)
+            store(da, row(da, b) + j, dr, some)
+            store(da, row(da, b) + H + j, dz, some)
+            store(da, row(da, b) + 2 * H + j, du, some)
+            store(dw, row(dw, b) + j, dr, some)
+            store(dw, row(dw, b) + H + j, dz, some)
+            store(dw, row(dw, b) + 2 * H + j, du * r, some)
+            store(dh, row(dh, b) + j, d * z, some)
