@@ -30,7 +30,7 @@ Source: Dukhan, "The Indirect Convolution Algorithm", 2019 (a table of windows).
 
 from __future__ import annotations
 
-from functools import cache, reduce
+from functools import lru_cache, reduce
 from math import prod
 from typing import Any, NamedTuple
 
@@ -44,7 +44,7 @@ from .simd import WIDTH, width
 from .tile import ROWS, add_lanewise, add_products, add_row, entries, load_tile, rows, store_tile, tile
 
 Sizes = tuple[int, ...]
-POSITIONS = 256  # of the output in a unit of work, at least, if there are so many
+POSITIONS, MOST = 256, 4096  # of the output in a unit of work: at least and, of one image, at most
 PIECE = (
     32 * 1024
 )  # numbers that a unit copies, at most, if the positions allow: 128 KB, which the second-level cache holds
@@ -69,7 +69,6 @@ class Axis(NamedTuple):
         return (-(-count // self.write_step) - 1) * self.read_step + self.high - self.low + 1
 
 
-@cache
 def axis(size: int, count: int, kernel: int, stride: int, padding: int, dilation: int, back: bool) -> Axis:
     """back: from the gradient of the output to that of the input."""
     if back:
@@ -83,7 +82,7 @@ def axis(size: int, count: int, kernel: int, stride: int, padding: int, dilation
 
 
 class Work(NamedTuple):
-    """A convolution in units: `many` whole images each, or `band` rows of the output of one image."""
+    """A convolution cut into units: `many` whole images each, or `band` rows of the output of one image."""
 
     axes: tuple[Axis, ...]
     many: int
@@ -95,22 +94,18 @@ class Work(NamedTuple):
     pitch: Sizes  # in what is read, from one image, and along each dimension, to the next position
 
 
-@cache
-def divided(
-    batch: int, channels: int, size: Sizes, count: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes,
-    back: bool, last: bool,
-) -> Work:  # fmt: skip
-    axes = tuple(map(axis, size, count, kernel, stride, padding, dilation, (back,) * 3))
-    many, band = min(batch, -(-POSITIONS // prod(count))), count[1]
-    if many == 1 and count[0] == 1:
-        y, row = axes[1], axes[2].reach(count[2]) * channels
+def divided(axes: tuple[Axis, ...], batch: int, channels: int, last: bool) -> Work:
+    z, y, x = axes
+    row, count = x.reach(x.count) * channels, z.count * y.count * x.count
+    many, band = min(batch, -(-POSITIONS // count)), y.count
+    if many == 1 and z.count == 1:
         fitting = (PIECE // row - (y.high - y.low)) // y.read_step * y.write_step
-        wanted = max(-(-POSITIONS // count[2]), fitting)
+        wanted = max(min(fitting, MOST // x.count), -(-POSITIONS // x.count))
         band = min(band, -(-wanted // y.write_step) * y.write_step)
-    bands = -(-count[1] // band)
-    extent = tuple(a.reach(n) for a, n in zip(axes, (count[0], band, count[2]), strict=True))
+    bands = -(-y.count // band)
+    extent = tuple(a.reach(n) for a, n in zip(axes, (z.count, band, x.count), strict=True))
     in_place = last and all(a.low >= 0 and a.low + a.reach(a.count) <= a.size for a in axes)
-    box = size if in_place else extent
+    box = tuple(a.size for a in axes) if in_place else extent
     pitch = tuple(channels * prod(box[i:]) for i in range(4))
     return Work(axes, many, band, bands, -(-batch // many) * bands, extent, in_place, pitch)
 
@@ -161,6 +156,38 @@ def three(values: Sizes, rest: int) -> Sizes:
     return (rest,) * (3 - len(values)) + tuple(values)
 
 
+class Plan(NamedTuple):
+    """All that follows from the sizes of a convolution."""
+
+    work: Work
+    table: Tables
+    size: Sizes  # of what is read and of what is written, in three dimensions
+    count: Sizes
+    low: Sizes
+    lanewise: bool
+    inside: int
+    outside: int
+    groups: int
+
+
+@lru_cache(256)  # networks repeat their sizes; the tables of a plan are some 100 KB at most
+def plan(
+    read: Sizes, written: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int, back: bool,
+    last: bool,
+) -> Plan:  # fmt: skip
+    """For arrays of the shapes `read` and `written`; last: what is read is channels-last. One channel a group on both sides
+    is one group of channels that are lanes."""
+    lanewise = read[1] == written[1] == groups > 1
+    inside, outside, groups = (1, groups, 1) if lanewise else (read[1] // groups, written[1] // groups, groups)
+    size, count, kernel = three(read[2:], 1), three(written[2:], 1), three(kernel, 1)
+    geometry = (three(stride, 1), three(padding, 0), three(dilation, 1))
+    axes = tuple(map(axis, size, count, kernel, *geometry, (back,) * 3))
+    # lanes are loaded as whole registers, which must not reach beyond the array
+    work = divided(axes, read[0], read[1], last and not (lanewise and read[1] % width()))
+    table = tables(work, inside, written[1], kernel)
+    return Plan(work, table, size, count, tuple(a.low for a in axes), lanewise, inside, outside, groups)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Convolution, and the gradient of its input
 
@@ -171,36 +198,25 @@ def convolve(
 ) -> Array:  # fmt: skip
     """conv_forward of x or, with `back`, conv_backward_input of the gradient x; the result has the shape `shape`."""
     numbers, last = memory(x)
-    batch, channels = x.shape[:2]
-    size, count, kernel = three(x.shape[2:], 1), three(shape[2:], 1), three(weight.shape[2:], 1)
-    lanewise, inside, outside, groups = per_group(channels, shape[1], groups)
-    geometry = (kernel, three(stride, 1), three(padding, 0), three(dilation, 1))
-    in_place = last and not (lanewise and channels % width())  # whole registers of x are loaded
-    work = divided(batch, channels, size, count, *geometry, back, in_place)
-    table = tables(work, inside, shape[1], kernel)
+    work, table, size, count, low, lanewise, inside, outside, groups = plan(
+        x.shape, shape, weight.shape[2:], stride, padding, dilation, groups, back, last
+    )
     packed = packed_weight(weight, inside, outside, groups, back, table, width() * (1 if lanewise else 2))
     start = np.zeros(shape[1] + 2 * width(), np.float32)
     if bias is not None:
         start[: shape[1]] = bias
     out = empty_channels_last(shape)
-    low, y = tuple(a.low for a in work.axes), work.axes[1]
+    target, y = channels_last_memory(out), work.axes[1]
 
     def run(first: int, end: int) -> None:
         convolve_units(
-            first, end, work.bands, work.many, work.band, batch, numbers, last, size, channels, low, work.extent, work.pitch,
-            y.read_step, y.write_step, piece_for(work), table.windows, table.targets, table.steps, table.phases, packed, start,
-            channels_last_memory(out), count, inside, outside, groups, lanewise,
+            first, end, work.bands, work.many, work.band, x.shape[0], numbers, last, size, x.shape[1], low, work.extent,
+            work.pitch, y.read_step, y.write_step, piece_for(work), table.windows, table.targets, table.steps, table.phases,
+            packed, start, target, count, inside, outside, groups, lanewise,
         )  # fmt: skip
 
     share(work.units, run)
     return out
-
-
-def per_group(channels: int, out_channels: int, groups: int) -> tuple[bool, int, int, int]:
-    """Whether lanes are channels on both sides; what counts as the channels inside and outside and as groups then."""
-    if channels == out_channels == groups > 1:
-        return True, 1, channels, 1
-    return False, channels // groups, out_channels // groups, groups
 
 
 def piece_for(work: Work) -> Array:
@@ -377,15 +393,11 @@ def weight_gradient(
     """conv_backward_weight: the gradients of the weight, of the shape `shape`, and of the bias."""
     numbers, last = memory(x)
     slopes, slopes_last = memory(g)
-    batch, channels = x.shape[:2]
-    size, count, kernel = three(x.shape[2:], 1), three(g.shape[2:], 1), three(shape[2:], 1)
-    lanewise, inside, outside, groups = per_group(channels, shape[0], groups)
-    geometry = (kernel, three(stride, 1), three(padding, 0), three(dilation, 1))
-    work = divided(batch, channels, size, count, *geometry, False, last and not (lanewise and channels % width()))
-    table = tables(work, inside, shape[0], kernel)
+    work, table, size, count, low, lanewise, inside, outside, groups = plan(
+        x.shape, g.shape, shape[2:], stride, padding, dilation, groups, False, last
+    )
     steps = np.concatenate([table.steps, np.repeat(table.steps[-1:], -table.steps.size % rows())])  # for whole tiles
     wide = -(-outside // (2 * width())) * 2 * width()
-    low, y = tuple(a.low for a in work.axes), work.axes[1]
     results = []
 
     def run(first: int, end: int) -> None:
@@ -395,8 +407,8 @@ def weight_gradient(
             0 if in_place else work.many * count[0] * work.band * count[2] * shape[0] + wide, np.float32
         )
         add_units(
-            first, end, work.bands, work.many, work.band, batch, numbers, last, size, channels, low, work.extent, work.pitch,
-            y.read_step, piece_for(work), slopes, slopes_last, (0, 0, 0), slopes_piece, count, table.windows, steps, dweight, dbias, inside,
+            first, end, work.bands, work.many, work.band, x.shape[0], numbers, last, size, x.shape[1], low, work.extent,
+            work.pitch, work.axes[1].read_step, piece_for(work), slopes, slopes_last, (0, 0, 0), slopes_piece, count, table.windows, steps, dweight, dbias, inside,
             outside, groups, wide, lanewise,
         )  # fmt: skip
         results.append((dweight, dbias))

@@ -19,6 +19,7 @@ Variances", 1979.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from .layout import channels_last_memory, channels_last_numbers, empty_channels_
 from .parallel import share
 from .simd import WIDTH, first, splat
 
-ROWS = 64  # pixels whose channels are summed up in float32, while they are in the first-level cache
+BLOCK = 4096  # numbers that are summed up in float32 and read again, while they are in the first-level cache: so many rows of them
 PIECE = 2048  # pixels of a piece, the unit in which work is shared out, where samples share their sets
 
 
@@ -132,12 +133,11 @@ def like(x: Array) -> tuple[Array, Array]:
     return out, channels_last_memory(out)
 
 
-def cut(x: Array, shared: bool) -> tuple[int, Array]:
-    """The rows of a piece, and how many each piece has: (pieces, 1)."""
+def cut(x: Array, shared: bool) -> tuple[int, int]:
+    """The rows of a piece (the last one may have fewer), and how many pieces there are."""
     rows = x.size // x.shape[1]
-    size = PIECE if shared else rows // x.shape[0]
-    pieces = -(-rows // size)
-    return size, np.minimum(size, rows - size * np.arange(pieces))[:, None]
+    size = min(rows, PIECE) if shared else rows // x.shape[0]
+    return size, -(-rows // size)
 
 
 @group_norm.variant("numba", device="cpu", supports=supports)
@@ -145,26 +145,46 @@ def group_norm_numba(
     x: Array, weight: Array | None, bias: Array | None, groups: int, shared: bool, eps: float
 ) -> tuple[Array, Array, Array]:
     channels, numbers = x.shape[1], rows_of(x)
-    size, counts = cut(x, shared)
-    means, squares = np.empty((2, len(counts), channels))
+    size, pieces = cut(x, shared)
+    sets = 1 if shared else pieces
+    means, squares = np.empty((2, pieces, channels))
+    mean, var = np.empty((2, sets, groups), np.float32)
+    centre, scale = np.empty((2, sets, channels), np.float32)
+    weight, bias = ones_or(weight, channels), zeros_or(bias, channels)
+    out, target = like(x)
 
     def measure(begin: int, end: int) -> None:
         channel_statistics(begin, end, numbers, size, channels, means, squares, np.empty((2, channels), np.float32))
 
-    share(len(counts), measure)
-    axes = 0 if shared else 2
-    if not shared:
-        means, squares = (a.reshape(len(counts), groups, -1) for a in (means, squares))
-        counts = counts[..., None]
-    n = counts.sum() if shared else size * means.shape[2]
-    mean = (means * counts).sum(axes, keepdims=True) / n
-    var = (squares + counts * (means - mean) ** 2).sum(axes, keepdims=True) / n
-    mean, var = (s.reshape(-1, groups).astype(np.float32) for s in (mean, var))
-    each = channels // groups
-    scale = np.repeat(1 / np.sqrt(var + np.float32(eps)), each, 1) * (np.float32(1) if weight is None else weight)
-    out, target = like(x)
-    shift = np.zeros(channels, np.float32) if bias is None else bias
-    scale_all(numbers, size, len(counts), np.repeat(mean, each, 1), scale, shift, target)
+    def finish(begin: int, end: int) -> None:
+        scale_rows(begin, end, numbers, size, channels, centre, scale, bias, target)
+
+    def each_by_itself(begin: int, end: int) -> None:
+        partial = np.empty((2, channels), np.float32)
+        normalize_samples(
+            begin,
+            end,
+            numbers,
+            size,
+            means,
+            squares,
+            partial,
+            weight,
+            float(eps),
+            mean,
+            var,
+            centre,
+            scale,
+            bias,
+            target,
+        )
+
+    if shared:
+        share(pieces, measure)
+        set_statistics(0, 1, means, squares, size, x.size // channels, weight, float(eps), mean, var, centre, scale)
+        share(pieces, finish)
+    else:
+        share(pieces, each_by_itself)
     return out, mean, var
 
 
@@ -172,68 +192,170 @@ def group_norm_numba(
 def group_norm_backward_numba(
     g: Array, x: Array, weight: Array | None, mean: Array, var: Array, groups: int, shared: bool, eps: float
 ) -> tuple[Array, Array, Array]:
-    channels, each = x.shape[1], x.shape[1] // groups
+    channels, n = x.shape[1], x.size // mean.size
     slopes, numbers = rows_of(g), rows_of(x)
-    size, counts = cut(x, shared)
-    means = np.repeat(mean, each, 1)
-    plain, weighted = sums(slopes, numbers, size, len(counts), means)  # of g and of g * (x - mean)
-    if shared:
-        plain, weighted = plain.sum(0, keepdims=True), weighted.sum(0, keepdims=True)
-    rstd = 1 / np.sqrt(var + np.float32(eps))
-    dweight, dbias = (weighted * np.repeat(rstd, each, 1)).sum(0), plain.sum(0)
-    factors = np.float32(1) if weight is None else weight
-    n = x.size // mean.size
-    mean_h, mean_hx = ((s * factors).reshape(len(mean), groups, each).sum(2) / n for s in (plain, weighted))
-    by_g = np.repeat(rstd, each, 1) * factors
-    by_x, rest = (np.repeat(c.astype(np.float32), each, 1) for c in (-(rstd**3) * mean_hx, -rstd * mean_h))
+    size, pieces = cut(x, shared)
+    centre = mean if groups == channels else np.repeat(mean, channels // groups, 1)
+    plain, weighted = np.empty((2, pieces, channels))
+    by_g, by_x, rest = np.empty((3, len(mean), channels), np.float32)
+    weight = ones_or(weight, channels)
     dx, target = like(x)
+    results = []
 
-    def run(begin: int, end: int) -> None:
-        combine_rows(begin, end, slopes, numbers, size, channels, means, by_g, by_x, rest, target)
+    def measure(begin: int, end: int) -> None:
+        partial = np.empty((2, channels), np.float32)
+        channel_sums(begin, end, slopes, numbers, size, channels, centre, plain, weighted, partial)
 
-    share(len(counts), run)
-    return dx, dweight.astype(np.float32), dbias.astype(np.float32)
+    def finish(begin: int, end: int) -> None:
+        combine_rows(begin, end, slopes, numbers, size, channels, centre, by_g, by_x, rest, target)
+
+    def each_by_itself(begin: int, end: int) -> None:
+        partial = np.empty((2, channels), np.float32)
+        results.append(np.zeros((2, channels), np.float32))
+        differentiate_samples(
+            begin, end, slopes, numbers, size, centre, plain, weighted, partial, n, weight, var, float(eps), by_g, by_x, rest,
+            results[-1], target,
+        )  # fmt: skip
+
+    if shared:
+        share(pieces, measure)
+        results.append(np.zeros((2, channels), np.float32))
+        coefficients(0, 1, plain, weighted, n, weight, var, float(eps), by_g, by_x, rest, results[0])
+        share(pieces, finish)
+    else:
+        share(pieces, each_by_itself)
+    return dx, *sum(results[1:], results[0])
+
+
+@jit
+def normalize_samples(
+    begin: int, end: int, x: Any, size: int, means: Any, squares: Any, partial: Any, weight: Any, eps: float, mean: Any,
+    var: Any, centre: Any, scale: Any, shift: Any, out: Any,
+) -> None:  # fmt: skip
+    """One sample after the other, which is still in the cache when it is read again."""
+    channels = means.shape[1]
+    for s in range(begin, end):
+        channel_statistics(s, s + 1, x, size, channels, means, squares, partial)
+        set_statistics(s, s + 1, means, squares, size, x.size // channels, weight, eps, mean, var, centre, scale)
+        scale_rows(s, s + 1, x, size, channels, centre, scale, shift, out)
+
+
+@jit
+def differentiate_samples(
+    begin: int, end: int, g: Any, x: Any, size: int, centre: Any, plain: Any, weighted: Any, partial: Any, n: int, weight: Any,
+    var: Any, eps: float, by_g: Any, by_x: Any, rest: Any, dparams: Any, out: Any,
+) -> None:  # fmt: skip
+    channels = plain.shape[1]
+    for s in range(begin, end):
+        channel_sums(s, s + 1, g, x, size, channels, centre, plain, weighted, partial)
+        coefficients(s, s + 1, plain, weighted, n, weight, var, eps, by_g, by_x, rest, dparams)
+        combine_rows(s, s + 1, g, x, size, channels, centre, by_g, by_x, rest, out)
+
+
+def ones_or(weight: Array | None, channels: int) -> Array:
+    return np.ones(channels, np.float32) if weight is None else np.ascontiguousarray(weight)
+
+
+def zeros_or(bias: Array | None, channels: int) -> Array:
+    return np.zeros(channels, np.float32) if bias is None else np.ascontiguousarray(bias)
 
 
 @channel_affine.variant("numba", device="cpu", supports=supports)
 def channel_affine_numba(x: Array, scale: Array, shift: Array) -> Array:
     out, target = like(x)
-    size, counts = cut(x, True)
-    scale_all(rows_of(x), size, len(counts), np.zeros((1, x.shape[1]), np.float32), scale[None], shift, target)
+    scale_all(rows_of(x), *cut(x, True), np.zeros((1, x.shape[1]), np.float32), scale[None], shift, target)
     return out
 
 
 @channel_affine_backward.variant("numba", device="cpu", supports=supports_backward)
 def channel_affine_backward_numba(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Array]:
     slopes, nothing = rows_of(g), np.zeros((1, x.shape[1]), np.float32)
-    size, counts = cut(x, True)
-    plain, weighted = (s.sum(0).astype(np.float32) for s in sums(slopes, rows_of(x), size, len(counts), nothing))
+    size, pieces = cut(x, True)
+    plain, weighted = (s.sum(0).astype(np.float32) for s in sums(slopes, rows_of(x), size, pieces, nothing))
     dx, target = like(x)
-    scale_all(slopes, size, len(counts), nothing, scale[None], nothing[0], target)
+    scale_all(slopes, size, pieces, nothing, scale[None], nothing[0], target)
     return dx, weighted, plain
 
 
-def scale_all(x: Array, size: int, pieces: int, mean: Array, scale: Array, shift: Array, out: Array) -> None:
-    """(x - mean) * scale + shift; mean and scale (pieces, C) or (1, C)."""
+def scale_all(x: Array, size: int, pieces: int, centre: Array, scale: Array, shift: Array, out: Array) -> None:
+    """(x - centre) * scale + shift; centre and scale (pieces, C) or (1, C)."""
+    scale, shift = np.ascontiguousarray(scale), np.ascontiguousarray(shift)
 
     def run(begin: int, end: int) -> None:
-        scale_rows(
-            begin, end, x, size, mean.shape[1], mean, np.ascontiguousarray(scale), np.ascontiguousarray(shift), out
-        )
+        scale_rows(begin, end, x, size, centre.shape[1], centre, scale, shift, out)
 
     share(pieces, run)
 
 
-def sums(g: Array, x: Array, size: int, pieces: int, mean: Array) -> tuple[Array, Array]:
-    """For each piece and channel the sums of g and of g * (x - mean): float64."""
-    plain, weighted = np.empty((2, pieces, mean.shape[1]))
+def sums(g: Array, x: Array, size: int, pieces: int, centre: Array) -> tuple[Array, Array]:
+    """For each piece and channel the sums of g and of g * (x - centre): float64."""
+    plain, weighted = np.empty((2, pieces, centre.shape[1]))
 
     def run(begin: int, end: int) -> None:
-        partial = np.empty((2, mean.shape[1]), np.float32)
-        channel_sums(begin, end, g, x, size, mean.shape[1], mean, plain, weighted, partial)
+        partial = np.empty((2, centre.shape[1]), np.float32)
+        channel_sums(begin, end, g, x, size, centre.shape[1], centre, plain, weighted, partial)
 
     share(pieces, run)
     return plain, weighted
+
+
+@jit(forceinline=True)
+def at_once(channels: int) -> int:
+    """Rows of a block."""
+    return min(max(BLOCK // channels, 16), 64)
+
+
+@jit
+def set_statistics(
+    first: int, last: int, means: Any, squares: Any, size: int, rows: int, weight: Any, eps: float, mean: Any, var: Any,
+    centre: Any, scale: Any,
+) -> None:  # fmt: skip
+    """From channels of pieces to samples first ... last - 1: mean and variance, what channels are shifted and scaled by."""
+    sets, groups = mean.shape
+    pieces, channels = means.shape
+    each = channels // groups
+    for s in range(first, last):
+        begin, end = s * (pieces // sets), (s + 1) * (pieces // sets)
+        for group in range(groups):
+            total, n = 0.0, 0
+            for p in range(begin, end):
+                count = min(size, rows - p * size)
+                n += count * each
+                for c in range(group * each, (group + 1) * each):
+                    total += means[p, c] * count
+            middle, spread = total / n, 0.0
+            for p in range(begin, end):
+                for c in range(group * each, (group + 1) * each):
+                    apart = means[p, c] - middle
+                    spread += squares[p, c] + min(size, rows - p * size) * apart * apart
+            mean[s, group], var[s, group] = middle, spread / n
+            for c in range(group * each, (group + 1) * each):
+                centre[s, c], scale[s, c] = middle, weight[c] / math.sqrt(spread / n + eps)
+
+
+@jit
+def coefficients(
+    first: int, last: int, plain: Any, weighted: Any, n: int, weight: Any, var: Any, eps: float, by_g: Any, by_x: Any,
+    rest: Any, dparams: Any,
+) -> None:  # fmt: skip
+    """From the sums of the pieces: dx = g * by_g + (x - mean) * by_x + rest. To dparams their part of dweight and dbias."""
+    sets, groups = var.shape
+    pieces, channels = plain.shape
+    each = channels // groups
+    for s in range(first, last):
+        for group in range(groups):
+            rstd, h, hx = 1 / math.sqrt(var[s, group] + eps), 0.0, 0.0
+            for c in range(group * each, (group + 1) * each):
+                a = b = 0.0
+                for p in range(s * (pieces // sets), (s + 1) * (pieces // sets)):
+                    a += plain[p, c]
+                    b += weighted[p, c]
+                h += a * weight[c]
+                hx += b * weight[c]
+                dparams[0, c] += b * rstd
+                dparams[1, c] += a
+            for c in range(group * each, (group + 1) * each):
+                by_g[s, c], by_x[s, c], rest[s, c] = rstd * weight[c], -(rstd**3) * hx / n, -rstd * h / n
 
 
 @jit
@@ -242,14 +364,14 @@ def channel_statistics(
 ) -> None:
     """Mean and sum of squared deviations of each channel of pieces begin ... end - 1.
 
-    Both are found for ROWS rows at a time, where nothing cancels, and combined as Chan, Golub and LeVeque do.
+    Both are found for a few rows at a time, where nothing cancels, and combined as Chan, Golub and LeVeque do.
     """
     whole = channels // WIDTH * WIDTH
     for piece in range(begin, end):
         means[piece], squares[piece] = 0.0, 0.0
         top, bottom = piece * size, min((piece + 1) * size, x.size // channels)
-        for row in range(top, bottom, ROWS):
-            n, before = min(ROWS, bottom - row), row - top
+        for row in range(top, bottom, at_once(channels)):
+            n, before = min(at_once(channels), bottom - row), row - top
             for c in range(0, whole, WIDTH):
                 deviations(x, row * channels + c, channels, n, None, partial, c)
             if whole < channels:
@@ -293,8 +415,8 @@ def channel_sums(
     for piece in range(begin, end):
         plain[piece], weighted[piece] = 0.0, 0.0
         bottom, at = min((piece + 1) * size, x.size // channels), piece % mean.shape[0] * channels
-        for row in range(piece * size, bottom, ROWS):
-            n = min(ROWS, bottom - row)
+        for row in range(piece * size, bottom, at_once(channels)):
+            n = min(at_once(channels), bottom - row)
             for c in range(0, whole, WIDTH):
                 products(g, x, row * channels + c, channels, n, None, mean, at + c, partial, c)
             if whole < channels:
@@ -332,8 +454,8 @@ def scale_rows(
     whole = channels // WIDTH * WIDTH
     for piece in range(begin, end):
         bottom, at = min((piece + 1) * size, x.size // channels), piece % mean.shape[0] * channels
-        for row in range(piece * size, bottom, ROWS):
-            n = min(ROWS, bottom - row)
+        for row in range(piece * size, bottom, at_once(channels)):
+            n = min(at_once(channels), bottom - row)
             for c in range(0, whole, WIDTH):
                 scaled(x, row * channels + c, channels, n, None, mean, scale, at + c, shift, c, out)
             if whole < channels:
@@ -359,8 +481,8 @@ def combine_rows(
     whole = channels // WIDTH * WIDTH
     for piece in range(begin, end):
         bottom, at = min((piece + 1) * size, x.size // channels), piece % mean.shape[0] * channels
-        for row in range(piece * size, bottom, ROWS):
-            n = min(ROWS, bottom - row)
+        for row in range(piece * size, bottom, at_once(channels)):
+            n = min(at_once(channels), bottom - row)
             for c in range(0, whole, WIDTH):
                 combined(g, x, row * channels + c, channels, n, None, mean, by_g, by_x, rest, at + c, out)
             if whole < channels:

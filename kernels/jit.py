@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import zlib
 from collections.abc import Callable
+from threading import RLock
 from typing import Any, overload
 
 import numpy as np
@@ -24,6 +25,9 @@ class Lazy:
 
     def compile(self) -> Any:
         raise NotImplementedError
+
+
+compiling = RLock()  # threads may call a kernel for the first time at the same time
 
 
 class LazyJit(Lazy):
@@ -44,6 +48,10 @@ class LazyJit(Lazy):
 
     def compile(self) -> Callable[..., Any]:
         """The compiled function. Raises ImportError where Numba is not installed."""
+        with compiling:
+            return self._compile()
+
+    def _compile(self) -> Callable[..., Any]:
         if self.compiled is None:
             import numba
 

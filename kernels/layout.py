@@ -24,11 +24,14 @@ from .tile import load_tile, store_tile, tile, transposed
 Sizes = tuple[int, ...]
 
 
+CHANNELS_LAST = {n: (0, *range(2, n), 1) for n in range(2, 6)}  # the order of axes
+
+
 def is_channels_last(x: Array) -> bool:
     """Whether x (B, C, *S) lies in memory as (B, *S, C) without gaps; False where that is row-major order too."""
-    if x.ndim < 3 or x.strides[1] != x.itemsize or x.flags.c_contiguous:
+    if not 3 <= x.ndim <= 5 or x.strides[1] != x.itemsize or x.flags.c_contiguous:
         return False
-    return bool(array_module(x).moveaxis(x, 1, -1).flags.c_contiguous)
+    return bool(x.transpose(CHANNELS_LAST[x.ndim]).flags.c_contiguous)
 
 
 # `empty_like` copies the order of the strides; there is no other way to a new array that owns its memory in this order.
@@ -42,7 +45,7 @@ def empty_channels_last(shape: Sizes, dtype: Any = np.float32) -> Array:
 
 def channels_last_memory(x: Array) -> Array:
     """The memory of an array that is_channels_last, or where the two orders are one, as one axis."""
-    return np.moveaxis(x, 1, -1).reshape(-1)
+    return x.transpose(CHANNELS_LAST[x.ndim]).reshape(-1)
 
 
 def memory(x: Array) -> tuple[Array, bool]:

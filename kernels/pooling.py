@@ -326,45 +326,45 @@ def supports_index(g: Array, index: Array, *rest: Any) -> bool:
 def max_pool_numba(
     x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes
 ) -> tuple[Array, Array]:
-    windows = pooling_direct.fixed(x.shape[2:], kernel, stride, padding, dilation, positions)
-    return pooling_direct.largest(x, windows, positions)
+    seen, _ = pooling_direct.fixed(x.shape[2:], kernel, stride, padding, dilation, positions)
+    return pooling_direct.largest(x, seen, positions)
 
 
 @max_pool_backward.variant("numba", device="cpu", supports=supports_index)
 def max_pool_backward_numba(
     g: Array, index: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
 ) -> Array:
-    windows = pooling_direct.fixed(size, kernel, stride, padding, dilation, g.shape[2:])
-    return pooling_direct.chosen(g, index, size, windows)
+    _, seen_by = pooling_direct.fixed(size, kernel, stride, padding, dilation, g.shape[2:])
+    return pooling_direct.chosen(g, index, seen_by, size)
 
 
 @sum_pool.variant("numba", device="cpu", supports=supports_windows)
 def sum_pool_numba(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, positions: Sizes) -> Array:
-    windows = pooling_direct.fixed(x.shape[2:], kernel, stride, padding, (1,) * len(kernel), positions)
-    return pooling_direct.summed(x, [seen for seen, _ in windows], positions)
+    seen, _ = pooling_direct.fixed(x.shape[2:], kernel, stride, padding, (1,) * len(kernel), positions)
+    return pooling_direct.summed(x, seen, positions)
 
 
 @sum_pool_backward.variant("numba", device="cpu", supports=supports)
 def sum_pool_backward_numba(g: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes) -> Array:
-    windows = pooling_direct.fixed(size, kernel, stride, padding, (1,) * len(kernel), g.shape[2:])
-    return pooling_direct.summed(g, [seen_by for _, seen_by in windows], size)
+    _, seen_by = pooling_direct.fixed(size, kernel, stride, padding, (1,) * len(kernel), g.shape[2:])
+    return pooling_direct.summed(g, seen_by, size)
 
 
 @adaptive_max_pool.variant("numba", device="cpu", supports=supports_windows)
 def adaptive_max_pool_numba(x: Array, positions: Sizes) -> tuple[Array, Array]:
-    return pooling_direct.largest(x, pooling_direct.adaptive(x.shape[2:], positions), positions)
+    return pooling_direct.largest(x, pooling_direct.adaptive(x.shape[2:], positions)[0], positions)
 
 
 @adaptive_max_pool_backward.variant("numba", device="cpu", supports=supports_index)
 def adaptive_max_pool_backward_numba(g: Array, index: Array, size: Sizes) -> Array:
-    return pooling_direct.chosen(g, index, size, pooling_direct.adaptive(size, g.shape[2:]))
+    return pooling_direct.chosen(g, index, pooling_direct.adaptive(size, g.shape[2:])[1], size)
 
 
 @adaptive_sum_pool.variant("numba", device="cpu", supports=supports_windows)
 def adaptive_sum_pool_numba(x: Array, positions: Sizes) -> Array:
-    return pooling_direct.summed(x, [seen for seen, _ in pooling_direct.adaptive(x.shape[2:], positions)], positions)
+    return pooling_direct.summed(x, pooling_direct.adaptive(x.shape[2:], positions)[0], positions)
 
 
 @adaptive_sum_pool_backward.variant("numba", device="cpu", supports=supports_windows)
 def adaptive_sum_pool_backward_numba(g: Array, size: Sizes) -> Array:
-    return pooling_direct.summed(g, [seen_by for _, seen_by in pooling_direct.adaptive(size, g.shape[2:])], size)
+    return pooling_direct.summed(g, pooling_direct.adaptive(size, g.shape[2:])[1], size)

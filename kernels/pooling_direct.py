@@ -10,7 +10,9 @@ Sizes have three spatial dimensions, the first ones being 1 for images and seque
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterable
+from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,73 +38,70 @@ class Line(NamedTuple):
     begin: Array
     seen: Array
 
-    @property
-    def count(self) -> int:
-        return self.begin.size - 1
-
 
 def line(owner: Array, seen: Array, count: int) -> Line:
     """The lists of `count` owners, from pairs that are sorted by owner."""
     return Line(np.searchsorted(owner, np.arange(count + 1)), np.ascontiguousarray(seen))
 
 
-@cache
-def both_ways(size: int, starts: Sizes, lengths: Sizes, dilation: int) -> tuple[Line, Line]:
+def both_ways(size: int, starts: Array, lengths: Array, dilation: int) -> tuple[Line, Line]:
     """The positions of each window, of which those outside of 0 ... size - 1 do not count, and the windows of each position."""
-    taps = np.arange(max(lengths))
-    place = np.array(starts)[:, None] + dilation * taps
-    window, tap = np.nonzero((place >= 0) & (place < size) & (taps < np.array(lengths)[:, None]))
+    taps = np.arange(lengths.max())
+    place = starts[:, None] + dilation * taps
+    window, tap = np.nonzero((place >= 0) & (place < size) & (taps < lengths[:, None]))
     position = place[window, tap]
     order = np.argsort(position, kind="stable")
     return line(window, position, len(starts)), line(position[order], window[order], size)
 
 
-Lines = list[tuple[Line, Line]]
+class Table(NamedTuple):
+    """Lines for all dimensions, one after another, and memory that takes the longest list of positions they make."""
+
+    lines: tuple[Array, ...]
+    most: int
 
 
-def fixed(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes) -> Lines:
-    """`positions` windows of one size, `stride` apart."""
-    each = zip(
-        three(size, 1),
-        three(kernel, 1),
-        three(stride, 1),
-        three(padding, 0),
-        three(dilation, 1),
-        three(positions, 1),
-        strict=True,
-    )
-    return [both_ways(n, tuple(range(-p, m * s - p, s)), (k,) * m, d) for n, k, s, p, d, m in each]
+def table(lines: Iterable[Line]) -> Table:
+    lines = tuple(lines)
+    most = prod(int(np.diff(line.begin).max(initial=0)) for line in lines)
+    return Table(tuple(array for line in lines for array in line), most)
 
 
-def adaptive(size: Sizes, positions: Sizes) -> Lines:
-    """As many windows as there are positions, which cover the input evenly."""
-    lines = []
+@lru_cache(256)
+def fixed(
+    size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes
+) -> tuple[Table, Table]:
+    """`positions` windows of one size, `stride` apart: what they see, and what sees them."""
+    ones = [three(values, 1) for values in (size, kernel, stride, dilation, positions)]
+    each = zip(*ones, three(padding, 0), strict=True)
+    pairs = [both_ways(n, np.arange(m) * s - p, np.full(m, k), d) for n, k, s, d, m, p in each]
+    return table(seen for seen, _ in pairs), table(seen_by for _, seen_by in pairs)
+
+
+@lru_cache(256)
+def adaptive(size: Sizes, positions: Sizes) -> tuple[Table, Table]:
+    """As many windows as there are positions, which cover the input evenly: what they see, and what sees them."""
+    pairs = []
     for n, m in zip(three(size, 1), three(positions, 1), strict=True):
-        starts = tuple(i * n // m for i in range(m))
-        ends = tuple(-(-(i + 1) * n // m) for i in range(m))
-        lines.append(both_ways(n, starts, tuple(e - s for s, e in zip(starts, ends, strict=True)), 1))
-    return lines
+        starts, ends = np.arange(m) * n // m, -(-np.arange(1, m + 1) * n // m)
+        pairs.append(both_ways(n, starts, ends - starts, 1))
+    return table(seen for seen, _ in pairs), table(seen_by for _, seen_by in pairs)
 
 
-def largest(x: Array, lines: Lines, positions: Sizes) -> tuple[Array, Array]:
+def largest(x: Array, seen: Table, positions: Sizes) -> tuple[Array, Array]:
     """The largest value of each window of x (B, C, *S), and where it is, counted over S: int32."""
     batch, channels = x.shape[:2]
     size, count = three(x.shape[2:], 1), three(positions, 1)
     out = empty_channels_last((batch, channels, *positions))
     index = empty_channels_last(out.shape, np.int32)
-    numbers, tables = channels_last_numbers(x), [table for windows, _ in lines for table in windows]
+    numbers, targets = channels_last_numbers(x), (channels_last_memory(out), channels_last_memory(index))
 
     def run(begin: int, end: int) -> None:
-        targets = channels_last_memory(out), channels_last_memory(index)
-        find_largest(begin, end, numbers, size, count, channels, *tables, places_for(tables), *targets)
+        places = np.empty(seen.most, np.int64)
+        find_largest(begin, end, numbers, size, count, channels, *seen.lines, places, *targets)
 
     share(batch * count[0] * count[1], run)
     return out, index
-
-
-def places_for(tables: list[Array]) -> Array:
-    """Memory for the positions that one window sees, or the windows that see one position."""
-    return np.empty(int(np.prod([np.diff(begin).max(initial=0) for begin in tables[::2]])), np.int64)
 
 
 @jit
@@ -154,16 +153,15 @@ def largest_of(
     store_some(index, to + c, where, some)
 
 
-def chosen(g: Array, index: Array, size: Sizes, lines: Lines) -> Array:
+def chosen(g: Array, index: Array, seen_by: Table, size: Sizes) -> Array:
     """The gradient (B, C, *size) of largest: to each position go the gradients of the windows that chose it."""
     batch, channels = g.shape[:2]
     out, wide, count = empty_channels_last((batch, channels, *size)), three(size, 1), three(g.shape[2:], 1)
-    numbers, choices = channels_last_numbers(g), memory(index)[0]
-    tables = [table for _, windows in lines for table in windows]
+    numbers, choices, target = channels_last_numbers(g), memory(index)[0], channels_last_memory(out)
 
     def run(begin: int, end: int) -> None:
-        target = channels_last_memory(out)
-        add_chosen(begin, end, numbers, choices, count, wide, channels, *tables, places_for(tables), target)
+        places = np.empty(seen_by.most, np.int64)
+        add_chosen(begin, end, numbers, choices, count, wide, channels, *seen_by.lines, places, target)
 
     share(batch * wide[0] * wide[1], run)
     return out
@@ -199,14 +197,14 @@ def chosen_by(
     store_some(out, to + c, total, some)
 
 
-def summed(x: Array, lists: list[Line], positions: Sizes) -> Array:
-    """For each position (B, C, *positions) the sum of the values of x that its lists name."""
+def summed(x: Array, seen: Table, positions: Sizes) -> Array:
+    """For each position (B, C, *positions) the sum of the values of x that it sees."""
     batch, channels = x.shape[:2]
     out, size, count = empty_channels_last((batch, channels, *positions)), three(x.shape[2:], 1), three(positions, 1)
-    values, tables = channels_last_numbers(x), [table for line in lists for table in line]
+    numbers, target = channels_last_numbers(x), channels_last_memory(out)
 
     def run(begin: int, end: int) -> None:
-        add_up(begin, end, values, size, count, channels, *tables, places_for(tables), channels_last_memory(out))
+        add_up(begin, end, numbers, size, count, channels, *seen.lines, np.empty(seen.most, np.int64), target)
 
     share(batch * count[0] * count[1], run)
     return out

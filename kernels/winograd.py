@@ -26,8 +26,9 @@ Networks", 2016; Barabasz and others, "Error Analysis and Improving the Accuracy
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -131,6 +132,31 @@ def up_to(n: int, whole: int) -> int:
     return -(-n // whole) * whole
 
 
+class Plan(NamedTuple):
+    """All that follows from the sizes of a convolution."""
+
+    many: int
+    band: int
+    units: int
+    tiles: int  # in a unit; at least as many as there are rows in a tile of registers
+    inner: int  # channels of what is read, and of what is written, in whole registers
+    outer: int
+    windows: Array  # where the values of each tile begin, for what is read and for what is written
+    targets: Array
+    steps: Array  # 0, 1, ..., for each channel of what is read, and so many more that they are whole tiles of registers
+
+
+@lru_cache(256)
+def plan(batch: int, channels: int, outside: int, count: Sizes) -> Plan:
+    down, across = -(-count[0] // 4), -(-count[1] // 4)
+    many, band, total = units(batch, down, across)
+    tiles, inner, outer = max(many * band * across, rows()), up_to(channels, width()), up_to(outside, width())
+    places = np.arange(tiles)
+    return Plan(
+        many, band, total, tiles, inner, outer, inner * places, outer * places, np.arange(up_to(channels, rows()))
+    )
+
+
 def convolve(x: Array, weight: Array, bias: Array | None, padding: Sizes, back: bool) -> Array:
     """conv_forward of x (B, C, H, W) or, with `back`, conv_backward_input of the gradient x, for weight (O, C, 3, 3)."""
     numbers, last = memory(x)
@@ -138,28 +164,33 @@ def convolve(x: Array, weight: Array, bias: Array | None, padding: Sizes, back: 
     outside = weight.shape[1 if back else 0]
     above, left = (2 - p for p in padding) if back else padding
     count = size[0] + 2 * above - 2, size[1] + 2 * left - 2
-    down, across = -(-count[0] // 4), -(-count[1] // 4)
-    many, band, total = units(batch, down, across)
-    tiles, inner, outer = max(many * band * across, rows()), up_to(channels, width()), up_to(outside, width())
+    p = plan(batch, channels, outside, count)
     values = np.empty(36 * channels * up_to(outside, 2 * width()), np.float32)
-    few, half, square = (np.zeros(n * width(), np.float32) for n in (9 * channels * 2, 36, 16))
-    change_weight(np.ascontiguousarray(weight).reshape(-1), channels, outside, back, few, half, values)
-    start, nothing = np.zeros((2, outer + 2 * width()), np.float32)
+    change_weight(
+        np.ascontiguousarray(weight).reshape(-1), channels, outside, back, np.empty(9 * channels * 2 * width(), np.float32),
+        np.empty(36 * width(), np.float32), values,
+    )  # fmt: skip
+    start, nothing = np.zeros((2, p.outer + 2 * width()), np.float32)
     if bias is not None:
         start[:outside] = bias
     out = empty_channels_last((batch, outside, *count))
-    windows, targets, steps = inner * np.arange(tiles), outer * np.arange(tiles), np.arange(channels)
+    target = channels_last_memory(out)
 
     def run(first: int, end: int) -> None:
-        piece = np.zeros((4 * band + 2) * (4 * across + 2) * inner, np.float32)
-        v, m = (np.zeros(36 * (tiles * n + PAD), np.float32) for n in (inner, outer))
+        half, square = np.empty(36 * width(), np.float32), np.empty(16 * width(), np.float32)
         convolve_units(
-            first, end, many, band, batch, numbers, last, (1, *size), channels, (0, -above, -left), piece, v, m, values,
-            nothing, windows, targets, steps, start, channels_last_memory(out), count, outside, half.copy(), square.copy(),
+            first, end, p.many, p.band, batch, numbers, last, (1, *size), channels, (0, -above, -left),
+            piece_for(p, count, 2, p.inner), *(np.empty(36 * (p.tiles * n + PAD), np.float32) for n in (p.inner, p.outer)),
+            values, nothing, p.windows, p.targets, p.steps[:channels], start, target, count, outside, half, square,
         )  # fmt: skip
 
-    share(total, run)
+    share(p.units, run, 3 * out.size * channels)
     return out
+
+
+def piece_for(p: Plan, count: Sizes, more: int, step: int) -> Array:
+    """Memory for the pixels under the tiles of an image, and `more` in both directions; channels that are not there are 0."""
+    return np.zeros((4 * p.band + more) * (4 * -(-count[1] // 4) + more) * step, np.float32)
 
 
 @jit
@@ -201,7 +232,7 @@ def change_input(
             change(from_input, tile(6, 1), 6, 6, piece, place + c, row, inner, v, to + c, 6 * apart, apart, half)
 
 
-@jit
+@jit(nogil=True)
 def convolve_units(
     first: int, end: int, many: int, band: int, batch: int, x: Any, last: bool, size: Any, channels: int, low: Any, piece: Any,
     v: Any, m: Any, values: Any, nothing: Any, windows: Any, targets: Any, steps: Any, start: Any, out: Any, count: Any,
@@ -263,34 +294,30 @@ def weight_gradient(g: Array, x: Array, padding: Sizes) -> tuple[Array, Array]:
     slopes, slopes_last = memory(g)
     batch, channels, *size = x.shape
     outside, *count = g.shape[1:]
-    down, across = -(-count[0] // 4), -(-count[1] // 4)
-    many, band, total = units(batch, down, across)
-    tiles, inner, outer = many * band * across, up_to(channels, width()), up_to(outside, width())
-    steps = np.arange(up_to(channels, rows()))
+    p = plan(batch, channels, outside, tuple(count))
     wide = up_to(outside, 2 * width())
-    half = np.empty(36 * width(), np.float32)
     results = []
 
     def run(first: int, end: int) -> None:
-        piece = np.zeros((4 * band + 2) * (4 * across + 2) * inner, np.float32)
-        slopes_piece = np.zeros(4 * band * 4 * across * outer, np.float32)
-        v, m = (np.zeros(36 * (tiles * n + PAD), np.float32) for n in (inner, outer))
-        total, dbias = np.zeros(36 * steps.size * wide, np.float32), np.zeros(outer, np.float32)
+        total, dbias = np.zeros(36 * p.steps.size * wide, np.float32), np.zeros(p.outer, np.float32)
+        v, m = (np.empty(36 * (p.tiles * n + PAD), np.float32) for n in (p.inner, p.outer))
         add_units(
-            first, end, many, band, batch, numbers, last, (1, *size), channels, (0, -padding[0], -padding[1]), piece, slopes,
-            slopes_last, (0, 0, 0), (1, *count), outside, slopes_piece, v, m, inner * np.arange(tiles), steps, outer, wide,
-            total, dbias, half.copy(),
+            first, end, p.many, p.band, batch, numbers, last, (1, *size), channels, (0, -padding[0], -padding[1]),
+            piece_for(p, count, 2, p.inner), slopes, slopes_last, (0, 0, 0), (1, *count), outside,
+            piece_for(p, count, 0, p.outer), v, m, p.windows, p.steps, p.outer, wide, total, dbias,
+            np.empty(36 * width(), np.float32),
         )  # fmt: skip
         results.append((total, dbias))
 
-    share(total, run)
+    share(p.units, run, 3 * g.size * channels)
     sums, dbias = (sum(parts[1:], parts[0]) for parts in zip(*results, strict=True))
     out = np.empty((outside, channels, 3, 3), np.float32)
-    change_back(sums, channels, outside, wide, np.empty(9 * channels * wide, np.float32), half, out.reshape(-1))
+    memories = (np.empty(n, np.float32) for n in (9 * channels * wide, 36 * width()))
+    change_back(sums, channels, outside, wide, *memories, out.reshape(-1))
     return out, dbias[:outside].copy()
 
 
-@jit
+@jit(nogil=True)
 def add_units(
     first: int, end: int, many: int, band: int, batch: int, x: Any, last: bool, size: Any, channels: int, low: Any, piece: Any,
     g: Any, g_last: bool, g_low: Any, count: Any, outside: int, g_piece: Any, v: Any, m: Any, windows: Any, steps: Any,
