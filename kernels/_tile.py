@@ -181,8 +181,8 @@ def add_row(typing: Any, t: Any, x: Any, position: Any) -> Any:
     return signature(t, t, x, POSITION), generate
 
 
-@operation
-def store_tile(typing: Any, x: Any, place: Any, starts: Any, t: Any, lanes: Any) -> Any:
+def written(x: Any, starts: Any, t: Any, add: bool) -> Any:
+    """Signature and emitter of storing a tile, or adding it to what is there."""
     starts = starts_of(starts, t)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -196,21 +196,37 @@ def store_tile(typing: Any, x: Any, place: Any, starts: Any, t: Any, lanes: Any)
                     write(c, column(context, builder, x, numbers, begin, c), register)
 
         def plainly(c: int, at: Any, register: Any) -> None:
-            builder.store(register, at).align = 4
+            builder.store(builder.fadd(register, loaded(builder, at)) if add else register, at).align = 4
 
         def below(c: int) -> Any:
             rest = builder.trunc(builder.sub(left, ir.Constant(I64, c * WIDTH)), I32)
             return builder.icmp_signed("<", numbered(), fill(builder, rest))
+
+        def by_mask(c: int, at: Any, register: Any) -> None:
+            if add:
+                there = masked(builder, "load", LANES, at, masks[c], ir.Constant(LANES, None), LANES)
+                register = builder.fadd(register, there)
+            masked(builder, "store", LANES, at, masks[c], register, ir.VoidType())
 
         with builder.if_else(whole) as (then, otherwise):
             with then:
                 each(plainly)
             with otherwise:
                 masks = [below(c) for c in range(t.columns)]
-                each(lambda c, at, register: masked(builder, "store", LANES, at, masks[c], register, ir.VoidType()))
+                each(by_mask)
         return context.get_dummy_value()
 
     return signature(types.void, x, POSITION, starts, t, POSITION), generate
+
+
+@operation
+def store_tile(typing: Any, x: Any, place: Any, starts: Any, t: Any, lanes: Any) -> Any:
+    return written(x, starts, t, add=False)
+
+
+@operation
+def add_tile(typing: Any, x: Any, place: Any, starts: Any, t: Any, lanes: Any) -> Any:
+    return written(x, starts, t, add=True)
 
 
 @operation

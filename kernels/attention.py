@@ -26,8 +26,8 @@ from . import attention_loops as loops
 from .common import FLOAT32, Array, at_least_float32
 from .cuda import Entry, Source, aligned, blocks, launchable, limits
 from .gemm import gemm
+from .parallel import share
 from .random import as_uint64, dropout, threshold_and_scale
-from .threads import in_parts
 
 
 @Kernel
@@ -120,7 +120,7 @@ def attention_numba(
     out, lse = blank_like(q, (B, H, L, E)), np.empty((B, H, L), np.float64)
     work = H // G * L * S * (q.shape[3] + E)
     options = scale, causal, *wide(mask, (B, H, L, S)), *dropping(p, key, counter)
-    in_parts(loops.attention, B * G, work, q, k, v, *options, out, lse)
+    share(B * G, loops.attention, work, q, k, v, *options, out, lse)
     return out, lse
 
 
@@ -143,7 +143,7 @@ def attention_backward_numba(
     dq, dk, dv = gradients_like(q, k, v)
     work = H // G * L * S * (3 * q.shape[3] + 2 * E)
     options = scale, causal, *wide(mask, (B, H, L, S)), *dropping(p, key, counter)
-    in_parts(loops.attention_backward, B * G, work, contiguous(g), q, k, v, contiguous(out), lse, *options, dq, dk, dv)
+    share(B * G, loops.attention_backward, work, contiguous(g), q, k, v, contiguous(out), lse, *options, dq, dk, dv)
     return dq, dk, dv
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from .elementary import exp32
 from .jit import jit
 from .packed import pack, product, room
-from .random import block_words
+from .random import BATCH, some_blocks
 from .simd import WIDTH, first, load, max_lanes, maximum, select, splat, store, sum_lanes
 
 ROWS = 32  # queries of a block
@@ -41,6 +41,7 @@ def attention(
     G, S, E = v.shape[1:]
     keys, values = room(D, S), room(S, E)
     scores, kept = np.empty((ROWS, S + GAP), np.float32), np.empty(S + GAP, np.float32)
+    words = np.empty((4, BATCH), np.uint32)
     for n in range(begin, end):
         b, shared = n // G, n % G
         pack(k[b, shared].T, scale, keys, 0)
@@ -56,7 +57,7 @@ def attention(
                     lse[b, h, i + r] = softmax(weights[r], visible, masked, mask[b, h, i + r])
                     if dropping:
                         row = ((b * H + h) * L + i + r) * S
-                        at = keep(kept, row, visible, threshold, factor, low, high, key)
+                        at = keep(kept, words, row, visible, threshold, factor, low, high, key)
                         multiply(weights[r], visible, kept, at)
                 product(weights, values, out[b, h, i : i + rows], False)
 
@@ -75,7 +76,7 @@ def attention_backward(
     G, S, E = v.shape[1:]
     keys, keys_again, values, queries, gradients = room(D, S), room(S, D), room(E, S), room(ROWS, D), room(ROWS, E)
     scores, slopes = np.empty((ROWS, S + GAP), np.float32), np.empty((ROWS, S + GAP), np.float32)
-    kept = np.empty(S + GAP, np.float32)
+    kept, words = np.empty(S + GAP, np.float32), np.empty((4, BATCH), np.uint32)
     for n in range(begin, end):
         b, shared = n // G, n % G
         pack(k[b, shared].T, scale, keys, 0)
@@ -95,7 +96,7 @@ def attention_backward(
                     at = 0
                     if dropping:
                         row = ((b * H + h) * L + i + r) * S
-                        at = keep(kept, row, visible, threshold, factor, low, high, key)
+                        at = keep(kept, words, row, visible, threshold, factor, low, high, key)
                     delta = dot(g[b, h, i + r], out[b, h, i + r])
                     softmax_gradient(
                         weights[r],
@@ -191,13 +192,16 @@ def multiply(x: Any, visible: int, y: Any, at: int) -> None:
 
 
 @jit
-def keep(out: Any, begin: int, count: int, threshold: Any, factor: float, low: Any, high: Any, key: Any) -> int:
+def keep(
+    out: Any, words: Any, begin: int, count: int, threshold: Any, factor: float, low: Any, high: Any, key: Any
+) -> int:
     """The factors of dropout, 0 or `factor`, for the elements begin to begin + count; the position of the first in `out`."""
-    block, at = begin // 4, begin % 4
-    for i in range(0, at + count, 4):
-        w0, w1, w2, w3 = block_words(block + i // 4, low, high, key)
-        out[i] = factor if w0 >= threshold else ZERO
-        out[i + 1] = factor if w1 >= threshold else ZERO
-        out[i + 2] = factor if w2 >= threshold else ZERO
-        out[i + 3] = factor if w3 >= threshold else ZERO
+    start, at = begin // 4, begin % 4
+    blocks = (at + count + 3) // 4
+    for done in range(0, blocks, BATCH):
+        n = min(BATCH, blocks - done)
+        some_blocks(words, start + done, n, low, high, key)
+        for b in range(n):
+            for i in range(4):
+                out[4 * (done + b) + i] = factor if words[i, b] >= threshold else ZERO
     return at

@@ -12,12 +12,15 @@ Numba at its top and is itself imported only when a kernel that uses the name is
 from __future__ import annotations
 
 import importlib
+import threading
 import zlib
 from collections.abc import Callable
 from threading import RLock
 from typing import Any, overload
 
 import numpy as np
+
+compiling = threading.RLock()  # a function is not to be compiled in two threads at once
 
 
 class Lazy:
@@ -53,36 +56,40 @@ class LazyJit(Lazy):
 
     def _compile(self) -> Callable[..., Any]:
         if self.compiled is None:
-            import numba
-
-            from ._cache import cache_of
-            from .threads import limit_numba
-
-            scope: dict[str, Any] = self.function.__globals__
-            callees = []
-            constants = []
-            for name in self.function.__code__.co_names:  # Numba must see compiled callees, not these stubs
-                if isinstance(scope.get(name), Lazy):
-                    scope[name] = scope[name].compile()
-                value: Any = scope.get(name)
-                if hasattr(value, "py_func"):
-                    callees.append(value.py_func)
-                elif isinstance(value, int | float | str | tuple | np.generic):
-                    constants.append((name, value))
-            self.function.__qualname__ += self.origin(callees, constants)
-            # numpy's error model: with Python's, the branch that raises ZeroDivisionError prevents vectorisation
-            self.compiled = numba.njit(**{"error_model": "numpy", **self.options})(self.function)
-            self.compiled._cache = cache_of(
-                self.function
-            )  # what njit(cache=True) does, with a cache that does not fail
-            if self.options.get("parallel"):
-                limit_numba()
-            if self.signature:
-                self.compiled.compile(self.signature)
-                self.compiled.disable_compile()
-            if scope.get(self.function.__name__) is self:
-                scope[self.function.__name__] = self.compiled
+            with compiling:
+                if self.compiled is None:  # no other thread was here first
+                    self.compile_now()
         return self.compiled
+
+    def compile_now(self) -> None:
+        import numba
+
+        from ._cache import cache_of
+        from .threads import limit_numba
+
+        scope: dict[str, Any] = self.function.__globals__
+        callees = []
+        constants = []
+        for name in self.function.__code__.co_names:  # Numba must see compiled callees, not these stubs
+            if isinstance(scope.get(name), Lazy):
+                scope[name] = scope[name].compile()
+            value: Any = scope.get(name)
+            if hasattr(value, "py_func"):
+                callees.append(value.py_func)
+            elif isinstance(value, int | float | str | tuple | np.generic):
+                constants.append((name, value))
+        self.function.__qualname__ += self.origin(callees, constants)
+        # numpy's error model: with Python's, the branch that raises ZeroDivisionError prevents vectorisation
+        made = numba.njit(**{"error_model": "numpy", **self.options})(self.function)
+        made._cache = cache_of(self.function)  # what njit(cache=True) does, with a cache that does not fail
+        if self.options.get("parallel"):
+            limit_numba()
+        if self.signature:
+            made.compile(self.signature)
+            made.disable_compile()
+        if scope.get(self.function.__name__) is self:
+            scope[self.function.__name__] = made
+        self.compiled = made
 
     def origin(self, callees: list[Callable[..., Any]], constants: list[tuple[str, Any]]) -> str:
         """A suffix for the name of this function, another one when what it is compiled from outside of it has changed:

@@ -1,62 +1,38 @@
-"""Work shared out among threads.
-
-A kernel that is compiled with `@jit(nogil=True)` lets go of the interpreter while it runs, so several Python threads can each
-run it on a part of the work. Numba's own parallel loops would have to be compiled besides the kernel for one thread; here it is
-the same machine code.
-
-How many threads there are is what minidl.set_num_threads said (threads.py). They wait between calls. To wake them takes as long
-as some 100,000 multiply-adds, so that little work stays in the thread that has it.
-"""
+"""Work shared out among threads, for kernels that run without holding the interpreter."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 from .threads import get_num_threads
 
-LEAST = 4_000_000  # multiply-adds that are worth a thread of their own
-MEMORY = 16  # a number that is read or written, and little done with, takes as long as so many multiply-adds
-_pool: Any = None  # a ThreadPoolExecutor
-_size = 0
+LEAST_WORK = 4_000_000  # multiplications that are worth a thread: some 50 us, while handing them over takes 20
 
 
-def share(units: int, run: Callable[[int, int], None], work: int) -> None:
-    """Call run(begin, end) for parts of the units 0 ... units - 1 that together are all of them.
+def share(units: int, run: Callable[..., None], work: int = 0, *args: Any) -> None:
+    """Call run(first, end, *args) for parts of the units 0 ... units - 1, which together are all of them.
 
-    run computes the units from begin to end - 1; work: about how many multiply-adds all of them take.
+    work: how many multiplications one unit takes, if `run` is or calls compiled code that lets go of the interpreter,
+    `@jit(nogil=True)`. The parts are then as many as there are threads, if there is enough to do; else there is one.
+
+    A parallel loop of Numba's would do the same. But Numba takes 5 s to compile one, does not let two Python threads run
+    loops at a time with each of its ways to make threads, and not all of these ways work after a fork.
     """
-    threads = min(units, work // LEAST)
-    if threads > 1:
-        threads = min(threads, get_num_threads())
-    if threads < 2:
-        run(0, units)
-        return
-    bounds = [units * i // threads for i in range(threads + 1)]
-    others = [pool(threads - 1).submit(run, *bounds[i : i + 2]) for i in range(1, threads)]
-    run(*bounds[:2])
-    for other in others:
-        other.result()
+    parts = max(1, min(get_num_threads(), units, units * work // LEAST_WORK))
+    bounds = [units * i // parts for i in range(parts + 1)]
+    others = [_pool(os.getpid()).submit(run, bounds[i], bounds[i + 1], *args) for i in range(1, parts)]
+    try:
+        run(bounds[0], bounds[1], *args)
+    finally:  # what the others write to must outlive them
+        for other in others:
+            other.result()
 
 
-def pool(threads: int) -> Any:
-    """A pool of so many threads, or more."""
-    global _pool, _size
-    if _pool is None or _size < threads:
-        from concurrent.futures import ThreadPoolExecutor
-
-        if _pool is not None:
-            _pool.shutdown(wait=False)
-        _pool, _size = ThreadPoolExecutor(threads, "minidl"), threads
-    return _pool
-
-
-def forget() -> None:
-    """Start anew in a child process, to which threads are not copied."""
-    global _pool, _size
-    _pool, _size = None, 0
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forget)
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Threads that wait for work. A forked process does not have those of its parent: hence the argument."""
+    return ThreadPoolExecutor(thread_name_prefix="minidl")

@@ -1,4 +1,4 @@
-"""How many threads a kernel may use: one number for the BLAS, for Numba's parallel loops, and for `in_parts`.
+"""How many threads a kernel may use: one number for the BLAS and for Numba's parallel loops.
 
 They do not work at the same time: a parallel loop that calls the BLAS holds it to one thread (`blas.one_thread`).
 """
@@ -7,11 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import Any
-
-from .jit import Lazy
 
 _asked: int | None = None  # by set_num_threads
 
@@ -47,30 +42,3 @@ def limit_numba() -> None:
 
     started: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # read from the environment
     numba.set_num_threads(max(1, min(get_num_threads(), started)))
-
-
-LEAST_WORK = 4_000_000  # multiplications that are worth a thread: some 50 us, while handing them over takes 20
-
-
-def in_parts(kernel: Any, count: int, work: int, *args: Any) -> None:
-    """Call kernel(begin, end, *args) for parts of range(count), each in a thread of its own.
-
-    kernel: `@jit(nogil=True)`, or the threads would take turns. work: how many multiplications each of the count takes.
-
-    For a kernel of several loops that belong together, this is simpler than a parallel loop, which Numba takes 5 s to compile,
-    and it may be called from any thread and after a fork.
-    """
-    if isinstance(kernel, Lazy):  # before its first call: it is not to be compiled in two threads at once
-        kernel = kernel.compile()
-    parts = max(1, min(get_num_threads(), count, count * work // LEAST_WORK))
-    bounds = [count * i // parts for i in range(parts + 1)]
-    others = [_pool(os.getpid(), parts).submit(kernel, bounds[i], bounds[i + 1], *args) for i in range(1, parts)]
-    kernel(bounds[0], bounds[1], *args)
-    for other in others:
-        other.result()
-
-
-@cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads that wait for work; a forked process does not have those of its parent."""
-    return ThreadPoolExecutor(threads, "minidl")

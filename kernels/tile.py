@@ -88,6 +88,13 @@ def store_tile(x: Any, place: int, starts: Any, t: Any, lanes: int) -> None:
 
 
 @instruction
+def add_tile(x: Any, place: int, starts: Any, t: Any, lanes: int) -> None:
+    """x[place + starts[r] + j] += t[r, j] for the j below `lanes`."""
+    some = np.arange(min(lanes, t.shape[1]))
+    x.reshape(-1)[place + places(starts, t) + some] += t[:, some]
+
+
+@instruction
 def add_products(t: Any, x: Any, place: int, starts: Any, w: Any, position: int) -> Any:
     """t[r, j] + x[place + starts[r]] * w[position + j]: a number for a row, times registers of w that all rows share."""
     return t + x.reshape(-1)[place + places(starts, t)] * w.reshape(-1)[position : position + t.shape[1]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from minidl.kernels import parallel
 from minidl.kernels.recurrent import gru, gru_backward, lstm, lstm_backward, rnn, rnn_backward
 
 SIZES = [(3, 3, 3, 3), (3, 2, 2, 1), (2, 1), (0, 0), ()]  # running sequences at each step, of a batch of three
@@ -179,10 +180,8 @@ def elsewhere(a):
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_share_the_batch(kind, threads, rng, compare, monkeypatch):
-    from minidl.kernels import threads as module
-
-    monkeypatch.setattr(module, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(module, "LEAST_WORK", 1)
+    monkeypatch.setattr(parallel, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(parallel, "LEAST_WORK", 1)
     agree(Case(kind, (7, 7, 4, 1), False, rng, B=7, I=5, H=6), kind, compare, rng)
 
 
