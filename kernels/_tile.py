@@ -35,13 +35,13 @@ class Entries(types.Type):
 @register_model(Tile)
 class TileModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Tile) -> None:
-        super().__init__(manager, kind, ir.ArrayType(LANES, kind.rows * kind.columns))
+        super().__init__(manager, kind, ir.ArrayType(LANES, kind.rows * kind.columns))  # type: ignore[no-untyped-call]
 
 
 @register_model(Entries)
 class EntriesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Entries) -> None:
-        super().__init__(manager, kind, ir.ArrayType(I64, kind.count))
+        super().__init__(manager, kind, ir.ArrayType(I64, kind.count))  # type: ignore[no-untyped-call]
 
 
 def operation(function: Callable[..., Any]) -> Any:

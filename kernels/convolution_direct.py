@@ -56,7 +56,7 @@ class Axis(NamedTuple):
     """How positions of what is read and of what is written go together along one dimension."""
 
     size: int  # of what is read
-    count: int  # of what is written
+    positions: int  # of what is written
     read_step: int  # from one position of a phase to the next, in what is read
     write_step: int  # the same in what is written; so it is the number of phases
     taps: tuple[Sizes, ...]  # of each phase
@@ -96,15 +96,15 @@ class Work(NamedTuple):
 
 def divided(axes: tuple[Axis, ...], batch: int, channels: int, last: bool) -> Work:
     z, y, x = axes
-    row, count = x.reach(x.count) * channels, z.count * y.count * x.count
-    many, band = min(batch, -(-POSITIONS // count)), y.count
-    if many == 1 and z.count == 1:
+    row, count = x.reach(x.positions) * channels, z.positions * y.positions * x.positions
+    many, band = min(batch, -(-POSITIONS // count)), y.positions
+    if many == 1 and z.positions == 1:
         fitting = (PIECE // row - (y.high - y.low)) // y.read_step * y.write_step
-        wanted = max(min(fitting, MOST // x.count), -(-POSITIONS // x.count))
+        wanted = max(min(fitting, MOST // x.positions), -(-POSITIONS // x.positions))
         band = min(band, -(-wanted // y.write_step) * y.write_step)
-    bands = -(-y.count // band)
-    extent = tuple(a.reach(n) for a, n in zip(axes, (z.count, band, x.count), strict=True))
-    in_place = last and all(a.low >= 0 and a.low + a.reach(a.count) <= a.size for a in axes)
+    bands = -(-y.positions // band)
+    extent = tuple(a.reach(n) for a, n in zip(axes, (z.positions, band, x.positions), strict=True))
+    in_place = last and all(a.low >= 0 and a.low + a.reach(a.positions) <= a.size for a in axes)
     box = tuple(a.size for a in axes) if in_place else extent
     pitch = tuple(channels * prod(box[i:]) for i in range(4))
     return Work(axes, many, band, bands, -(-batch // many) * bands, extent, in_place, pitch)
@@ -125,7 +125,7 @@ class Tables(NamedTuple):
 def tables(work: Work, inside: int, step: int, kernel: Sizes) -> Tables:
     """step: from one pixel to the next in the output."""
     axes, found, t, w = work.axes, [], 0, 0
-    count = (axes[0].count, work.band, axes[2].count)
+    count = (axes[0].positions, work.band, axes[2].positions)
     corner = [0 if work.in_place else a.low for a in axes]
     images = np.arange(work.many)
     for phase in np.ndindex(*(a.write_step for a in axes)):
@@ -134,7 +134,7 @@ def tables(work: Work, inside: int, step: int, kernel: Sizes) -> Tables:
         offsets = [np.array(a.offsets[f], int) - n for a, f, n in zip(axes, phase, corner, strict=True)]
         taps = [np.array(a.taps[f], int) for a, f in zip(axes, phase, strict=True)]
         windows = sums(work.pitch, images, *read)
-        targets = sums([step * prod(a.count for a in axes[i:]) for i in range(4)], images, *written)
+        targets = sums([step * prod(a.positions for a in axes[i:]) for i in range(4)], images, *written)
         places = sums(work.pitch[1:], *offsets)
         steps = (np.arange(inside)[:, None] + places).reshape(-1)
         numbers = sums([prod(kernel[i:]) for i in (1, 2, 3)], *taps)
@@ -142,8 +142,9 @@ def tables(work: Work, inside: int, step: int, kernel: Sizes) -> Tables:
             (windows, targets, steps, numbers, (t, t + numbers.size, w, len(written[0]) * len(written[2]), phase[1]))
         )
         t, w = t + numbers.size, w + windows.size
-    *parts, phases = zip(*found, strict=True)
-    return Tables(*map(np.concatenate, parts), np.array(phases))
+    all_windows, all_targets, all_steps, all_numbers, phases = zip(*found, strict=True)
+    joined = (np.concatenate(parts) for parts in (all_windows, all_targets, all_steps, all_numbers))
+    return Tables(*joined, np.array(phases))  # type: ignore[call-arg]  # four
 
 
 def sums(factors: Any, *numbers: Array) -> Array:
@@ -162,7 +163,7 @@ class Plan(NamedTuple):
     work: Work
     table: Tables
     size: Sizes  # of what is read and of what is written, in three dimensions
-    count: Sizes
+    positions: Sizes
     low: Sizes
     lanewise: bool
     inside: int

@@ -91,7 +91,7 @@ def channel_affine_backward(g: Array, x: Array, scale: Array) -> tuple[Array, Ar
     """Gradients (dx, dscale, dshift) from the gradient g of channel_affine's result."""
     every, wide = (0, *range(2, x.ndim)), at_least_float32(g)
     found = wide * _by_channel(scale, x), (wide * x).sum(axis=every), wide.sum(axis=every)
-    return tuple(a.astype(g.dtype, copy=False) for a in found)  # type: ignore[return-value]  # three
+    return tuple(a.astype(g.dtype, copy=False) for a in found)
 
 
 def _sets(x: Array, groups: int, shared: bool) -> tuple[Array, tuple[int, ...]]:

@@ -236,7 +236,8 @@ def batch_norm(
         found: list[Any] = []
         channels = input.array.shape[1]
         out = GroupNorm.apply(input, weight, bias, groups=channels, shared=True, eps=eps, statistics=found)
-        _follow((running_mean, running_var), *(s[0] for s in found), n, momentum)
+        mean, var = (s[0] for s in found)
+        _follow((running_mean, running_var), mean, var, n, momentum)
         return out
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: Expected running_mean and running_var to be defined when training=False")
@@ -271,7 +272,8 @@ def instance_norm(
     found: list[Any] = []
     channels = input.array.shape[1]
     out = GroupNorm.apply(input, weight, bias, groups=channels, shared=False, eps=eps, statistics=found)
-    _follow((running_mean, running_var), *(s.mean(0) for s in found), n, momentum)
+    mean, var = (s.mean(0) for s in found)
+    _follow((running_mean, running_var), mean, var, n, momentum)
     return out
 
 
