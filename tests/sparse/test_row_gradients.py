@@ -100,6 +100,20 @@ def test_padding_and_other_options():
     assert short.weight.grad._nnz() == 1 and short.weight[1].norm() < 0.5001
 
 
+@pytest.mark.parametrize("mode", ["sum", "mean"])
+def test_bags(mode):
+    grads = []
+    for m in (md, torch):
+        bag = m.nn.EmbeddingBag.from_pretrained(m.tensor(TABLE.copy()), freeze=False, mode=mode, sparse=True)
+        factors = m.tensor([1.0, 2.0, 3.0, 4.0]) if mode == "sum" else None
+        out = bag(m.tensor([1, 2, 4, 4]), m.tensor([0, 3]), per_sample_weights=factors)
+        (out**2).sum().backward()
+        grads.append(bag.weight.grad)
+    same(*grads, 1e-5)
+    with pytest.raises(ValueError, match="sparse"):
+        nn.EmbeddingBag(3, 2, mode="max", sparse=True)(md.tensor([[1]]))
+
+
 def test_what_needs_a_dense_gradient_says_so():
     e = table(md)
     with pytest.raises(TypeError, match=r"sparse gradient of shape \[7, 3\] arrived at a gradient rule .* 'matmul'"):
