@@ -118,7 +118,7 @@ def attention_numba(
     B, G, S, E = v.shape
     H, L = q.shape[1:3]
     out, lse = blank_like(q, (B, H, L, E)), np.empty((B, H, L), np.float64)
-    work = H // G * L * S * (q.shape[3] + E)
+    work = B * H * L * S * (q.shape[3] + E)
     options = scale, causal, *wide(mask, (B, H, L, S)), *dropping(p, key, counter)
     share(B * G, loops.attention, work, q, k, v, *options, out, lse)
     return out, lse
@@ -141,7 +141,7 @@ def attention_backward_numba(
     B, G, S, E = v.shape
     H, L = q.shape[1:3]
     dq, dk, dv = gradients_like(q, k, v)
-    work = H // G * L * S * (3 * q.shape[3] + 2 * E)
+    work = B * H * L * S * (3 * q.shape[3] + 2 * E)
     options = scale, causal, *wide(mask, (B, H, L, S)), *dropping(p, key, counter)
     share(B * G, loops.attention_backward, work, contiguous(g), q, k, v, contiguous(out), lse, *options, dq, dk, dv)
     return dq, dk, dv

@@ -216,7 +216,7 @@ def convolve(
             packed, start, target, count, inside, outside, groups, lanewise,
         )  # fmt: skip
 
-    share(work.units, run)
+    share(work.units, run, out.size * table.steps.size)
     return out
 
 
@@ -282,7 +282,7 @@ def place_in(packed: Any, group: int, groups: int, tap: int, taps: int) -> int:
     return group * size + size // taps * tap
 
 
-@jit
+@jit(nogil=True)
 def convolve_units(
     first: int, end: int, bands: int, many: int, band: int, batch: int, x: Any, last: bool, size: Any, channels: int, low: Any,
     extent: Any, pitch: Any, read_step: int, write_step: int, piece: Any, windows: Any, targets: Any, steps: Any, phases: Any,
@@ -414,7 +414,7 @@ def weight_gradient(
         )  # fmt: skip
         results.append((dweight, dbias))
 
-    share(work.units, run)
+    share(work.units, run, g.size * table.steps.size)
     dweight, dbias = (sum(parts[1:], parts[0]) for parts in zip(*results, strict=True))
     out = np.empty(shape, np.float32)
     unpack(dweight, groups, table.steps.size, steps.size * wide, wide, outside, out.reshape(-1))
@@ -428,7 +428,7 @@ def unpack(dweight: Any, groups: int, n: int, group: int, wide: int, outside: in
         transpose(dweight, g * group, wide, out, g * outside * n, n, n, outside)
 
 
-@jit
+@jit(nogil=True)
 def add_units(
     first: int, end: int, bands: int, many: int, band: int, batch: int, x: Any, last: bool, size: Any, channels: int, low: Any,
     extent: Any, pitch: Any, read_step: int, piece: Any, g: Any, g_last: bool, g_low: Any, g_piece: Any, count: Any, windows: Any,

@@ -28,7 +28,7 @@ from . import Kernel, array_module
 from .common import FLOAT32, Array, at_least_float32
 from .jit import jit
 from .layout import channels_last_memory, channels_last_numbers, empty_channels_last, load_some, store_some
-from .parallel import share
+from .parallel import MEMORY, share
 from .simd import WIDTH, first, splat
 
 BLOCK = 4096  # numbers that are summed up in float32 and read again, while they are in the first-level cache: so many rows of them
@@ -154,13 +154,13 @@ def group_norm_numba(
     out, target = like(x)
 
     def measure(begin: int, end: int) -> None:
-        channel_statistics(begin, end, numbers, size, channels, means, squares, np.empty((2, channels), np.float32))
+        channel_statistics(begin, end, numbers, size, channels, means, squares, np.empty((3, channels), np.float32))
 
     def finish(begin: int, end: int) -> None:
         scale_rows(begin, end, numbers, size, channels, centre, scale, bias, target)
 
     def each_by_itself(begin: int, end: int) -> None:
-        partial = np.empty((2, channels), np.float32)
+        partial = np.empty((3, channels), np.float32)
         normalize_samples(
             begin,
             end,
@@ -180,11 +180,11 @@ def group_norm_numba(
         )
 
     if shared:
-        share(pieces, measure)
+        share(pieces, measure, MEMORY * x.size)
         set_statistics(0, 1, means, squares, size, x.size // channels, weight, float(eps), mean, var, centre, scale)
-        share(pieces, finish)
+        share(pieces, finish, MEMORY * x.size)
     else:
-        share(pieces, each_by_itself)
+        share(pieces, each_by_itself, 2 * MEMORY * x.size)
     return out, mean, var
 
 
@@ -218,16 +218,16 @@ def group_norm_backward_numba(
         )  # fmt: skip
 
     if shared:
-        share(pieces, measure)
+        share(pieces, measure, MEMORY * x.size)
         results.append(np.zeros((2, channels), np.float32))
         coefficients(0, 1, plain, weighted, n, weight, var, float(eps), by_g, by_x, rest, results[0])
-        share(pieces, finish)
+        share(pieces, finish, MEMORY * x.size)
     else:
-        share(pieces, each_by_itself)
+        share(pieces, each_by_itself, 2 * MEMORY * x.size)
     return dx, *sum(results[1:], results[0])
 
 
-@jit
+@jit(nogil=True)
 def normalize_samples(
     begin: int, end: int, x: Any, size: int, means: Any, squares: Any, partial: Any, weight: Any, eps: float, mean: Any,
     var: Any, centre: Any, scale: Any, shift: Any, out: Any,
@@ -240,7 +240,7 @@ def normalize_samples(
         scale_rows(s, s + 1, x, size, channels, centre, scale, shift, out)
 
 
-@jit
+@jit(nogil=True)
 def differentiate_samples(
     begin: int, end: int, g: Any, x: Any, size: int, centre: Any, plain: Any, weighted: Any, partial: Any, n: int, weight: Any,
     var: Any, eps: float, by_g: Any, by_x: Any, rest: Any, dparams: Any, out: Any,
@@ -284,7 +284,7 @@ def scale_all(x: Array, size: int, pieces: int, centre: Array, scale: Array, shi
     def run(begin: int, end: int) -> None:
         scale_rows(begin, end, x, size, centre.shape[1], centre, scale, shift, out)
 
-    share(pieces, run)
+    share(pieces, run, MEMORY * x.size)
 
 
 def sums(g: Array, x: Array, size: int, pieces: int, centre: Array) -> tuple[Array, Array]:
@@ -295,7 +295,7 @@ def sums(g: Array, x: Array, size: int, pieces: int, centre: Array) -> tuple[Arr
         partial = np.empty((2, centre.shape[1]), np.float32)
         channel_sums(begin, end, g, x, size, centre.shape[1], centre, plain, weighted, partial)
 
-    share(pieces, run)
+    share(pieces, run, MEMORY * x.size)
     return plain, weighted
 
 
@@ -358,7 +358,7 @@ def coefficients(
                 by_g[s, c], by_x[s, c], rest[s, c] = rstd * weight[c], -(rstd**3) * hx / n, -rstd * h / n
 
 
-@jit
+@jit(nogil=True)
 def channel_statistics(
     begin: int, end: int, x: Any, size: int, channels: int, means: Any, squares: Any, partial: Any
 ) -> None:
@@ -377,14 +377,14 @@ def channel_statistics(
             if whole < channels:
                 deviations(x, row * channels + whole, channels, n, first(channels - whole), partial, whole)
             for c in range(channels):
-                apart = partial[0, c] - means[piece, c]
+                apart = partial[0, c] + np.float64(partial[1, c]) - means[piece, c]
                 means[piece, c] += apart * n / (before + n)
-                squares[piece, c] += partial[1, c] + apart * apart * n * before / (before + n)
+                squares[piece, c] += partial[2, c] + apart * apart * n * before / (before + n)
 
 
 @jit(forceinline=True)
 def deviations(x: Any, place: int, step: int, n: int, some: Any, partial: Any, c: int) -> None:
-    """Mean and sum of squared deviations of n rows, one register of channels, to partial[:, c]."""
+    """Mean (in two parts) and sum of squared deviations of n rows, one register of channels, to partial[:, c]."""
     total, total1, total2, total3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)  # one alone would wait for itself
     for i in range(0, n - 3, 4):
         here = place + i * step
@@ -395,19 +395,23 @@ def deviations(x: Any, place: int, step: int, n: int, some: Any, partial: Any, c
     for i in range(n // 4 * 4, n):
         total += load_some(x, place + i * step, some)
     mean = (total + total1 + total2 + total3) / np.float32(n)
-    total, total1 = splat(0.0), splat(0.0)
+    # mean is rounded: what is left of the deviations' sum tells how much it is off
+    total, total1, rest, rest1 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
     for i in range(0, n - 1, 2):
-        apart, apart1 = load_some(x, place + i * step, some) - mean, load_some(x, place + i * step + step, some) - mean
-        total += apart * apart
-        total1 += apart1 * apart1
+        here = place + i * step
+        apart, apart1 = load_some(x, here, some) - mean, load_some(x, here + step, some) - mean
+        total, rest = total + apart * apart, rest + apart
+        total1, rest1 = total1 + apart1 * apart1, rest1 + apart1
     if n % 2:
         apart = load_some(x, place + (n - 1) * step, some) - mean
-        total += apart * apart
+        total, rest = total + apart * apart, rest + apart
+    rest = (rest + rest1) / np.float32(n)
     store_some(partial, c, mean, some)
-    store_some(partial, step + c, total + total1, some)
+    store_some(partial, step + c, rest, some)
+    store_some(partial, 2 * step + c, total + total1 - rest * rest * np.float32(n), some)
 
 
-@jit
+@jit(nogil=True)
 def channel_sums(
     begin: int, end: int, g: Any, x: Any, size: int, channels: int, mean: Any, plain: Any, weighted: Any, partial: Any
 ) -> None:
@@ -447,7 +451,7 @@ def products(
     store_some(partial, step + c, weighted + weighted1, some)
 
 
-@jit
+@jit(nogil=True)
 def scale_rows(
     begin: int, end: int, x: Any, size: int, channels: int, mean: Any, scale: Any, shift: Any, out: Any
 ) -> None:
@@ -473,7 +477,7 @@ def scaled(
         store_some(out, here, (load_some(x, here, some) - m) * factor + summand, some)
 
 
-@jit
+@jit(nogil=True)
 def combine_rows(
     begin: int, end: int, g: Any, x: Any, size: int, channels: int, mean: Any, by_g: Any, by_x: Any, rest: Any, out: Any
 ) -> None:

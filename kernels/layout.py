@@ -52,18 +52,22 @@ def memory(x: Array) -> tuple[Array, bool]:
     """The numbers of x (B, C, *S) on one axis, and whether channels-last (else row-major); a copy if x is in neither order."""
     if x.flags.c_contiguous:
         return x.reshape(-1), x.shape[1] in (1, x.size // x.shape[0])
-    if not is_channels_last(x):
-        copy = empty_channels_last(x.shape, x.dtype)
-        copy[...] = x
-        x = copy
-    return channels_last_memory(x), True
+    return channels_last_memory(x if is_channels_last(x) else channels_last_copy(x)), True
+
+
+def channels_last_copy(x: Array) -> Array:
+    copy = empty_channels_last(x.shape, x.dtype)
+    copy[...] = x
+    return copy
 
 
 def channels_last_numbers(x: Array) -> Array:
-    """The numbers of a float32 x (B, C, *S) on one axis, channels-last; a copy if x is in another order."""
+    """The numbers of x (B, C, *S) on one axis, channels-last; a copy if x is in another order."""
     numbers, last = memory(x)
     if last:
         return numbers
+    if x.dtype != FLOAT32:
+        return channels_last_memory(channels_last_copy(x))
     out = np.empty(x.size, np.float32)
     exchange_axes(numbers, out, x.shape[0], x.shape[1], x.size // (x.shape[0] * x.shape[1]))
     return out

@@ -25,10 +25,9 @@ from .layout import (
     channels_last_numbers,
     empty_channels_last,
     load_some,
-    memory,
     store_some,
 )
-from .parallel import share
+from .parallel import MEMORY, share
 from .simd import WIDTH, first, select, splat
 
 
@@ -100,7 +99,7 @@ def largest(x: Array, seen: Table, positions: Sizes) -> tuple[Array, Array]:
         places = np.empty(seen.most, np.int64)
         find_largest(begin, end, numbers, size, count, channels, *seen.lines, places, *targets)
 
-    share(batch * count[0] * count[1], run)
+    share(batch * count[0] * count[1], run, MEMORY * (x.size + 2 * out.size))
     return out, index
 
 
@@ -120,7 +119,7 @@ def seen_from(
     return n
 
 
-@jit
+@jit(nogil=True)
 def find_largest(
     begin: int, end: int, x: Any, size: Any, count: Any, channels: int, z_begin: Any, z_seen: Any, y_begin: Any, y_seen: Any,
     x_begin: Any, x_seen: Any, places: Any, out: Any, index: Any,
@@ -157,17 +156,17 @@ def chosen(g: Array, index: Array, seen_by: Table, size: Sizes) -> Array:
     """The gradient (B, C, *size) of largest: to each position go the gradients of the windows that chose it."""
     batch, channels = g.shape[:2]
     out, wide, count = empty_channels_last((batch, channels, *size)), three(size, 1), three(g.shape[2:], 1)
-    numbers, choices, target = channels_last_numbers(g), memory(index)[0], channels_last_memory(out)
+    numbers, choices, target = channels_last_numbers(g), channels_last_numbers(index), channels_last_memory(out)
 
     def run(begin: int, end: int) -> None:
         places = np.empty(seen_by.most, np.int64)
         add_chosen(begin, end, numbers, choices, count, wide, channels, *seen_by.lines, places, target)
 
-    share(batch * wide[0] * wide[1], run)
+    share(batch * wide[0] * wide[1], run, MEMORY * (out.size + 2 * g.size))
     return out
 
 
-@jit
+@jit(nogil=True)
 def add_chosen(
     begin: int, end: int, g: Any, index: Any, count: Any, size: Any, channels: int, z_begin: Any, z_seen: Any, y_begin: Any,
     y_seen: Any, x_begin: Any, x_seen: Any, places: Any, out: Any,
@@ -206,11 +205,11 @@ def summed(x: Array, seen: Table, positions: Sizes) -> Array:
     def run(begin: int, end: int) -> None:
         add_up(begin, end, numbers, size, count, channels, *seen.lines, np.empty(seen.most, np.int64), target)
 
-    share(batch * count[0] * count[1], run)
+    share(batch * count[0] * count[1], run, MEMORY * (x.size + out.size))
     return out
 
 
-@jit
+@jit(nogil=True)
 def add_up(
     begin: int, end: int, x: Any, size: Any, count: Any, channels: int, z_begin: Any, z_seen: Any, y_begin: Any, y_seen: Any,
     x_begin: Any, x_seen: Any, places: Any, out: Any,

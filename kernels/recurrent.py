@@ -267,7 +267,7 @@ def rnn_numba(
     out, (seen,) = blank_like(x, sizes, H), blank(T, B, sizes, w.shape[1])
     begin(seen, x, bias)
     running = np.array(sizes, np.int64)
-    share(B, loops.rnn, T * w.size, running, reverse, relu, w, x_width, h, out, seen)
+    share(B, loops.rnn, B * T * w.size, running, reverse, relu, w, x_width, h, out, seen)
     return out, h, seen
 
 
@@ -284,7 +284,7 @@ def rnn_backward_numba(
     (T, B, H), dh = out.shape, g_last.copy()
     dx, (da,) = blank_like(out, sizes, w_ih.shape[1]), blank(T, B, sizes, H)
     weights, running = (loops.packed(w_ih), loops.packed(w_hh)), np.array(sizes, np.int64)
-    work = T * (w_ih.size + w_hh.size)
+    work = B * T * (w_ih.size + w_hh.size)
     share(B, loops.rnn_backward, work, running, reverse, relu, *weights, contiguous_rows(g), out, dh, da, dx)
     return dx, *weight_gradients(da, seen, w_ih, w_hh), dh
 
@@ -306,7 +306,7 @@ def lstm_numba(
     out, (seen, gates, cells) = blank_like(x, sizes, H), blank(T, B, sizes, w.shape[1], 4 * H, H)
     begin(seen, x, bias)
     running = np.array(sizes, np.int64)
-    share(B, loops.lstm, T * w.size, running, reverse, w, x_width, h, c, out, seen, gates, cells)
+    share(B, loops.lstm, B * T * w.size, running, reverse, w, x_width, h, c, out, seen, gates, cells)
     return out, h, c, seen, gates, cells, out  # which is what is hidden where nothing is projected
 
 
@@ -325,7 +325,7 @@ def lstm_backward_numba(
     (T, B, H), dh, dc = cells.shape, g_h.copy(), g_c.copy()
     dx, (da,) = blank_like(g, sizes, w_ih.shape[1]), blank(T, B, sizes, 4 * H)
     weights, running = (loops.packed(w_ih), loops.packed(w_hh)), np.array(sizes, np.int64)
-    work = T * (w_ih.size + w_hh.size)
+    work = B * T * (w_ih.size + w_hh.size)
     share(B, loops.lstm_backward, work, running, reverse, *weights, contiguous_rows(g), gates, cells, dh, dc, da, dx)
     return dx, *weight_gradients(da, seen, w_ih, w_hh), dh, dc, None
 
@@ -345,7 +345,7 @@ def gru_numba(
     a = gemm(np.ascontiguousarray(x), w_ih.T, b_ih)
     bias = np.zeros(3 * H, FLOAT32) if b_hh is None else np.ascontiguousarray(b_hh)
     w, running = loops.packed(w_hh.T), np.array(sizes, np.int64)
-    share(B, loops.gru, T * w_hh.size, running, reverse, a, w, bias, h, out, before, gates, inner)
+    share(B, loops.gru, B * T * w_hh.size, running, reverse, a, w, bias, h, out, before, gates, inner)
     return out, h, before, gates, inner
 
 
@@ -365,7 +365,19 @@ def gru_backward_numba(
     da, dw = blank(T, B, sizes, 3 * H, 3 * H)
     w, running = loops.packed(w_hh), np.array(sizes, np.int64)
     share(
-        B, loops.gru_backward, T * w_hh.size, running, reverse, w, contiguous_rows(g), before, gates, inner, dh, da, dw
+        B,
+        loops.gru_backward,
+        B * T * w_hh.size,
+        running,
+        reverse,
+        w,
+        contiguous_rows(g),
+        before,
+        gates,
+        inner,
+        dh,
+        da,
+        dw,
     )
     return gemm(da, w_ih, None), outer(da, x), outer(dw, before), da.sum(axis=(0, 1)), dw.sum(axis=(0, 1)), dh
 

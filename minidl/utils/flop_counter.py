@@ -48,7 +48,8 @@ PRODUCTS: dict[str, Callable[[Shapes, Shapes], int]] = {
     "WeightGradient": _weight_gradient, "RNNSequence": _recurrent, "GRUSequence": _recurrent,
     "LSTMSequence": _recurrent, "Attention": _attention,
 }  # fmt: skip
-COMPOSED = frozenset(("Convolution", "TransposedConvolution", "WeightGradient", "Einsum"))  # their rules are operations
+COMPOSED = frozenset(("TransposedConvolution", "WeightGradient", "Einsum"))  # their rules are operations
+RECURRENT = frozenset(("RNNSequence", "GRUSequence", "LSTMSequence"))
 
 
 def flops_of_forward(op: Any, name: str, inputs: Shapes, out: Shapes) -> int:
@@ -69,6 +70,8 @@ def flops_of_backward(op: Any, name: str, forward: int, out: Shapes) -> int:
         return 0
     if name == "Attention":
         return forward * 5 // 2  # five products of the size of two: the probabilities are computed again
+    if name in RECURRENT:
+        return forward * 2  # of what is multiplied with the weights, and of the weights
     if name in PRODUCTS:
         return forward * sum(edge is not None for edge in op.edges[:2])
     return sum(math.prod(shape) for shape in out)

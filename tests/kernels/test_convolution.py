@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from minidl.kernels import convolution_direct, parallel, winograd
 from minidl.kernels.convolution import (
     conv_backward_input,
     conv_backward_weight,
@@ -13,6 +14,7 @@ from minidl.kernels.convolution import (
     output_size,
     unfold,
 )
+from minidl.kernels.layout import empty_channels_last, is_channels_last
 
 # input shape, weight shape, stride, padding, dilation, groups
 CASES = [
@@ -76,34 +78,148 @@ def test_the_gradients_are_the_transposes_of_the_forward(case, rng):
     )
 
 
+# what the compiled loops distinguish, besides the cases above: padding, copies of a part of an image or of several images,
+# whole and partial registers and tiles of output channels, phases of a stride, groups, lanes that are channels
+MORE_CASES = [
+    ((3, 5, 9, 11), (37, 5, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    ((3, 5, 9, 11), (70, 5, 3, 3), (2, 2), (1, 1), (1, 1), 1),
+    ((2, 12, 9, 11), (10, 6, 5, 3), (2, 3), (4, 1), (2, 1), 2),
+    ((2, 7, 5, 6), (48, 7, 1, 1), (2, 3), (0, 0), (1, 1), 1),
+    ((3, 7, 19, 1), (16, 7, 1, 1), (1, 1), (0, 0), (1, 1), 1),
+    ((2, 2, 5, 5), (3, 2, 1, 1), (3, 1), (3, 3), (1, 1), 1),
+    ((3, 40, 9, 9), (40, 1, 3, 3), (1, 1), (1, 1), (1, 1), 40),
+    ((2, 32, 9, 9), (32, 1, 3, 2), (2, 2), (0, 0), (1, 2), 32),
+    ((2, 3, 8), (6, 1, 3), (1,), (2,), (1,), 3),
+    ((2, 4, 50, 61), (5, 4, 5, 5), (3, 2), (2, 1), (1, 1), 1),
+    ((2, 2, 300, 4), (20, 2, 5, 1), (4, 3), (7, 1), (1, 1), 1),
+    ((1, 1, 3, 700), (2, 1, 2, 2), (1, 5), (0, 1), (1, 1), 1),
+    ((7, 3, 3, 3), (5, 3, 2, 2), (1, 1), (0, 0), (1, 1), 1),
+    ((2, 24, 12, 10), (17, 24, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    ((3, 8, 14, 9), (8, 8, 3, 3), (1, 1), (0, 2), (1, 1), 1),
+    ((1, 9, 68, 70), (40, 9, 3, 3), (1, 1), (1, 0), (1, 1), 1),
+]
+
+
+def accuracy(got, wanted):
+    """The largest error in units of the largest number."""
+    return np.abs(got - wanted).max() / np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("case", [*CASES[:-2], *MORE_CASES], ids=str)
+@pytest.mark.parametrize("order", ["row-major", "channels-last"])
+def test_compiled_loops_are_the_reference(case, order, rng):
+    x_shape, weight_shape, *geometry = case
+    groups = geometry[-1]
+
+    def laid_out(a):
+        return a if order == "row-major" else channels_last(a)
+
+    x, weight, bias = drawn(rng, x_shape), drawn(rng, weight_shape), drawn(rng, weight_shape[0])
+    wanted = conv_forward.reference(*map(wide, (x, weight, bias)), *geometry)
+    out = conv_forward.variants["cpu", "numba"].run(laid_out(x), weight, bias, *geometry)
+    assert (out.dtype, out.shape, out.flags.owndata) == (np.float32, wanted.shape, True)
+    assert out.flags.c_contiguous or is_channels_last(out)
+    # 3e-6: sums of up to 250 products in float32
+    assert accuracy(out, wanted) < 3e-6
+    g, back = drawn(rng, wanted.shape), drawn(rng, weight_shape[1] * groups)
+    wanted = conv_backward_input.reference(*map(wide, (g, weight, back)), x_shape, *geometry)
+    dx = conv_backward_input.variants["cpu", "numba"].run(laid_out(g), weight, back, x_shape, *geometry)
+    assert dx.shape == x_shape and accuracy(dx, wanted) < 3e-6
+    wanted = conv_backward_weight.reference(*map(wide, (g, x)), weight_shape, *geometry)
+    found = conv_backward_weight.variants["cpu", "numba"].run(laid_out(g), laid_out(x), weight_shape, *geometry)
+    for got, right in zip(found, wanted, strict=True):
+        assert got.flags.c_contiguous and got.shape == right.shape and accuracy(got, right) < 3e-6
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_variants_agree(case, rng, compare):
     x_shape, weight_shape, *geometry = case
     x, weight = drawn(rng, x_shape), drawn(rng, weight_shape)
+    some = x.size > 0  # empty arrays are left to the reference
     # 1e-5: sums of up to 100 products of numbers around 1
-    compare(conv_forward, x, weight, None, *geometry, rtol=1e-5, atol=1e-5)
+    compare(conv_forward, x, weight, None, *geometry, rtol=1e-5, atol=1e-5, compiled=some)
     g = drawn(rng, conv_forward(x, weight, None, *geometry).shape)
-    compare(conv_backward_input, g, weight, None, x_shape, *geometry, rtol=1e-5, atol=1e-5)
-    compare(conv_backward_weight, g, x, weight_shape, *geometry, rtol=1e-5, atol=1e-5)
+    compare(conv_backward_input, g, weight, None, x_shape, *geometry, rtol=1e-5, atol=1e-5, compiled=some)
+    compare(conv_backward_weight, g, x, weight_shape, *geometry, rtol=1e-5, atol=1e-5, compiled=some)
 
 
-def test_memory_layout_is_not_meaning(rng):
-    x, weight, geometry = drawn(rng, (2, 3, 6, 5)), drawn(rng, (4, 3, 3, 2)), ((2, 1), (1, 0), (1, 1), 1)
-    g = drawn(rng, conv_forward(x, weight, None, *geometry).shape)
+def test_both_ways_are_taken(rng, monkeypatch):
+    taken = []
+    for module, name in ((winograd, "convolve"), (winograd, "weight_gradient"), (convolution_direct, "convolve")):
+        real = getattr(module, name)
+        label = f"{module.__name__.rpartition('.')[2]}.{name}"
+        monkeypatch.setattr(module, name, lambda *a, real=real, label=label: taken.append(label) or real(*a))
+    x, weight, geometry = drawn(rng, (2, 8, 12, 12)), drawn(rng, (8, 8, 3, 3)), ((1, 1), (1, 1), (1, 1), 1)
+    g = conv_forward(x, weight, None, *geometry)
+    conv_backward_input(g, weight, None, x.shape, *geometry)
+    conv_backward_weight(g, x, weight.shape, *geometry)
+    assert taken == ["winograd.convolve", "winograd.convolve", "winograd.weight_gradient"]
+    for other in (((2, 2), (1, 1), (1, 1), 1), ((1, 1), (3, 1), (1, 1), 1), ((1, 1), (1, 1), (2, 1), 1)):
+        conv_forward(x, weight, None, *other)
+        assert taken[-1] == "convolution_direct.convolve"
+    conv_forward(x[:1, :, :5, :5], weight, None, *geometry)  # too few tiles to pay for the change of the weight
+    assert taken[-1] == "convolution_direct.convolve"
 
-    def channels_last(a):
-        return np.ascontiguousarray(np.moveaxis(a, 1, -1)).swapaxes(-1, -2).swapaxes(-2, -3)
 
-    for order in (channels_last, np.asfortranarray):
-        other_x, other_weight, other_g = order(x), order(weight), order(g)
-        assert not other_x.flags.c_contiguous and np.array_equal(other_x, x)
-        for kernel, plain, other in (
-            (conv_forward, (x, weight, None), (other_x, other_weight, None)),
-            (conv_backward_input, (g, weight, None, x.shape), (other_g, other_weight, None, x.shape)),
-            (conv_backward_weight, (g, x, weight.shape), (other_g, other_x, weight.shape)),
-        ):
-            # the BLAS may add in another order
-            np.testing.assert_allclose(kernel(*other, *geometry), kernel(*plain, *geometry), rtol=1e-5, atol=1e-5)
+def test_other_strides_of_memory(rng):
+    x, weight, geometry = drawn(rng, (4, 3, 6, 5)), drawn(rng, (4, 3, 3, 2)), ((2, 1), (1, 0), (1, 1), 1)
+    wanted = conv_forward.reference(x, weight, None, *geometry)
+    every_second = np.repeat(x, 2, axis=3)[..., ::2]
+    for other in (every_second, np.asfortranarray(x), x[::-1].copy()[::-1]):
+        np.testing.assert_allclose(conv_forward(other, weight, None, *geometry), wanted, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            conv_forward(x, np.asfortranarray(weight), None, *geometry), wanted, rtol=1e-5, atol=1e-5
+        )
+    one = np.broadcast_to(np.float32(1), wanted.shape)  # as the gradient of a sum is
+    plain = conv_backward_input.reference(one, weight, None, x.shape, *geometry)
+    np.testing.assert_allclose(conv_backward_input(one, weight, None, x.shape, *geometry), plain, rtol=1e-5, atol=1e-5)
+
+
+def test_threads_share_the_work(rng, monkeypatch):
+    monkeypatch.setattr(parallel, "LEAST", 1)
+    monkeypatch.setattr(parallel, "get_num_threads", lambda: 3)
+    for x_shape, weight_shape in [((5, 8, 20, 20), (8, 8, 3, 3)), ((5, 3, 20, 20), (8, 3, 5, 5))]:
+        x, weight, geometry = drawn(rng, x_shape), drawn(rng, weight_shape), ((1, 1), (1, 1), (1, 1), 1)
+        out = conv_forward(x, weight, None, *geometry)
+        assert accuracy(out, conv_forward.reference(*map(wide, (x, weight)), None, *geometry)) < 3e-6
+        found = conv_backward_weight(out, x, weight_shape, *geometry)
+        wanted = conv_backward_weight.reference(*map(wide, (out, x)), weight_shape, *geometry)
+        for got, right in zip(found, wanted, strict=True):
+            assert accuracy(got, right) < 3e-6
+
+
+def test_winograd_is_about_as_exact_as_plain_sums(rng):
+    x, weight = drawn(rng, (2, 64, 40, 40)), drawn(rng, (32, 64, 3, 3))
+    g = drawn(rng, (2, 32, 40, 40))
+    geometry = ((1, 1), (1, 1), (1, 1), 1)
+    wanted = (
+        conv_forward.reference(*map(wide, (x, weight)), None, *geometry),
+        conv_backward_input.reference(*map(wide, (g, weight)), None, x.shape, *geometry),
+        conv_backward_weight.reference(*map(wide, (g, x)), weight.shape, *geometry)[0],
+    )
+    quick = (
+        winograd.convolve(x, weight, None, (1, 1), False),
+        winograd.convolve(g, weight, None, (1, 1), True),
+        winograd.weight_gradient(g, x, (1, 1))[0],
+    )
+    plain = (
+        convolution_direct.convolve(x, weight, None, g.shape, *geometry, False),
+        convolution_direct.convolve(g, weight, None, x.shape, *geometry, True),
+        convolution_direct.weight_gradient(g, x, weight.shape, *geometry)[0],
+    )
+    for q, p, w, limit in zip(quick, plain, wanted, (4e-6, 4e-6, 8e-6), strict=True):
+        assert accuracy(p, w) < 2e-6
+        assert accuracy(q, w) < limit
+
+
+def channels_last(a):
+    out = empty_channels_last(a.shape, a.dtype)
+    out[...] = a
+    return out
+
+
+def wide(a):
+    return a.astype(np.float64)
 
 
 def test_float16_is_added_up_in_float32():

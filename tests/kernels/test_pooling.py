@@ -5,9 +5,16 @@ import itertools
 import numpy as np
 import pytest
 
+from minidl.kernels import parallel
+from minidl.kernels.layout import empty_channels_last, is_channels_last
 from minidl.kernels.pooling import (
     adaptive_max_pool,
+    adaptive_max_pool_backward,
+    adaptive_sum_pool,
+    adaptive_sum_pool_backward,
     fractional_max_index,
+    max_pool,
+    max_pool_backward,
     max_pool_index,
     pick,
     spill,
@@ -68,13 +75,73 @@ def test_variants_agree(case, rng, compare):
     shape, *geometry, positions = case
     kernel, stride, padding, _ = geometry
     x = rng.standard_normal(shape).astype(np.float32)
+    some = x.size > 0  # empty arrays are left to the reference
     compare(max_pool_index, x, *geometry, positions)
-    compare(sum_pool, x, kernel, stride, padding, positions)
+    compare(max_pool, x, *geometry, positions, compiled=some)
+    compare(sum_pool, x, kernel, stride, padding, positions, compiled=some)
     g = rng.standard_normal((*shape[:2], *positions)).astype(np.float32)
-    compare(sum_pool_backward, g, shape[2:], kernel, stride, padding)
+    compare(sum_pool_backward, g, shape[2:], kernel, stride, padding, compiled=some)
     index = max_pool_index(x, *geometry, positions)
     compare(pick, x, index)
     compare(spill, g, index, shape[2:])
+    compare(max_pool_backward, g, index.astype(np.int32), shape[2:], *geometry, compiled=some)
+
+
+MORE_CASES = [
+    ((2, 37, 9, 8), (2, 2), (2, 2), (0, 0), (1, 1), (4, 4)),
+    ((2, 16, 9, 8), (3, 3), (2, 2), (1, 1), (1, 1), (5, 4)),
+    ((1, 5, 7, 30), (2, 3), (1, 4), (1, 0), (2, 2), (7, 7)),
+    ((2, 20, 4, 5, 6), (2, 1, 3), (1, 1, 2), (1, 0, 1), (1, 1, 1), (5, 5, 3)),
+    ((3, 3, 11), (4,), (1,), (2,), (1,), (12,)),
+]
+
+
+@pytest.mark.parametrize("case", MORE_CASES, ids=str)
+@pytest.mark.parametrize("last", [True, False])
+def test_compiled_loops_are_the_reference(case, last, rng, compare):
+    shape, *geometry, positions = case
+    kernel, stride, padding, dilation = geometry
+
+    def laid_out(a):
+        out = empty_channels_last(a.shape, a.dtype) if last else np.empty_like(a)
+        out[...] = a
+        return out
+
+    x = laid_out(rng.integers(-3, 4, shape).astype(np.float32))  # with equal values
+    compare(max_pool, x, *geometry, positions)
+    out, index = max_pool(x, *geometry, positions)
+    assert is_channels_last(out) and is_channels_last(index)
+    g = laid_out(rng.standard_normal(out.shape).astype(np.float32))
+    compare(max_pool_backward, g, index, shape[2:], *geometry)
+    if max(dilation) == 1:
+        compare(sum_pool, x, kernel, stride, padding, positions)
+        compare(sum_pool_backward, g, shape[2:], kernel, stride, padding)
+    compare(adaptive_max_pool, x, positions)
+    index = adaptive_max_pool(x, positions)[1]
+    compare(adaptive_max_pool_backward, g, index, shape[2:])
+    compare(adaptive_sum_pool, x, positions)
+    compare(adaptive_sum_pool_backward, g, shape[2:])
+    compare(adaptive_sum_pool, x, (1,) * len(positions), rtol=1e-5)
+
+
+@pytest.mark.parametrize("case", [((2, 3, 7), (4,)), ((1, 2, 5, 6), (3, 8)), ((2, 1, 3, 4, 2), (2, 3, 2))], ids=str)
+def test_adaptive_sums_and_their_transpose(case, rng):
+    shape, positions = case
+    x, g = rng.standard_normal(shape), rng.standard_normal((*shape[:2], *positions))
+    sums = adaptive_sum_pool(x, positions)
+    for position in itertools.product(*map(range, positions)):
+        each = zip(position, positions, shape[2:], strict=True)
+        window = tuple(slice(i * n // m, -(-(i + 1) * n // m)) for i, m, n in each)
+        np.testing.assert_allclose(sums[:, :, *position], x[:, :, *window].sum(tuple(range(2, x.ndim))))
+    np.testing.assert_allclose(np.vdot(sums, g), np.vdot(x, adaptive_sum_pool_backward(g, shape[2:])), rtol=1e-10)
+
+
+def test_threads_share_the_work(rng, monkeypatch, compare):
+    monkeypatch.setattr(parallel, "LEAST", 1)
+    monkeypatch.setattr(parallel, "get_num_threads", lambda: 3)
+    x = rng.standard_normal((4, 17, 10, 10)).astype(np.float32)
+    compare(max_pool, x, (2, 2), (2, 2), (0, 0), (1, 1), (5, 5))
+    compare(sum_pool, x, (3, 3), (2, 2), (1, 1), (5, 5))
 
 
 def test_nan_is_the_largest_and_padding_never():
@@ -82,6 +149,11 @@ def test_nan_is_the_largest_and_padding_never():
     x = np.array([[[-inf, -inf, nan, 5.0, nan, nan, 1.0]]])
     index = max_pool_index(x, (3,), (2,), (1,), (1,), (4,))
     assert index.tolist() == [[[0, 2, 5, 5]]]
+    for dtype in (np.float32, np.float64):
+        out, index = max_pool(x.astype(dtype), (3,), (2,), (1,), (1,), (4,))
+        assert index.tolist() == [[[0, 2, 5, 5]]] and index.dtype == np.int32
+        np.testing.assert_array_equal(out, [[[-inf, nan, nan, nan]]])
+        assert adaptive_max_pool(x.astype(dtype), (2,))[1].tolist() == [[[2, 5]]]
     # a dilation that steps over the whole input
     assert max_pool_index(np.ones((1, 1, 1)), (2,), (1,), (1,), (2,), (1,)).tolist() == [[[-1]]]
 

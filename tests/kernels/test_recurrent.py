@@ -181,7 +181,7 @@ def elsewhere(a):
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_share_the_batch(kind, threads, rng, compare, monkeypatch):
     monkeypatch.setattr(parallel, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(parallel, "LEAST_WORK", 1)
+    monkeypatch.setattr(parallel, "LEAST", 1)
     agree(Case(kind, (7, 7, 4, 1), False, rng, B=7, I=5, H=6), kind, compare, rng)
 
 
