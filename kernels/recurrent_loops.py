@@ -122,32 +122,33 @@ def lstm(
     begin: int, end: int, sizes: Any, reverse: bool, w: Any, x_width: int, h: Any, c: Any, out: Any, seen: Any, gates: Any,
     cells: Any,
 ) -> None:  # fmt: skip
+    a = np.empty((end - begin, gates.shape[2]), np.float32)  # stays in the cache, unlike the gates of all steps
     for s in range(len(sizes)):
         t = time(s, len(sizes), reverse)
         n = min(sizes[t], end)
         if n > begin:
             put_state(h, begin, n, seen[t], x_width)
-            product(seen[t, begin:n], w, gates[t, begin:n], False)
-            lstm_step(gates[t, begin:n], h[begin:n], c[begin:n], out[t, begin:n], cells[t, begin:n])
+            product(seen[t, begin:n], w, a[: n - begin], False)
+            lstm_step(a, gates[t, begin:n], h[begin:n], c[begin:n], out[t, begin:n], cells[t, begin:n])
 
 
 @jit(fastmath={"contract"})
-def lstm_step(gates: Any, h: Any, c: Any, out: Any, cells: Any) -> None:
+def lstm_step(a: Any, gates: Any, h: Any, c: Any, out: Any, cells: Any) -> None:
     H = h.shape[1]
     for b in range(h.shape[0]):
         for j in range(0, H, WIDTH):
-            some, at = first(H - j), row(gates, b) + j
-            i = sigmoid32(load(gates, at, some))
-            f = sigmoid32(load(gates, at + H, some))
-            u = tanh32(load(gates, at + 2 * H, some))
-            o = sigmoid32(load(gates, at + 3 * H, some))
+            some, at, to = first(H - j), row(a, b) + j, row(gates, b) + j
+            i = sigmoid32(load(a, at, some))
+            f = sigmoid32(load(a, at + H, some))
+            u = tanh32(load(a, at + 2 * H, some))
+            o = sigmoid32(load(a, at + 3 * H, some))
             before = load(c, row(c, b) + j, some)
             after = f * before + i * u
             y = o * tanh32(after)
-            store(gates, at, i, some)
-            store(gates, at + H, f, some)
-            store(gates, at + 2 * H, u, some)
-            store(gates, at + 3 * H, o, some)
+            store(gates, to, i, some)
+            store(gates, to + H, f, some)
+            store(gates, to + 2 * H, u, some)
+            store(gates, to + 3 * H, o, some)
             store(cells, row(cells, b) + j, before, some)
             store(c, row(c, b) + j, after, some)
             store(h, row(h, b) + j, y, some)
