@@ -81,7 +81,8 @@ class LazyJit(Lazy):
         self.function.__qualname__ += self.origin(callees, constants)
         # numpy's error model: with Python's, the branch that raises ZeroDivisionError prevents vectorisation
         made = numba.njit(**{"error_model": "numpy", **self.options})(self.function)
-        made._cache = cache_of(self.function)  # what njit(cache=True) does, with a cache that does not fail
+        if self.options.get("cache", True):
+            made._cache = cache_of(self.function)  # what njit(cache=True) does, with a cache that does not fail
         if self.options.get("parallel"):
             limit_numba()
         if self.signature:
