@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -49,13 +50,20 @@ class CrossEntropy(Op):
             losses, self.lse = kernels.cross_entropy(logits, *self.options)
         return losses if total is None else array_module(losses).add.reduce(losses) / total
 
+    def _share(self, g: Any) -> Any:
+        """The gradient of each loss in their mean: 0, as in PyTorch, where every target is ignored and the mean is 0 / 0."""
+        total = self.total
+        if hasattr(total, "dtype"):
+            return g / array_module(total).where(total == 0, math.inf, total).astype(total.dtype)
+        return g / (total or math.inf)
+
     def backward(self, g: Any, logits: Any) -> Any:
         if self.slopes is not None:
-            return self.slopes * (g[:, None] if self.total is None else g / self.total)
+            return self.slopes * (g[:, None] if self.total is None else self._share(g))
         if self.total is None:
             g = array_module(g).ascontiguousarray(g)
         else:
-            g = array_module(logits).full(len(logits), g / self.total, logits.dtype)
+            g = array_module(logits).full(len(logits), self._share(g), logits.dtype)
         return kernels.cross_entropy_backward(g, logits, *self.options, self.lse)
 
     def composite(self, g: Any, logits: Any) -> Any:
@@ -69,7 +77,7 @@ class CrossEntropy(Op):
         wanted *= kept[:, None]
         p = exp(log_softmax(logits, 1))
         if self.total is not None:
-            g = g / self.total
+            g = self._share(g)
         return g.reshape((-1, 1)) * (p * wanted.sum(1, keepdims=True) - wanted)
 
 

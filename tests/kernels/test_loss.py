@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import minidl
 from minidl.kernels.loss import cross_entropy, cross_entropy_and_gradient, cross_entropy_backward
 
 IGNORE = -100
@@ -84,3 +85,11 @@ def test_against_pytorch(weighted, smoothing, rng):
     again, slopes = cross_entropy_and_gradient(x, target, w, IGNORE, smoothing)
     np.testing.assert_array_equal(again, losses)
     np.testing.assert_allclose(g[:, None] * slopes, gradient, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_where_every_target_is_ignored_the_mean_is_nan_and_the_gradient_zero(dtype):
+    logits = minidl.tensor(np.ones((3, 4), dtype), requires_grad=True)
+    loss = minidl.nn.functional.cross_entropy(logits, minidl.tensor([1, 1, 1]), ignore_index=1)
+    loss.backward()
+    assert np.isnan(loss.item()) and not logits.grad.numpy().any()
