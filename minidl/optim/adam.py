@@ -13,7 +13,6 @@ from .optimizer import (
     check_not_negative,
     count_step,
     count_step_on_gpu,
-    on_cpu,
     refuse_differentiable,
     split_by,
     zeros_like,
@@ -79,9 +78,6 @@ class Adam(Optimizer):
     def update_group(
         self, params: list[Tensor], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]
     ) -> None:
-        if not on_cpu(grads):
-            super().update_group(params, grads, states, group)
-            return
         steps = [count_step(state) for state in states]
         for param, state in zip(params, states, strict=True):
             _begin(param, state, group)

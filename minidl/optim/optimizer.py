@@ -90,15 +90,19 @@ class Optimizer:
         for group in self.param_groups:
             params, grads, states = [], [], []
             for p in group["params"]:
-                if p.grad is None:
+                grad = p.grad
+                if grad is None:
                     continue
-                if p.grad.is_sparse:
-                    self.update_sparse(p, p.grad, self.state[p], group)
+                if grad.is_sparse:
+                    self.update_sparse(p, grad, self.state[p], group)
                     mark_written(p)
-                else:
+                elif grad.array.__class__ is np.ndarray:
                     params.append(p)
-                    grads.append(p.grad.array)
+                    grads.append(grad.array)
                     states.append(self.state[p])
+                else:
+                    self.update(p, grad.array, self.state[p], group)
+                    mark_written(p)
             if params:
                 self.update_group(params, grads, states, group)
                 now = next_seq()
@@ -109,7 +113,7 @@ class Optimizer:
     def update_group(
         self, params: list[Tensor], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]
     ) -> None:
-        """Change parameters of one group by their gradients (arrays), in place."""
+        """Change all parameters of a group that are on the CPU by their gradients, arrays, in place."""
         for param, grad, state in zip(params, grads, states, strict=True):
             self.update(param, grad, state, group)
 
@@ -272,11 +276,6 @@ def check_may_begin(name: str) -> None:
 def array_of(state: dict[str, Any], key: str) -> Any:
     """The array of a tensor in the state, None where the state has none."""
     return state[key].array if key in state else None
-
-
-def on_cpu(arrays: list[Any]) -> bool:
-    """Whether all arrays are NumPy's."""
-    return {*map(type, arrays)} == {np.ndarray}
 
 
 def split_by(keys: list[Any], *lists: list[Any]) -> Iterator[Any]:

@@ -11,7 +11,6 @@ from .optimizer import (
     Optimizer,
     check_may_begin,
     check_not_negative,
-    on_cpu,
     refuse_differentiable,
     split_by,
     zeros_like,
@@ -86,12 +85,12 @@ class SGD(Optimizer):
     def update_group(
         self, params: list[Tensor], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]
     ) -> None:
-        if not on_cpu(grads):
-            super().update_group(params, grads, states, group)
+        if not group["momentum"]:
+            sgd_many([param.array for param in params], grads, None, *_options(group), False)
             return
         fresh = [_begin(param, state, group) for param, state in zip(params, states, strict=True)]
         for first, some, their_grads, their_states in split_by(fresh, params, grads, states):
-            buffers = [state["momentum_buffer"].array for state in their_states] if group["momentum"] else None
+            buffers = [state["momentum_buffer"].array for state in their_states]
             sgd_many([param.array for param in some], their_grads, buffers, *_options(group), first)
 
 
@@ -106,5 +105,5 @@ def _begin(param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> bool:
 
 def _options(group: dict[str, Any]) -> tuple[Any, ...]:
     """What the kernels take after the arrays."""
-    names = ("momentum", "dampening", "weight_decay", "nesterov", "maximize")
-    return (float(group["lr"]), *[group[name] for name in names])
+    weight_decay, nesterov, maximize = group["weight_decay"], group["nesterov"], group["maximize"]
+    return float(group["lr"]), group["momentum"], group["dampening"], weight_decay, nesterov, maximize
