@@ -50,12 +50,14 @@ def attention(
     if not s.shape[-1]:
         return xp.zeros((*q.shape[:3], v.shape[3]), q.dtype), xp.full(q.shape[:3], math.inf, np.float64)
     top = s.max(axis=-1, keepdims=True)
-    blind = top == -math.inf
-    e = xp.exp(s - xp.where(blind, 0, top))
-    total = xp.where(blind, 1, e.sum(axis=-1, keepdims=True))
-    weights = dropout(e / total, p, key, counter) if p else e / total
-    out = gemm(weights, shared(at_least_float32(v), q), None)
-    lse = xp.where(blind, math.inf, top.astype(np.float64) + xp.log(total))
+    blind = None if mask is None else top == -math.inf
+    e = xp.exp(s - (top if blind is None else xp.where(blind, 0, top)))
+    total = e.sum(axis=-1, keepdims=True)
+    weights = e / (total if blind is None else xp.where(blind, 1, total))
+    out = gemm(dropout(weights, p, key, counter) if p else weights, shared(at_least_float32(v), q), None)
+    lse = top.astype(np.float64) + xp.log(total)
+    if blind is not None:
+        lse = xp.where(blind, math.inf, lse)
     return out.astype(q.dtype, copy=False), lse[..., 0]
 
 
@@ -107,8 +109,12 @@ def supports(
     return (
         all(a.dtype == FLOAT32 and a.flags.aligned and a.size > 0 for a in (q, k, v))
         and (mask is None or mask.dtype == FLOAT32)
+        and q.shape[2] >= FEW
         and p < 1
     )
+
+
+FEW = 4  # queries: for fewer, packing the keys takes longer than the product with them
 
 
 @attention.variant("numba", device="cpu", supports=supports)

@@ -77,13 +77,14 @@ def attention_backward(
     keys, keys_again, values, queries, gradients = room(D, S), room(S, D), room(E, S), room(ROWS, D), room(ROWS, E)
     scores, slopes = np.empty((ROWS, S + GAP), np.float32), np.empty((ROWS, S + GAP), np.float32)
     kept, words = np.empty(S + GAP, np.float32), np.empty((4, BATCH), np.uint32)
+    dk_sum, dv_sum = np.empty((S, D), np.float32), np.empty((S, E), np.float32)  # rows of dk and dv may lie far apart
     for n in range(begin, end):
         b, shared = n // G, n % G
         pack(k[b, shared].T, scale, keys, 0)
         pack(k[b, shared], scale, keys_again, 0)
         pack(v[b, shared].T, ONE, values, 0)
-        clear(dk[b, shared])
-        clear(dv[b, shared])
+        clear(dk_sum)
+        clear(dv_sum)
         for h in range(shared * (H // G), (shared + 1) * (H // G)):
             for i in range(0, L, ROWS):
                 rows = min(ROWS, L - i)
@@ -112,9 +113,11 @@ def attention_backward(
                     )
                 product(ds, keys_again, dq[b, h, i : i + rows], False)
                 pack(q[b, h, i : i + rows], scale, queries, 0)
-                product(ds.T, queries, dk[b, shared, :seen], True)
+                product(ds.T, queries, dk_sum[:seen], True)
                 pack(g[b, h, i : i + rows], ONE, gradients, 0)
-                product(weights.T, gradients, dv[b, shared, :seen], True)
+                product(weights.T, gradients, dv_sum[:seen], True)
+        copy(dk_sum, dk[b, shared])
+        copy(dv_sum, dv[b, shared])
 
 
 @jit
@@ -122,6 +125,14 @@ def clear(x: Any) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             x[i, j] = ZERO
+
+
+@jit
+def copy(x: Any, out: Any) -> None:
+    for i in range(x.shape[0]):
+        for j in range(0, x.shape[1], WIDTH):
+            there = first(x.shape[1] - j)
+            store(out[i], j, load(x[i], j, there), there)
 
 
 @jit(fastmath={"contract"})

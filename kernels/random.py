@@ -195,27 +195,9 @@ def dropout_numba(x: Array, p: float, key: int, counter: int) -> Array:
     return out
 
 
-@jit(forceinline=True)
-def block_words(b: Any, low: Any, high: Any, key: Any) -> Any:
-    """The four words, as uint64, of the block b after high * 2^64 + low; for loops that need one block at a time."""
-    block = low + np.uint64(b)
-    upper = high + (ONE if block < low else ZERO)
-    c0, c1, c2, c3 = block & LOW, block >> SHIFT_32, upper & LOW, upper >> SHIFT_32
-    k0, k1 = key & LOW, key >> SHIFT_32
-    for _ in range(ROUNDS):
-        product_0, product_2 = MULTIPLIER_0 * c0, MULTIPLIER_2 * c2
-        c0, c1 = (product_2 >> SHIFT_32) ^ c1 ^ k0, product_2 & LOW
-        c2, c3 = (product_0 >> SHIFT_32) ^ c3 ^ k1, product_0 & LOW
-        k0, k1 = (k0 + WEYL_0) & LOW, (k1 + WEYL_1) & LOW
-    return c0, c1, c2, c3
-
-
 @jit
 def some_blocks(out: Any, start: int, count: int, low: Any, high: Any, key: Any) -> None:
-    """The words of the blocks start, start + 1, ... after high * 2^64 + low: word i of each to out[i], uint32 (4, BATCH).
-
-    The rounds are written out again: a call of block_words keeps the compiler from working on several blocks at once.
-    """
+    """The words of the blocks start, start + 1, ... after high * 2^64 + low: word i of each to out[i], uint32 (4, BATCH)."""
     out0, out1, out2, out3 = out[0], out[1], out[2], out[3]
     for b in range(count):
         block = low + np.uint64(start + b)

@@ -298,3 +298,28 @@ def test_picked_elements_are_row_major(pick):
     wanted, got = (pick(lib.tensor(array), lib.tensor(index)) for lib in (torch, minidl))
     assert wanted.is_contiguous() and got.is_contiguous()
     np.testing.assert_array_equal(got.numpy(), wanted.numpy())
+
+
+@pytest.mark.parametrize("cut", ["unbind 0", "unbind 1", "split", "split unequally"])
+def test_gradients_that_lie_side_by_side_are_not_joined_again(cut):
+    """Rules of operations that take a tensor apart get gradients that are slices of one array, or that are not."""
+    from minidl.ops.joining import consecutive
+
+    parts, join, dim, sizes = {
+        "unbind 0": (lambda x: x.unbind(), minidl.stack, 0, (1,) * 3),
+        "unbind 1": (lambda x: x.unbind(1), minidl.stack, 1, (1,) * 4),
+        "split": (lambda x: x.split(2, 2), minidl.cat, 2, (2,) * 3),
+        "split unequally": (lambda x: x.split([1, 3, 2], 2), minidl.cat, 2, (1, 3, 2)),
+    }[cut]
+    x, whole = minidl.randn(3, 4, 6, requires_grad=True), minidl.randn(3, 4, 6)
+    slices = parts(whole)
+    orders = slices, [t.clone() for t in slices], parts(whole.mT.contiguous().mT)
+    for pieces in (*orders, slices[::-1]) if len(set(sizes)) == 1 else orders:
+        (grad,) = minidl.autograd.grad(parts(x), x, pieces)
+        assert (grad == join(tuple(pieces), dim)).all()
+    arrays = [t.array for t in slices]
+    joined = consecutive(arrays, (3, 4, 6), dim, sizes)
+    assert np.shares_memory(joined, whole.array)
+    np.testing.assert_array_equal(joined, whole.array)
+    assert consecutive(arrays[::-1], (3, 4, 6), dim, sizes[::-1]) is None
+    assert consecutive([a.copy() for a in arrays], (3, 4, 6), dim, sizes) is None

@@ -134,6 +134,8 @@ def scaled_dot_product_attention(
 def _in_heads_of_a_batch(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> Any:
     """The leading dimensions of the result, heads included, and the operands as (B, H, L, D), (B, G, S, D), (B, G, S, E)."""
     shapes = [t.array.shape for t in (query, key, value)]
+    if len(shapes[0]) == 4 and shapes[0][:2] == shapes[1][:2] == shapes[2][:2]:
+        return shapes[0][:2], (query, key, value)
     heads, *shared = [shape[-3] if len(shape) > 2 else 1 for shape in shapes]
     if enable_gqa:
         if any(heads % n for n in shared):

@@ -8,7 +8,7 @@ import pytest
 import minidl as md
 import minidl.nn.functional as F
 from minidl import nn
-from minidl.autograd import gradcheck
+from minidl.autograd import gradcheck, gradgradcheck
 
 
 def loaded(ours, theirs):
@@ -87,6 +87,134 @@ def test_scaled_dot_products_against_pytorch(options):
         results.append([out.detach().numpy(), *(t.grad.numpy() for t in inputs)])
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-9, atol=1e-12)
+
+
+SHAPES = {
+    "heads of a batch": ((2, 3, 40, 8), (2, 3, 50, 8), (2, 3, 50, 6)),
+    "a batch": ((2, 40, 8), (2, 50, 8), (2, 50, 8)),
+    "one head": ((40, 8), (50, 8), (50, 8)),
+    "two batches": ((2, 2, 3, 9, 8), (2, 2, 3, 9, 8), (2, 2, 3, 9, 8)),
+    "one head for all": ((2, 3, 40, 8), (2, 1, 50, 8), (2, 1, 50, 8)),
+    "one batch for all": ((2, 3, 40, 8), (3, 50, 8), (1, 3, 50, 8)),
+    "one query head": ((2, 1, 9, 8), (2, 3, 9, 8), (2, 3, 9, 8)),
+}
+
+
+@pytest.mark.parametrize("mask", ["none", "causal", "bool", "float", "keys", "heads"])
+@pytest.mark.parametrize("shapes", SHAPES)
+def test_the_compiled_kernel_against_pytorch(shapes, mask):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in SHAPES[shapes]]
+    lead = np.broadcast_shapes(*(a.shape[:-2] for a in arrays))
+    L, S = arrays[0].shape[-2], arrays[1].shape[-2]
+    allowed = rng.random({"heads": (*lead, L, S), "keys": (1, S)}.get(mask, (L, S))) < 0.7
+    allowed[..., 0] = True
+    added = rng.standard_normal((L, S)).astype(np.float32)
+    masks = {"none": None, "causal": None, "float": added}
+    g = rng.standard_normal((*lead, L, arrays[2].shape[-1])).astype(np.float32)
+    results = []
+    for m in (torch, md):
+        inputs = [m.tensor(a, requires_grad=True) for a in arrays]
+        given = masks.get(mask, allowed)
+        given = None if given is None else m.tensor(given)
+        out = m.nn.functional.scaled_dot_product_attention(*inputs, attn_mask=given, is_causal=mask == "causal")
+        out.backward(m.tensor(g))
+        results.append([out.detach().numpy(), *(t.grad.numpy() for t in inputs)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "shared", [((2, 6), (2, 2), (2, 2)), ((2, 6), (2, 3), (2, 2)), ((2, 6), (2, 6), (2, 1))], ids=str
+)
+def test_shared_heads_against_pytorch(shared):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((*lead, 9, 8)).astype(np.float32) for lead in shared]
+    results = []
+    for m in (torch, md):
+        inputs = [m.tensor(a, requires_grad=True) for a in arrays]
+        out = m.nn.functional.scaled_dot_product_attention(*inputs, is_causal=True, enable_gqa=True)
+        out.square().sum().backward()
+        results.append([out.detach().numpy(), *(t.grad.numpy() for t in inputs)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [md.float32, md.float64])
+def test_dropout_drops_what_dropout_of_the_weights_would(dtype):
+    md.manual_seed(3)
+    q, k, v = (md.randn(2, 3, 20, 8, dtype=dtype, requires_grad=True) for _ in range(3))
+    md.manual_seed(7)
+    out = F.scaled_dot_product_attention(q, k, v, dropout_p=0.3)
+    after = md.rand(1)
+    md.manual_seed(7)
+    plain = F.dropout((q @ k.mT / 8**0.5).softmax(-1), 0.3) @ v
+    assert (md.rand(1) == after).all()  # as many random numbers were drawn
+    gradients = [md.autograd.grad(y.square().sum(), (q, k, v)) for y in (out, plain)]
+    for a, b in zip((out, *gradients[0]), (plain, *gradients[1]), strict=True):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-4, atol=1e-5)
+    assert (F.scaled_dot_product_attention(q, k, v, dropout_p=1.0) == 0).all()
+
+
+def test_second_derivatives_and_those_of_the_mask():
+    md.manual_seed(0)
+    q, k, v = (md.randn(1, 2, 3, 4, dtype=md.float64, requires_grad=True) for _ in range(3))
+    assert gradgradcheck(lambda *a: F.scaled_dot_product_attention(*a, is_causal=True), (q, k, v))
+    mask = md.randn(3, 3, dtype=md.float64, requires_grad=True)
+    assert gradcheck(lambda *a: F.scaled_dot_product_attention(*a), (q, k, v, mask))
+
+
+def test_the_matrix_of_scores_is_not_kept():
+    tracemalloc = pytest.importorskip("tracemalloc")
+    pytest.importorskip("numba")
+    q, k, v = (md.randn(1, 2, 1024, 8, requires_grad=True) for _ in range(3))
+
+    def step():
+        F.scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward()
+        for t in (q, k, v):
+            t.grad = None
+
+    step()  # compiled
+    tracemalloc.start()
+    step()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * 1024 * 1024 * 4 / 4  # bytes: a quarter of one such matrix, in float32
+
+
+def test_one_tensor_as_query_key_and_value_is_one_product():
+    """The same result as three products give, and the same gradients."""
+    md.manual_seed(0)
+    for first in (False, True):
+        layer = nn.MultiheadAttention(12, 3, batch_first=first)
+        x = md.randn(4, 5, 12)
+        results = []
+        for inputs in ([x] * 3, [x.clone() for _ in range(3)]):
+            inputs = [t.requires_grad_() for t in inputs]
+            layer.zero_grad()
+            out, _ = layer(*inputs, need_weights=False)
+            out.square().sum().backward()
+            gradient = inputs[0].grad if inputs[0] is inputs[1] else sum(t.grad for t in inputs)
+            results.append([out.detach(), gradient, *(p.grad for p in layer.parameters())])
+            x = x.detach()
+        for a, b in zip(*results, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_causal_hint_stands_for_the_mask():
+    md.manual_seed(0)
+    layer, x = nn.MultiheadAttention(8, 2), md.randn(6, 3, 8)
+    causal = nn.Transformer.generate_square_subsequent_mask(6)
+    hinted, _ = layer(x, x, x, attn_mask=causal, is_causal=True, need_weights=False)
+    given, _ = layer(x, x, x, attn_mask=causal, need_weights=False)
+    np.testing.assert_allclose(hinted.detach().numpy(), given.detach().numpy(), rtol=1e-5, atol=1e-6)
+    padding = md.zeros(3, 6, dtype=md.bool)
+    padding[1, 2:] = True
+    hinted, _ = layer(x, x, x, attn_mask=causal, is_causal=True, need_weights=False, key_padding_mask=padding)
+    given, _ = layer(x, x, x, attn_mask=causal, need_weights=False, key_padding_mask=padding)
+    np.testing.assert_array_equal(hinted.detach().numpy(), given.detach().numpy())
 
 
 @pytest.mark.parametrize("kind", ["bool", "float"])
@@ -249,6 +377,17 @@ def test_dropout_of_weights_only_in_training():
             RuntimeError,
             "attn_mask dtype",
         ),
+        (
+            lambda: F.scaled_dot_product_attention(*[md.zeros(2, 3, 8)] * 3, md.ones(4, 3)),
+            RuntimeError,
+            r"broadcast to the scores \[2, 3, 3\], but got \[4, 3\]",
+        ),
+        (
+            lambda: F.scaled_dot_product_attention(md.zeros(4, 3, 8), *[md.zeros(2, 3, 8)] * 2),
+            RuntimeError,
+            r"got \[4, 3, 8\], \[2, 3, 8\], \[2, 3, 8\]; enable_gqa",
+        ),
+        (lambda: F.scaled_dot_product_attention(*[md.zeros(3, 8)] * 3, dropout_p=1.5), ValueError, "between 0 and 1"),
     ],
 )
 def test_errors_say_what_is_wrong(call, error, message):
