@@ -1,0 +1,162 @@
+"""`minidl doctor`, `profile`, `warmup` and `bench`: what this machine has, and where its time goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import app, fail
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine has, and what that means for minidl."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..diagnosis import findings
+
+    table = Table()
+    for heading in ("what", "found", "what it means"):
+        table.add_column(heading, overflow="fold")  # a long path is broken, never cut
+    for what, found, meaning in findings():
+        table.add_row(what, found, meaning)
+    Console(markup=False).print(table)
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def profile(
+    script: Annotated[Path, typer.Argument(help="a Python program that uses minidl")],
+    arguments: Annotated[list[str] | None, typer.Argument(help="its own arguments")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="lines per table")] = 20,
+    sort: Annotated[str, typer.Option(help="self_time, total_time, count or bytes")] = "self_time",
+    shapes: Annotated[bool, typer.Option(help="a line for each combination of input shapes")] = False,
+    memory: Annotated[
+        bool, typer.Option(help="also the peak of allocated memory, which slows the program down")
+    ] = False,
+    trace: Annotated[Path | None, typer.Option(help="write a timeline for chrome://tracing to this file")] = None,
+) -> None:
+    """Run a program and say where its time and memory go: by operation, by module, by optimizer.
+
+    Example: minidl profile --trace trace.json train.py --epochs 1
+    """
+    import runpy
+    import sys
+
+    from .. import profiler
+
+    if not script.is_file():
+        fail(f"profile: there is no file {script}")
+    if sort not in profiler.SORTS:
+        fail(f"--sort {sort}: it is one of self_time, total_time, count, bytes")
+    if trace is not None and not trace.absolute().parent.is_dir():
+        fail(f"--trace {trace}: there is no folder {trace.absolute().parent}")
+    sys.argv = [str(script), *(arguments or [])]
+    sys.path.insert(0, str(script.absolute().parent))
+    found = profiler.profile(record_shapes=shapes, profile_memory=memory)
+    code = 0
+    try:
+        with found:
+            runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt:
+        typer.echo("\nminidl: stopped; what was measured until then:", err=True)
+        code = 130
+    averages = found.key_averages(group_by_input_shape=shapes)
+    typer.echo(averages.of("op", "backward", "optimizer", "user").table(sort, rows))
+    typer.echo(averages.of("module").table("total_time", rows))
+    timed = averages.total_average().self_time
+    typer.echo(f"wall time {found.wall_time:.3f} s, of which {timed:.3f} s in the calls above")
+    if memory:
+        typer.echo(f"peak of allocated memory {found.peak_bytes / 1e6:.1f} MB")
+    if trace is not None:
+        found.export_chrome_trace(trace)
+        typer.echo(f"timeline: {trace}")
+    raise typer.Exit(code)
+
+
+@app.command()
+def warmup() -> None:
+    """Compile the CPU kernels now, so that no first call has to wait. They are kept on disk; `minidl doctor` says where."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from .. import warmup as warming
+
+    console = Console()
+    columns = (TextColumn("compiling"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("")
+            found = warming.warmup(
+                lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
+            )
+    except ImportError as error:
+        fail(f"warmup: {error}; kernels need Numba, without it everything runs on NumPy", code=1)
+    except KeyboardInterrupt:
+        typer.echo("\nminidl: stopped; what was compiled is kept", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"{found['kernels']} kernels compiled in {found['seconds']:.1f} s, kept in {found['folder']}")
+
+
+def _bench_gpu(only: str, json: Path | None, names: bool) -> None:
+    from .. import cuda
+    from ..bench import gpu
+
+    if names:
+        typer.echo("\n".join(gpu.names(only)))
+    elif not cuda.is_available():
+        fail("--device cuda: there is no GPU that CuPy can use; minidl doctor says what this machine has")
+    else:
+        gpu.run(json, only)
+
+
+@app.command()
+def bench(
+    rounds: Annotated[int, typer.Option(min=1, help="alternating rounds")] = 5,
+    only: Annotated[str, typer.Option(help="measure what matches this regular expression")] = "",
+    threads: Annotated[int, typer.Option(min=1, help="threads of both sides")] = 1,
+    json: Annotated[Path | None, typer.Option(help="write the figures to this file")] = None,
+    plot: Annotated[Path | None, typer.Option(help="draw the ratios to this file, .png, .svg or .pdf")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda: every CUDA kernel, and training steps on the GPU")] = "cpu",
+    roofline: Annotated[
+        Path | None, typer.Option(help="draw the operations of the first match of --only instead")
+    ] = None,
+    list: Annotated[bool, typer.Option("--list", help="name the workloads and stop")] = False,
+) -> None:
+    """Measure the engine against PyTorch, in one process, in turn; against plain NumPy where PyTorch is missing.
+
+    Example: minidl bench --only "train" --plot training.png
+    """
+    from .. import bench as benches
+
+    for option, path in (("--json", json), ("--plot", plot), ("--roofline", roofline)):
+        if path is not None and not path.absolute().parent.is_dir():
+            fail(f"{option} {path}: there is no folder {path.absolute().parent}")
+    if device == "cuda":
+        _bench_gpu(only, json, list)
+        return
+    if device != "cpu":
+        fail(f"--device {device}: it is cpu or cuda")
+    try:
+        steps, alone = benches.chosen(only)
+        if list:
+            typer.echo("\n".join([*steps, *alone]))
+        elif roofline is not None:
+            from ..bench.roofline import roofline as draw
+
+            if not steps:
+                fail(f"--roofline draws a workload, and --only {only} matches none; name a workload of --list")
+            name = steps[0] if only else "train MLP 784-512-256-10, batch 128, Adam"
+            draw(name, roofline)
+            typer.echo(f"{name}: {roofline}")
+        else:
+            benches.run(rounds, json, only, threads, plot)
+    except ValueError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        typer.echo("\nminidl: stopped", err=True)
+        raise typer.Exit(130) from None

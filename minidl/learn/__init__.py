@@ -1,0 +1,1 @@
+"""Exercises, questions and the programs that run them: `minidl learn`, `minidl quiz`."""

@@ -1,0 +1,1 @@
+"""What a classifier, a ranking or a probability is worth: counts, rates, curves, calibration."""
