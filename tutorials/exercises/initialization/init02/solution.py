@@ -1,0 +1,6 @@
+import numpy as np
+
+
+def xavier_normal(fan_in: int, fan_out: int, rng: np.random.Generator) -> np.ndarray:
+    std = np.sqrt(2 / (fan_in + fan_out))
+    return rng.normal(scale=std, size=(fan_in, fan_out))
