@@ -80,7 +80,7 @@ def plot_reliability(y_true: Any, y_prob: Any, *, n_bins: int = 10, name: str = 
         said[full] / count[full], happened[full] / count[full], "o-", label=f"{name}, calibration error {error:.3f}"
     )
     axes.set(
-        xlabel="probability that was said", ylabel="share that came true", aspect="equal", xlim=(0, 1), ylim=(0, 1)
+        xlabel="probability that was said", ylabel="share that came true", aspect="equal", xlim=(0, 1), ylim=(0, 1.03)
     )
     axes.legend(loc="upper left")
     return figure
