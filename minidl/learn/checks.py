@@ -94,6 +94,17 @@ def near(what: str, got: float, expected: float, sigma: float, *, z: float = 5.0
     return Observation(what, got, expected, "near", 0.0, z * sigma, noise=sigma)
 
 
+def raises(what: str, kind: type[Exception], call: Callable[[], Any]) -> Observation:
+    """`call` must raise `kind`; what is seen is the name of what it raised, or what it returned."""
+    try:
+        result = call()
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        return equal(what, kind.__name__ if isinstance(error, kind) else type(error).__name__, kind.__name__)
+    return equal(what, f"returned {brief(result)}", kind.__name__)
+
+
 @dataclass
 class Case:
     """Arguments of one call. `note` names them in a report; without it they are printed."""
@@ -191,7 +202,11 @@ def gradient(
             args = [np.asarray(a, np.float64) if i in wrt else a for i, a in enumerate(one.args)]
             g = rng.normal(size=np.shape(forward(*args, **one.kwargs)))
             got = backward(g.copy(), *copy.deepcopy(args), **one.kwargs)
-            got = got if len(wrt) > 1 else (got,)
+            if len(wrt) == 1:
+                got = (got,)
+            elif not isinstance(got, tuple | list) or len(got) != len(wrt):
+                yield equal(f"{name}(g, ...), {one}", got, ("gradient",) * len(wrt))
+                return
             for i, mine in zip(wrt, got, strict=True):
                 expected = slope(partial(_weighted, forward, one, args, i, g), args[i])
                 yield equal(f"gradient of argument {i + 1}, {one}", mine, expected, rtol=rtol, atol=1e-7)
@@ -223,17 +238,17 @@ def slope(function: Callable[[Any], Any], x: Any) -> Any:
 def forbid(*names: str) -> Check:
     """The file must not use these names: not call, import or look them up. For what the exercise is about itself.
 
-    A dotted name ("np.add.at") is forbidden as it stands, a plain one ("softmax") wherever it ends a name. Defining a function
-    of that name is what the exercise asks for, and is allowed.
+    A dotted name ("np.add.at") is forbidden as it stands, a plain one ("softmax", "scipy") as any part of a name. Defining a
+    function of that name is what the exercise asks for, and is allowed.
     """
 
     def observe(subject: Subject, rng: np.random.Generator) -> Iterator[Observation]:
         used = _names_in(subject.source)
         own = set(subject.names)
         for name in names:
-            ends = {n for n in used if n == name or ("." not in name and n.rpartition(".")[2] == name)}
+            found = {n for n in used if n == name or name in n.split(".")}
             # the plain name of an own function is a call of oneself, or of the helper that was asked for
-            yield equal(name, sorted(ends - own), [])
+            yield equal(name, sorted(found - own), [])
 
     return Check("forbidden", observe)
 

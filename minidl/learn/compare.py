@@ -88,7 +88,11 @@ def _difference(what: str, got: Any, expected: Any, rtol: float, atol: float) ->
             return Problem("shape", what, got.shape, expected.shape)
         if got.dtype.kind != expected.dtype.kind:
             return Problem("dtype", what, str(got.dtype), str(expected.dtype))
-        return _elements(what, got, expected, rtol, atol)
+        found = _elements(what, got, expected, rtol, atol)
+        # numbers that would do if they were not rounded: the dtype is what is wrong
+        if found and got.itemsize < expected.itemsize and not _elements(what, got, expected, 1e-3, 1e-5):
+            return Problem("dtype", what, str(got.dtype), str(expected.dtype))
+        return found
     if isinstance(expected, tuple | list):
         if type(got) is not type(expected):
             return Problem("type", what, _type(got), _type(expected))

@@ -8,7 +8,8 @@ import importlib
 import pytest
 
 from minidl.learn.bank import LANGUAGES, BankError, bank, read
-from minidl.learn.examine import solves
+from minidl.learn.checks import Subject
+from minidl.learn.examine import examine, solves
 
 EXERCISES = list(bank().values())
 WRONG = [(exercise, name) for exercise in EXERCISES for name in exercise.wrong]
@@ -20,6 +21,9 @@ def test_the_stub_is_not_started(exercise):
     assert exercise.untouched(exercise.source("stub"))
     assert solves(exercise, "stub").verdict == "not started"
     assert not exercise.untouched(exercise.source("solution"))
+    # with something added it is still not started, but where the stub is a program to be mended: that is wrong as it stands
+    begun = Subject.of_source(exercise.source("stub") + "\nadded = 1\n", "begun.py", exercise.names)
+    assert examine(exercise, begun).verdict == ("wrong" if exercise.topic == "bugs" else "not started")
 
 
 @each
@@ -98,5 +102,5 @@ def test_a_damaged_folder_is_refused_by_file_and_field(tmp_path):
     for path in whole.glob("*.*"):
         (tmp_path / "arrays" / "extra" / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "arrays" / "extra" / "wrong_unheard.py").write_text("")
-    with pytest.raises(BankError, match="differ: .*unheard"):
+    with pytest.raises(BankError, match=r"differ: .*unheard"):
         read(tmp_path / "arrays" / "extra")
