@@ -78,7 +78,14 @@ class Observation:
 
 def equal(what: str, got: Any, expected: Any, *, rtol: float = 1e-6, atol: float = 1e-9) -> Observation:
     """`got` must equal `expected`: numbers and arrays within the tolerance, everything else exactly."""
-    return Observation(what, got, expected, "equal", rtol, atol)
+    return Observation(what, _as_it_is_now(got), _as_it_is_now(expected), "equal", rtol, atol)
+
+
+def _as_it_is_now(value: Any) -> Any:
+    """Arrays by value: the next step of an optimizer changes the ones that it was given."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    return type(value)(map(_as_it_is_now, value)) if type(value) in (list, tuple) else value
 
 
 def at_least(what: str, got: float, bound: float, *, noise: float = 0.0) -> Observation:

@@ -1,0 +1,3 @@
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    # TODO
+    raise NotImplementedError

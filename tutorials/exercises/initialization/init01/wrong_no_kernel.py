@@ -1,0 +1,2 @@
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    return shape[1], shape[0]

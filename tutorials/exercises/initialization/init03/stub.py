@@ -1,0 +1,6 @@
+import numpy as np
+
+
+def he_normal(fan_in: int, fan_out: int, rng: np.random.Generator, negative_slope: float = 0.0) -> np.ndarray:
+    # TODO
+    raise NotImplementedError
