@@ -49,10 +49,11 @@ class WrongAnswer:
 
 @dataclass(frozen=True)
 class FollowUp:
-    """What an interviewer asks next."""
+    """What an interviewer asks next, and the point of the rubric that it goes deeper into, counted from 1."""
 
     prompt: Text
     answer: Text
+    about: int
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Question:
-    """A question of an interview with all that is needed to judge an answer."""
+    """A question of an interview with all that is needed to judge an answer.
+
+    short and full are answers of a minute and of a page, right is one sentence to be told from the wrong ones.
+    """
 
     id: str
     seed: tuple[int, ...]
@@ -86,6 +90,7 @@ class Question:
     prompt: Text
     short: Text
     full: Text
+    right: Text
     rubric: tuple[Point, ...]
     wrong: tuple[WrongAnswer, ...]
     followups: tuple[FollowUp, ...]
@@ -227,7 +232,7 @@ def _wrong(record: _Record) -> WrongAnswer:
 
 
 def _followup(record: _Record) -> FollowUp:
-    return FollowUp(record.own_text(), record.text("answer"))
+    return FollowUp(record.own_text(), record.text("answer"), record.take("about", int))
 
 
 def _source(record: _Record) -> Source:
@@ -263,6 +268,7 @@ def _question(record: _Record, id: str) -> Question:
         prompt=record.text("prompt"),
         short=record.text("short"),
         full=record.text("full"),
+        right=record.text("right"),
         rubric=_all(record.records("rubric", least=3), _point),
         wrong=_all(record.records("wrong", least=3), _wrong),
         followups=_all(record.records("followups", least=2), _followup),
@@ -272,6 +278,11 @@ def _question(record: _Record, id: str) -> Question:
     )
     if not any(point.must for point in question.rubric):
         raise record.error("rubric", "no point has must = true, so that no answer could fail")
+    for followup in question.followups:
+        if not 1 <= followup.about <= len(question.rubric):
+            raise record.error(
+                "followups", f"about = {followup.about}, and the rubric has {len(question.rubric)} points"
+            )
     return question
 
 
@@ -329,7 +340,8 @@ def load(folder: Path = FOLDER) -> Bank:
                 found[kind][id] = _MAKERS[kind](record, id)
                 record.done()
     bank = Bank(found["question"], found["claim"], found["prediction"])
-    for item in (*bank.claims.values(), *bank.predictions.values()):
+    items: list[Claim | Prediction] = [*bank.claims.values(), *bank.predictions.values()]
+    for item in items:
         if item.question not in bank.questions:
             raise QuestionError(f"{item.id}: question: there is no question {item.question!r}")
     return bank
@@ -338,7 +350,12 @@ def load(folder: Path = FOLDER) -> Bank:
 def unknown_references(bank: Bank, demos: Mapping[str, Collection[str]], exercises: Collection[str]) -> list[str]:
     """What the bank refers to and is not there: demos (name to names of figures) and exercises; one line each."""
     problems = []
-    for item in (*bank.questions.values(), *bank.claims.values(), *bank.predictions.values()):
+    items: list[Question | Claim | Prediction] = [
+        *bank.questions.values(),
+        *bank.claims.values(),
+        *bank.predictions.values(),
+    ]
+    for item in items:
         evidence = item.evidence if isinstance(item.evidence, tuple) else (item.evidence,)
         wrong = item.wrong if isinstance(item, Question) else ()
         for found in (*evidence, *(Evidence(answer.demo, None) for answer in wrong if answer.demo)):
