@@ -7,7 +7,7 @@ tables. Every text is two: `prompt.en` and `prompt.zh`. An error names the file,
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -366,3 +366,26 @@ def unknown_references(bank: Bank, demos: Mapping[str, Collection[str]], exercis
         if isinstance(item, Question):
             problems += [f"{item.id}: exercises: there is no {id!r}" for id in item.exercises if id not in exercises]
     return problems
+
+
+def texts(bank: Bank) -> Iterator[tuple[str, Text]]:
+    """Every text of a bank with where it is: what a check of words goes through."""
+    for question in bank.questions.values():
+        for name in ("prompt", "short", "full", "right"):
+            yield f"{question.id}: {name}", getattr(question, name)
+        for number, point in enumerate(question.rubric):
+            yield f"{question.id}: rubric[{number}]", point.text
+        for number, wrong in enumerate(question.wrong):
+            yield f"{question.id}: wrong[{number}]", wrong.text
+            yield f"{question.id}: wrong[{number}].why", wrong.why
+        for number, followup in enumerate(question.followups):
+            yield f"{question.id}: followups[{number}]", followup.prompt
+            yield f"{question.id}: followups[{number}].answer", followup.answer
+    for claim in bank.claims.values():
+        yield f"{claim.id}: claim", claim.claim
+        yield f"{claim.id}: explanation", claim.explanation
+        for number, reason in enumerate(claim.reasons):
+            yield f"{claim.id}: reasons[{number}]", reason.text
+    for prediction in bank.predictions.values():
+        yield f"{prediction.id}: prompt", prediction.prompt
+        yield f"{prediction.id}: explanation", prediction.explanation
