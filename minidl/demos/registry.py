@@ -1,0 +1,34 @@
+"""Which demos there are, in the order of the list."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from . import init_variance, momentum_vs_init
+from .demo import Demo, Result
+
+DEMOS = {
+    module.DEMO.name: module.DEMO
+    for module in (
+        init_variance,
+        momentum_vs_init,
+    )
+}
+
+
+def names() -> list[str]:
+    """The names of all demos."""
+    return list(DEMOS)
+
+
+def find(name: str) -> Demo:
+    """The demo of that name. Raises KeyError, with the nearest name there is, for another."""
+    if name not in DEMOS:
+        near = get_close_matches(name, DEMOS, n=1, cutoff=0.4)
+        raise KeyError(f"there is no demo {name!r}{f'; did you mean {near[0]}?' if near else ''}")
+    return DEMOS[name]
+
+
+def run(name: str, seed: int = 0) -> Result:
+    """Run a demo. The same seed gives the same figures; the global generator is left as it was."""
+    return find(name).run(seed)
