@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import measure, train
+from . import measure, trace, train
 from .app import app
 
 

@@ -48,9 +48,10 @@ from numpy import bool_, float16, float32, float64, int8, int16, int32, int64, u
 
 from .analysis import Access, Race, Site
 from .errors import KernelError
+from .files import load
 from .intrinsics import cuda
 from .report import Report
-from .run import simulate
+from .run import ORDERS, simulate
 
-__all__ = ["Access", "KernelError", "Race", "Report", "Site", "bool_", "cuda", "float16", "float32", "float64", "int8",
-           "int16", "int32", "int64", "simulate", "uint8", "uint16", "uint32", "uint64"]  # fmt: skip
+__all__ = ["ORDERS", "Access", "KernelError", "Race", "Report", "Site", "bool_", "cuda", "float16", "float32", "float64", "int8",
+           "int16", "int32", "int64", "load", "simulate", "uint8", "uint16", "uint32", "uint64"]  # fmt: skip

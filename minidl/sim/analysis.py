@@ -29,7 +29,6 @@ class Site:
     file: str
     line: int
     text: str
-    column: int = 0
 
     def __str__(self) -> str:
         return f"line {self.line} `{self.text}`"
@@ -72,7 +71,7 @@ def site_of(program: Program, code: Any, instruction: int) -> Site:
     """The place of an instruction of the rewritten code in the source."""
     function = program.codes[code]
     position = list(code.co_positions())[instruction // 2]
-    return Site(function.name, function.file, position[0] or 0, function.excerpt(position), position[2] or 0)
+    return Site(function.name, function.file, position[0] or 0, function.excerpt(position))
 
 
 def groups(*columns: Column) -> Column:
@@ -107,7 +106,7 @@ class Access:
     count: single accesses of all threads. per_thread: the most of one thread.
     transactions_per_warp: 128-byte lines that a warp-wide access touches, on average; worst: the most. Global memory only.
     sectors_per_warp: the same in units of 32 bytes, which is what is moved.
-    coalesced: no access touches more lines than its bytes fill, but for one more where it begins within a line.
+    coalesced: no access touches more lines and sectors than its bytes fill, but for one more where it begins within one.
     bank_conflicts: the most words that one bank has to give for one access: 1 is without conflict. Shared memory only.
     stride: elements between neighbouring lanes where that is the same for all, else None.
     """
@@ -171,10 +170,10 @@ def measure_transactions(access: Access, log: Log, rows: Column, instance: Colum
     _, lines = distinct(instance, log.buffer[rows], log.offset[rows] // LINE)
     _, sectors = distinct(instance, log.buffer[rows], log.offset[rows] // SECTOR)
     _, cells = distinct(instance, log.buffer[rows], log.offset[rows])
-    filled = -(-cells * access.dtype_size // LINE)
+    filled, filled_sectors = (-(-cells * access.dtype_size // unit) for unit in (LINE, SECTOR))
     access.transactions_per_warp, access.worst = round(float(lines.mean()), 2), int(lines.max())
     access.sectors_per_warp = round(float(sectors.mean()), 2)
-    access.coalesced = bool((lines <= filled + 1).all())
+    access.coalesced = bool(((lines <= filled + 1) & (sectors <= filled_sectors + 1)).all())
 
 
 def conflicts(log: Log, rows: Column, instance: Column) -> int:

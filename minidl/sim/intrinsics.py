@@ -28,6 +28,9 @@ WARP_WAITS = {
 WAITING = BLOCK_WAITS | WARP_WAITS
 
 
+INDICES = {"threadIdx", "blockIdx", "blockDim", "gridDim", "laneid", "warpsize"}
+
+
 class Dim3(NamedTuple):
     """A size or index in three dimensions."""
 
@@ -49,8 +52,8 @@ class Host:
         return Kernel  # @cuda.jit(device=True), or a signature as its argument
 
     def __getattr__(self, name: str) -> Any:
-        if f"{name}." in " ".join(NAMES) or name in NAMES:
-            raise AttributeError(f"cuda.{name} exists in a kernel only; call the kernel as kernel[grid, block](...)")
+        if name in INDICES or name in {known.partition(".")[0] for known in NAMES}:
+            raise AttributeError(f"cuda.{name} exists in a kernel only; launch the kernel as kernel[grid, block](...)")
         raise AttributeError(f"minidl.sim.cuda has no {name!r}")
 
 

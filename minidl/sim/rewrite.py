@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import difflib
 import inspect
 import math
 import textwrap
@@ -222,7 +223,9 @@ class Rewriter(ast.NodeTransformer):
 
     def cuda_call(self, node: ast.Call, name: str) -> ast.AST:
         if name not in NAMES:
-            self.refuse(node, f"cuda.{name}: the simulator does not have it; it has {', '.join(sorted(NAMES))}")
+            near = difflib.get_close_matches(name, sorted(NAMES), 3)
+            hint = f"nearest: {', '.join(near)}" if near else "`help(minidl.sim)` lists what it has"
+            self.refuse(node, f"cuda.{name}: the simulator does not have it; {hint}")
         node = self.generic_visit(node)  # type: ignore[assignment]
         if name == "shared.array":
             self.check_shared(node)
