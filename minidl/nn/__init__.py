@@ -14,6 +14,7 @@ from .activation import (
     Hardsigmoid,
     Hardswish,
     Hardtanh,
+    KWinners,
     LeakyReLU,
     LogSigmoid,
     LogSoftmax,

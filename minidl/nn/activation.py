@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from ..autograd.grad_mode import no_grad
+from ..ops.creation import ones_like
 from ..tensor import Tensor
 from . import functional as F
 from . import init
@@ -254,6 +256,55 @@ class Softplus(_Activation):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softplus(input, self.beta, self.threshold)
+
+
+class KWinners(_Activation):
+    """The k largest elements along dim, 0 for all others (Makhzani & Frey, "k-Sparse Autoencoders", 2013).
+
+    num_features: the size of dim. k: how many win, or as a float which share of them.
+    boost: how much easier those win that seldom do, so that no unit dies: in training the units compete with their values times
+    exp(boost (k / num_features - duty_cycle)), where the buffer duty_cycle (num_features) is how often each has won of late, an
+    average in which a batch counts `momentum`. What comes out is not boosted. In evaluation no value is boosted.
+    Source: Ahmad & Scheinkman, "How Can We Be So Dense? The Benefits of Using Highly Sparse Representations", 2019.
+
+    Example:
+        >>> nn.KWinners(4, k=2)(torch.tensor([[3.0, -1.0, 2.0, 5.0]]))
+        tensor([[3., 0., 0., 5.]])
+    """
+
+    duty_cycle: Tensor
+
+    def __init__(
+        self, num_features: int, k: float, dim: int = -1, boost: float = 0.0, momentum: float = 0.01, device: Any = None
+    ) -> None:
+        super().__init__()
+        wanted = round(k * num_features) if isinstance(k, float) else k
+        if not 0 < wanted <= num_features:
+            raise ValueError(f"KWinners: k must be from 1 to num_features, or a share of it, got {k} of {num_features}")
+        if not boost >= 0 or not 0 <= momentum <= 1:
+            raise ValueError(f"KWinners: boost must be from 0, momentum from 0 to 1, got {boost} and {momentum}")
+        self.num_features, self.k, self.dim, self.boost, self.momentum = num_features, wanted, dim, boost, momentum
+        self.register_buffer("duty_cycle", blank(num_features, device=device))
+        init.constant_(self.duty_cycle, wanted / num_features)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim == 0 or input.shape[self.dim] != self.num_features:
+            raise RuntimeError(
+                f"KWinners: dim {self.dim} of the input must have num_features={self.num_features} elements, got "
+                f"{list(input.shape)}"
+            )
+        if not (self.training and self.boost):
+            return F.kwinners(input, self.k, self.dim)
+        dim = self.dim % input.ndim
+        with no_grad():
+            factor = (self.boost * (self.k / self.num_features - self.duty_cycle)).exp()
+            scores = input * factor.reshape([-1 if d == dim else 1 for d in range(input.ndim)])
+            won = F.kwinners(ones_like(scores), self.k, dim, scores)
+            self.duty_cycle.lerp_(won.transpose(dim, -1).reshape(-1, self.num_features).mean(0), self.momentum)
+        return F.kwinners(input, self.k, dim, scores)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, k={self.k}, dim={self.dim}, boost={self.boost}"
 
 
 class PReLU(_Activation):

@@ -11,6 +11,7 @@ from ..ops.activation import (
     hardsigmoid,
     hardswish,
     hardtanh,
+    kwinners,
     leaky_relu,
     logsigmoid,
     mish,

@@ -15,6 +15,7 @@ from ..testing.samples import Sample, samples
 from .define import public
 from .exponential import exp
 from .selection import clamp, where
+from .shape import normalize_dim
 from .special import erf
 from .trigonometric import tanh
 
@@ -127,6 +128,21 @@ class ELU(Op):
         return g * where(x > 0, self.scale, below)
 
 
+class KWinners(Op):
+    """x where its score is one of the k largest along a dimension, 0 elsewhere; the gradient passes the winners alone."""
+
+    def forward(self, x: Any, scores: Any, *, k: int, dim: int) -> Any:
+        xp = array_module(x)
+        self.won = xp.zeros(x.shape, bool)
+        if k:
+            best = xp.argpartition(scores, x.shape[dim] - k, axis=dim)[(slice(None),) * dim + (slice(-k, None),)]
+            xp.put_along_axis(self.won, best, True, dim)
+        return xp.where(self.won, x, x.dtype.type(0))
+
+    def backward(self, g: Any) -> Any:
+        return where(self.won, g, 0.0), None
+
+
 _SMOOTH_AWAY_FROM_0 = np.array([[-2.1, -0.7, -0.2], [0.3, 0.9, 1.8]])
 for _op in (ReLU, Sigmoid, SiLU, LogSigmoid):
 
@@ -156,6 +172,15 @@ def _(make: Any) -> Any:
 @samples(ELU)
 def _(make: Any) -> Any:
     yield Sample(_SMOOTH_AWAY_FROM_0, alpha=1.5, scale=1.1, inner=0.8)
+
+
+@samples(KWinners)
+def _(make: Any) -> Any:
+    x = make.distinct(3, 4, 2)
+    yield Sample(x, x, k=2, dim=1)
+    yield Sample(make(2, 5), make.distinct(2, 5), k=1, dim=1, note="scores of their own")
+    yield Sample(x, x, k=0, dim=0, note="nobody wins")
+    yield Sample(x, x, k=3, dim=0, note="all win")
 
 
 _relu = public(ReLU, "relu", "max(input, 0).")
@@ -305,6 +330,25 @@ def softsign(input: Tensor) -> Tensor:
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """input where it passes the threshold, else value."""
     return _maybe(input, where(input > threshold, input, value), inplace, "threshold")
+
+
+def kwinners(input: Tensor, k: int, dim: int = -1, scores: Tensor | None = None) -> Tensor:
+    """The k largest elements along `dim`, 0 for all others: "k-winners-take-all" (Makhzani & Frey, 2013).
+
+    scores: of input's shape, what is compared in its place. Among equal scores exactly as many win as places are left.
+    Raises RuntimeError for a k below 0 or above the size of `dim`, and for scores of another shape.
+
+    Example:
+        >>> kwinners(minidl.tensor([3.0, -1.0, 2.0, 5.0]), k=2)
+        tensor([3., 0., 0., 5.])
+    """
+    dim = normalize_dim(dim, input.array.ndim, "kwinners")
+    scores = input if scores is None else scores
+    if not input.array.ndim or not 0 <= k <= input.array.shape[dim]:
+        raise RuntimeError(f"kwinners: k must be from 0 to the size of dim {dim}, got k={k} for {list(input.shape)}")
+    if scores.shape != input.shape:
+        raise RuntimeError(f"kwinners: scores {list(scores.shape)} must have the shape of input, {list(input.shape)}")
+    return KWinners.apply(input, scores.detach(), k=k, dim=dim)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
