@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from . import demo, measure, trace, train
+from . import (
+    demo,
+    measure,
+    trace,
+    train,
+)
 from .app import app
 
 

@@ -10,7 +10,9 @@ SHAPES = [(7, 3), (1, 1), (64, 32, 3, 3), (32, 1, 1, 1), (8, 4, 5), (6, 10, 3, 5
 def reference(shape):
     # how many products go into one output, and how many outputs one input goes into, counted over the whole weight
     numbers = math.prod(shape)
-    return (numbers // shape[0] if shape[0] else 0), (numbers // shape[1] if shape[1] else shape[0] * math.prod(shape[2:]))
+    return (numbers // shape[0] if shape[0] else 0), (
+        numbers // shape[1] if shape[1] else shape[0] * math.prod(shape[2:])
+    )
 
 
 def cases(rng):

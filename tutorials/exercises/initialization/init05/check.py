@@ -20,7 +20,12 @@ def cases(rng):
     for name, activation in [("relu", relu), ("tanh", np.tanh), ("identity", lambda x: x)]:
         for widths in [(5,), (8, 8), (16, 4, 32, 1), (32,) * 51]:
             weights = [rng.normal(size=(a, b)) * (2 / a) ** 0.5 for a, b in zip(widths, widths[1:], strict=False)]
-            yield case(weights, rng.normal(size=(20, widths[0])), activation, note=f"{name}, {len(weights)} layers, widths {sorted(set(widths))}")
+            yield case(
+                weights,
+                rng.normal(size=(20, widths[0])),
+                activation,
+                note=f"{name}, {len(weights)} layers, widths {sorted(set(widths))}",
+            )
 
 
 @check("property")

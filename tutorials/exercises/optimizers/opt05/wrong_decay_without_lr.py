@@ -2,8 +2,15 @@ import numpy as np
 
 
 def adamw_step(
-    p: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, t: int,
-    lr: float, betas: tuple[float, float], eps: float, weight_decay: float,
+    p: np.ndarray,
+    g: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    t: int,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
 ) -> None:
     b1, b2 = betas
     p *= 1 - weight_decay
