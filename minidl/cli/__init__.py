@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import measure, train
+from . import compress, measure, train
 from .app import app
 
 
