@@ -159,10 +159,11 @@ def _alive(link: Link) -> Tensor:
 
 def _take(module: Any, dim: int, numbers: Tensor) -> None:
     """Leave a layer or a normalization these of its outputs (dim 0), or a layer these of its inputs (dim 1)."""
-    module.weight.data = module.weight.detach().index_select(dim, numbers)
-    for name in ("bias", "running_mean", "running_var") if dim == 0 else ():
-        if getattr(module, name, None) is not None:
-            getattr(module, name).data = getattr(module, name).detach()[numbers]
+    names = ("weight", "bias", "running_mean", "running_var") if dim == 0 else ("weight",)
+    for name in names:
+        t = getattr(module, name, None)
+        if t is not None:
+            t.data, t.grad = t.detach().index_select(dim, numbers), None
     if isinstance(module, _BatchNorm):
         module.num_features = len(numbers)
     else:
