@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    compress,
     demo,
     measure,
     trace,

@@ -16,15 +16,16 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import nn
+from ..dtypes import int64
 from ..nn.batchnorm import _BatchNorm
 from ..nn.module import Module
 from ..nn.utils import prune
-from ..ops.creation import arange
+from ..ops.creation import arange, as_tensor
 from ..tensor import Tensor
 from .pruning import copy_of, make_permanent
 
@@ -132,19 +133,21 @@ def remove_channels(model: Module) -> Module:
     Gradients, and with them an optimizer, belong to the old model: make a new optimizer to train on.
     """
     small = make_permanent(copy_of(model))
-    for link in links(small):
-        kept = _alive(link).nonzero().reshape(-1)
-        if not len(kept):
-            kept = kept.new_zeros(1)
-        _take(link.layer, 0, kept, "out")
-        for norm in link.norms:
-            for name in ("weight", "bias", "running_mean", "running_var"):
-                if getattr(norm, name) is not None:
-                    getattr(norm, name).data = getattr(norm, name).detach()[kept]
-            norm.num_features = len(kept)
-        columns = kept.reshape(-1, 1) * link.spread + arange(link.spread, device=kept.device)
-        _take(link.following, 1, columns.reshape(-1), "in")
-    return small
+    alive = {link.path: _alive(link).nonzero().reshape(-1).tolist() for link in links(small)}
+    return keep_channels(small, {path: channels or [0] for path, channels in alive.items()})
+
+
+def keep_channels(model: Module, kept: Mapping[str, Iterable[int]]) -> Module:
+    """Leave the layers at these paths only the channels with these numbers, in place, whatever the others are."""
+    for link in links(model):
+        if link.path in kept:
+            channels = as_tensor(list(kept[link.path]), dtype=int64, device=link.layer.weight.device)
+            _take(link.layer, 0, channels)
+            for norm in link.norms:
+                _take(norm, 0, channels)
+            inputs = channels.reshape(-1, 1) * link.spread + arange(link.spread, device=channels.device)
+            _take(link.following, 1, inputs.reshape(-1))
+    return model
 
 
 def _alive(link: Link) -> Tensor:
@@ -154,9 +157,15 @@ def _alive(link: Link) -> Tensor:
     return alive if last.bias is None else alive | (last.bias.detach() != 0)
 
 
-def _take(layer: Any, dim: int, kept: Tensor, side: str) -> None:
-    """Leave a layer these of its outputs (dim 0) or inputs (dim 1)."""
-    layer.weight.data = layer.weight.detach().index_select(dim, kept)
-    if side == "out" and layer.bias is not None:
-        layer.bias.data = layer.bias.detach()[kept]
-    setattr(layer, f"{side}_{'features' if isinstance(layer, nn.Linear) else 'channels'}", len(kept))
+def _take(module: Any, dim: int, numbers: Tensor) -> None:
+    """Leave a layer or a normalization these of its outputs (dim 0), or a layer these of its inputs (dim 1)."""
+    names = ("weight", "bias", "running_mean", "running_var") if dim == 0 else ("weight",)
+    for name in names:
+        t = getattr(module, name, None)
+        if t is not None:
+            t.data, t.grad = t.detach().index_select(dim, numbers), None
+    if isinstance(module, _BatchNorm):
+        module.num_features = len(numbers)
+    else:
+        side, unit = ("out", "in")[dim], "features" if isinstance(module, nn.Linear) else "channels"
+        setattr(module, f"{side}_{unit}", len(numbers))

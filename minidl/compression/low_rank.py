@@ -72,7 +72,7 @@ def factorize(layer: Any, error: float = 0.1, rank: int | None = None) -> tuple[
     if rank is not None:
         found, distance = rank, math.sqrt(float((s[rank:] ** 2).sum()) / max(float((s**2).sum()), 1e-300))
     root = np.sqrt(s[:found])
-    first, second = _thin_layers(layer, found)
+    first, second = thin_layers(layer, found)
     first.weight.copy_(wrap((root[:, None] * vh[:found]).reshape(tuple(first.weight.shape))))
     second.weight.copy_(wrap((u[:, :found] * root).reshape(tuple(second.weight.shape))))
     if layer.bias is not None:
@@ -80,7 +80,7 @@ def factorize(layer: Any, error: float = 0.1, rank: int | None = None) -> tuple[
     return nn.Sequential(first, second), found, distance
 
 
-def _thin_layers(layer: Any, rank: int) -> tuple[Any, Any]:
+def thin_layers(layer: Any, rank: int) -> tuple[Any, Any]:
     bias, made = layer.bias is not None, {"device": layer.weight.device, "dtype": layer.weight.dtype}
     if isinstance(layer, nn.Linear):
         return nn.Linear(layer.in_features, rank, bias=False, **made), nn.Linear(rank, layer.out_features, bias, **made)

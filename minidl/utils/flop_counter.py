@@ -4,8 +4,8 @@
         model(x).sum().backward()
     counter.get_total_flops()
 
-Products are counted exactly from the shapes: of matrices, convolutions, attention, recurrent layers, einsum. Everything
-else counts one per element of the result, which is little beside them.
+Products are counted exactly from the shapes: of matrices, dense and sparse, convolutions, attention, recurrent layers, einsum.
+Everything else counts one per element of the result, which is little beside them.
 """
 
 from __future__ import annotations
@@ -43,12 +43,22 @@ def _attention(inputs: Shapes, out: Shapes) -> int:
     return 2 * math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
 
 
+def _sparse(inputs: Shapes, out: Shapes) -> int:
+    return 2 * math.prod(inputs[0]) * math.prod(inputs[1][1:])  # each stored number meets a row of the dense matrix
+
+
+def _sampled(inputs: Shapes, out: Shapes) -> int:
+    return 2 * math.prod(out[0]) * math.prod(inputs[0][1:])
+
+
 PRODUCTS: dict[str, Callable[[Shapes, Shapes], int]] = {
     "Linear": _matmul, "MatMul": _matmul, "Convolution": _convolution, "TransposedConvolution": _transposed_convolution,
     "WeightGradient": _weight_gradient, "RNNSequence": _recurrent, "GRUSequence": _recurrent,
-    "LSTMSequence": _recurrent, "Attention": _attention,
+    "LSTMSequence": _recurrent, "Attention": _attention, "SparseMM": _sparse, "SampledMM": _sampled,
 }  # fmt: skip
-COMPOSED = frozenset(("TransposedConvolution", "WeightGradient", "Einsum"))  # their rules are operations
+COMPOSED = frozenset(
+    ("TransposedConvolution", "WeightGradient", "Einsum", "SparseMM", "SampledMM")
+)  # their rules are operations
 RECURRENT = frozenset(("RNNSequence", "GRUSequence", "LSTMSequence"))
 
 
