@@ -106,6 +106,7 @@ class Access:
     count: single accesses of all threads. per_thread: the most of one thread.
     transactions_per_warp: 128-byte lines that a warp-wide access touches, on average; worst: the most. Global memory only.
     sectors_per_warp: the same in units of 32 bytes, which is what is moved.
+    efficiency: which part of the bytes that are moved, sectors of 32, is used. Global memory only.
     coalesced: no access touches more lines and sectors than its bytes fill, but for one more where it begins within one.
     bank_conflicts: the most words that one bank has to give for one access: 1 is without conflict. Shared memory only.
     stride: elements between neighbouring lanes where that is the same for all, else None.
@@ -121,6 +122,7 @@ class Access:
     transactions_per_warp: float = 0.0
     worst: int = 0
     sectors_per_warp: float = 0.0
+    efficiency: float = 1.0
     coalesced: bool = True
     bank_conflicts: int = 0
     stride: int | None = None
@@ -139,7 +141,9 @@ def accesses(log: Log) -> list[Access]:
     if not log.site.size:
         return []
     one = groups(log.site, log.array, log.kind)
-    instance = groups(log.block, log.thread // WARP, one, ranks(groups(log.who, one)))
+    # what the lanes of a warp do together: the same place, as often since the last barrier
+    when = groups(log.epoch, log.warp_epoch)
+    instance = groups(log.block, log.thread // WARP, one, when, ranks(groups(log.who, one, when)))
     found: list[tuple[int, Access]] = []
     for number in range(int(one.max()) + 1):
         rows = np.flatnonzero(one == number)
@@ -173,6 +177,7 @@ def measure_transactions(access: Access, log: Log, rows: Column, instance: Colum
     filled, filled_sectors = (-(-cells * access.dtype_size // unit) for unit in (LINE, SECTOR))
     access.transactions_per_warp, access.worst = round(float(lines.mean()), 2), int(lines.max())
     access.sectors_per_warp = round(float(sectors.mean()), 2)
+    access.efficiency = round(float(cells.sum() * access.dtype_size / (sectors.sum() * SECTOR)), 3)
     access.coalesced = bool(((lines <= filled + 1) & (sectors <= filled_sectors + 1)).all())
 
 

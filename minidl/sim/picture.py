@@ -161,7 +161,8 @@ def bank_words(log: Log, access: Access) -> list[Any]:
     """Different words per bank in the warp-wide access that has the most of one bank."""
     name = log.names.index((access.array, access.space))
     rows = np.flatnonzero((log.array == name) & (log.site == log.sites.index(access.site)))
-    instance = groups(log.block[rows], log.thread[rows] // WARP, ranks(groups(log.who[rows])))
+    when = groups(log.epoch[rows], log.warp_epoch[rows])
+    instance = groups(log.block[rows], log.thread[rows] // WARP, when, ranks(groups(log.who[rows], when)))
     word = log.offset[rows] // WORD
     _, first = np.unique(groups(instance, word), return_index=True)
     table = np.zeros((int(instance.max()) + 1, BANKS), np.int64)

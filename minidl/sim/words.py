@@ -52,7 +52,7 @@ def about(access: Access) -> str:
     unit = "transaction" if number == "1" else "transactions"
     if access.coalesced:
         return f"{number:>5} {unit}/warp, coalesced"
-    return f"{number:>5} {unit}/warp, not coalesced{stride(access)}"
+    return f"{number:>5} {unit}/warp, {access.efficiency:.0%} of what is moved is used{stride(access)}"
 
 
 def stride(access: Access) -> str:
@@ -67,7 +67,8 @@ def summary(report: Report) -> str:
             for n, what in ((len(report.races), "race(s)"), (len(report.uninitialized), "read(s) of unset memory"))
             if n
         )
-    scattered = [access for access in report.accesses if access.space == "global" and not access.coalesced]
+    loose = [access for access in report.accesses if access.space == "global" and not access.coalesced]
+    scattered = [access for access in loose if access.transactions_per_warp >= 2]
     hints = []
     if scattered:
         worst = max(scattered, key=lambda access: access.transactions_per_warp)
@@ -78,7 +79,9 @@ def summary(report: Report) -> str:
         hints.append(f"line {worst.line} waits {worst.bank_conflicts} times for a bank: {padded}")
     if hints:
         return "no errors, not fast: " + "; ".join(hints)
-    return "no errors, accesses coalesced" + (", no bank conflicts" if report.bank_conflicts else "")
+    return f"no errors, accesses {'nearly ' if loose else ''}coalesced" + (
+        ", no bank conflicts" if report.bank_conflicts else ""
+    )
 
 
 def advice(access: Access) -> str:
