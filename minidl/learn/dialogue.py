@@ -96,7 +96,7 @@ class Dialogue:
         from rich.padding import Padding
         from rich.text import Text
 
-        self.console.print(Padding(Text(line, style=style), (0, 0, 0, indent), expand=False))
+        self.console.print(Padding(Text(line, style=style), (0, 0, 0, indent), expand=False) if line else "")
 
     def listed(self, rows: Sequence[tuple[str, str]]) -> None:
         """Lines that begin with a mark; what does not fit goes on below the words."""
