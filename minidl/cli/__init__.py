@@ -6,6 +6,7 @@ from . import (
     compress,
     demo,
     measure,
+    quiz,
     trace,
     train,
 )

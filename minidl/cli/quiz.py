@@ -1,0 +1,110 @@
+"""`minidl quiz`, `stats` and `mock`: questions of interviews, asked again when they are about to be forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .app import app, fail
+
+if TYPE_CHECKING:
+    from ..learn.language import Language
+    from ..learn.questions import Bank
+
+Lang = Annotated[str | None, typer.Option(help="en or zh (default: MINIDL_LANG, else the locale)")]
+Plain = Annotated[bool, typer.Option("--plain", help="no colour, 80 columns")]
+Seed = Annotated[int | None, typer.Option(help="seed of what is chosen, and in which order")]
+
+
+def _opened(lang: str | None) -> tuple[Language, Bank, Path, dict[str, Any]]:
+    """The language, everything that can be asked, and the progress; what cannot be used ends the command."""
+    from ..learn import progress, questions
+    from ..learn.language import language
+
+    try:
+        path = progress.default_path()
+        return language(lang), questions.load(), path, progress.load(path)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+
+
+@app.command()
+def quiz(
+    topic: Annotated[str | None, typer.Option(help="ask about one topic only")] = None,
+    mode: Annotated[str | None, typer.Option(help="recall, choice, claim or predict (default: all)")] = None,
+    count: Annotated[int, typer.Option(min=1, help="how many cards at most")] = 10,
+    run: Annotated[bool, typer.Option("--run", help="run the demo behind a prediction")] = False,
+    seed: Seed = None,
+    lang: Lang = None,
+    plain: Plain = False,
+) -> None:
+    """Questions of interviews: recall an answer, choose one, judge a claim, predict a figure. q, Ctrl-D or Ctrl-C ends it.
+
+    What was answered is kept in progress.json and asked again when it is about to be forgotten.
+    Example: minidl quiz --topic initialization --mode claim
+    """
+    from ..learn import progress, schedule
+    from ..learn.dialogue import Dialogue, Ended
+    from ..learn.quiz import MODES, cards, session
+
+    chosen_language, bank, path, data = _opened(lang)
+    if topic is not None and topic not in bank.topics:
+        fail(f"--topic {topic}: it is one of {', '.join(bank.topics)}")
+    if mode is not None and mode not in MODES:
+        fail(f"--mode {mode}: it is one of {', '.join(MODES)}")
+    if not schedule.installed():
+        typer.echo(f"minidl: {schedule.MISSING}", err=True)
+    random = Random(seed)
+    found = session(cards(bank, topic, mode), data["cards"], schedule.now(), random, count)
+    dialogue = Dialogue(chosen_language, plain)
+    answered: list[str] = []
+    code = 0
+    try:
+        for card in found:
+            rating = dialogue.put(card, random, run)
+            record = schedule.reviewed(progress.load(path)["cards"].get(card.id, {}), rating, schedule.now())
+            progress.update(path, "cards", card.id, record)
+            answered.append(rating)
+    except Ended:
+        pass
+    except KeyboardInterrupt:
+        code = 130
+    except (ValueError, OSError) as error:
+        fail(str(error), code=1)
+    again = answered.count("again")
+    dialogue.say()
+    dialogue.say(
+        dialogue.word("answered", answered=len(answered), count=len(found), again=again, path=path)
+        if answered
+        else dialogue.word("nothing answered" if found else "nothing due")
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def stats(lang: Lang = None, plain: Plain = False) -> None:
+    """What was asked, what is due and what is remembered, by topic; exercises that are solved."""
+    from rich.table import Table
+
+    from ..learn import schedule
+    from ..learn.dialogue import Dialogue
+    from ..learn.quiz import summary
+
+    chosen, bank, _, data = _opened(lang)
+    dialogue = Dialogue(chosen, plain)
+    table = Table(box=None) if plain else Table()
+    for number, heading in enumerate(dialogue.word("columns").split()):
+        table.add_column(heading, justify="right" if number else "left")
+    rows = summary(bank, data["cards"], schedule.now())
+    for row in rows:
+        kept = "" if row["retention"] is None else f"{row['retention']:.0%}"
+        missed = f"{row['missed']}/{row['reviews']}" if row["reviews"] else ""
+        table.add_row(row["topic"], str(row["cards"]), str(row["asked"]), str(row["due"]), missed, kept)
+    dialogue.console.print(table)
+    solved = sum(bool(record.get("solved")) for record in data["exercises"].values())
+    dialogue.say(dialogue.word("totals", due=sum(row["due"] for row in rows), solved=solved))
+    if not schedule.installed():
+        typer.echo(f"minidl: {schedule.MISSING}", err=True)
