@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import demo, measure, trace, train
+from . import demo, learn, measure, trace, train
 from .app import app
 
 

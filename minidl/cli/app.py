@@ -17,6 +17,7 @@ def start(context: typer.Context) -> None:
             "minidl: a deep-learning engine made to be read.\n\n"
             "  minidl train     train on handwritten digits, with curves and a report\n"
             "  minidl demo      rerun the experiments behind statements about deep learning\n"
+            "  minidl learn     exercises: write a function, have it checked, see what you believed\n"
             "  minidl doctor    what this machine has, and what that means\n"
             "  minidl bench     measure against PyTorch, where it is installed\n"
             "  minidl profile   where the time and the memory of a program go\n"
