@@ -117,7 +117,7 @@ def init(
                 folder = Workspace.find().folder
             except WorkspaceError:
                 folder = Path(DEFAULT)
-        workspace, new = Workspace.make(folder, _style(lang, None, plain).lang)
+        workspace, new = Workspace.make(folder, _style(lang, None, plain).lang, lang is not None)
         style = _style(lang, workspace.language, plain)
         if as_json:
             _json({"folder": str(folder.resolve()), "new": [one.id for one in new], "current": workspace.current.id})

@@ -122,17 +122,17 @@ class Originals:
         return found
 
 
-def raised(error: BaseException | None, name: str) -> dict[str, Any]:
-    """An exception in plain values: its text, and the places in the learner's own file that it came through."""
+def raised(error: BaseException | None, *names: str) -> dict[str, Any]:
+    """An exception in plain values: its text, and the places in the learner's own files that it came through."""
     if error is None:
         return {}
     frames = [
         {"line": frame.lineno, "function": frame.name, "code": frame.line or ""}
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == name
+        if frame.filename in names
     ]
     caret = None
-    if isinstance(error, SyntaxError) and error.filename == name:
+    if isinstance(error, SyntaxError) and error.filename in names:
         frames = [{"line": error.lineno, "function": "", "code": (error.text or "").rstrip()}]
         caret = error.offset
     try:

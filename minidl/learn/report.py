@@ -62,7 +62,8 @@ def header(exercise: Exercise, style: Style, place: Place) -> str:
         filled = round(10 * place.done / place.total)
         bar = "" if style.plain else "▓" * filled + "░" * (10 - filled) + " "
         position = f"  {bar}{place.done}/{place.total}"
-    ends = f"  {style.dots(exercise.difficulty)}{position}"
+    dots = f"  {style.dots(exercise.difficulty)}" if exercise.difficulty else ""
+    ends = f"{dots}{position}"
     name = cut(f"{exercise.id}  {text(exercise.title, style.lang)}", style.width - wide(ends))
     line = style.paint(name, "bold") + ends
     if place.path and wide(name + ends) + wide(place.path) + 2 <= style.width:
@@ -208,9 +209,10 @@ def advice(exercise: Exercise, found: dict[str, Any], style: Style) -> list[str]
 def success(exercise: Exercise, style: Style, place: Place) -> list[str]:
     """Why it matters, the engine's own function, the next question, what follows."""
     lang = style.lang
-    lines = wrap(text(exercise.why, lang), "  " + say("why", lang), "    ")
+    lines = wrap(text(exercise.why, lang), "  " + say("why", lang), "    ") if text(exercise.why, lang) else []
     lines += [f"  {say('engine', lang)}{engine(exercise)}"] if exercise.engine else []
-    lines += wrap(text(exercise.followup, lang), "  " + say("followup", lang), "    ")
+    if text(exercise.followup, lang):
+        lines += wrap(text(exercise.followup, lang), "  " + say("followup", lang), "    ")
     lines += [f"  {say('copy', lang)}{place.solution}"] if place.solution else []
     titles = [f"{id} {text(bank()[id].title, lang)}" for id in place.unlocked]
     return lines + (wrap(", ".join(titles), "  " + say("unlocked", lang), "    ") if titles else [])

@@ -61,8 +61,8 @@ WORDS: dict[str, dict[Language, str]] = {
     "raised": {"en": "line {line}, in {function}", "zh": "第 {line} 行, 位于 {function}"},
     "line": {"en": "line {line}", "zh": "第 {line} 行"},
     "outside": {
-        "en": "raised while the check used what your code returned, not within your code",
-        "zh": "异常出现在检查使用你的返回值时, 不在你的代码之内",
+        "en": "raised while your code was called or its result was used, not within it",
+        "zh": "异常出现在调用你的函数或使用其返回值时, 不在你的代码之内",
     },
     "time": {"en": "It took longer than {seconds:g} s and was ended. An endless loop?", "zh": "运行超过 {seconds:g} 秒, 已被终止. 是不是死循环?"},
     "where": {"en": "At the end it was at line {line}:", "zh": "终止时执行到第 {line} 行:"},
@@ -108,7 +108,7 @@ WORDS: dict[str, dict[Language, str]] = {
     "diff after": {"en": "{id}: the comparison comes after you have solved it", "zh": "{id}: 通过之后才能对照参考答案"},
     "failed again": {"en": "{id} was solved and fails now: it is pending again", "zh": "{id} 曾经通过, 现在失败, 已改为待重做"},
     "marks": {
-        "en": "> current   * short way through   at the end: state, tries, deepest hint (4: the answer)",
+        "en": "> current   * short way through   last: state, tries, deepest hint (4: answer)",
         "zh": "> 当前   * 核心路线   行末依次为: 状态, 次数, 用到的提示(4: 答案)",
     },
     # watch mode
@@ -118,7 +118,8 @@ WORDS: dict[str, dict[Language, str]] = {
         "zh": "h 提示  r 运行  n 下一题  l 列表  d 对照  q 卡片  x 重置  s 跳过  Q 退出",
     },
     "go on": {"en": "n goes on to the next exercise", "zh": "按 n 进入下一题"},
-    "unknown key": {"en": "{key} is no key", "zh": "没有 {key} 这个键"},
+    "unsolved key": {"en": "{id} is not solved yet; s goes on without it", "zh": "{id} 还没有通过; 按 s 可以先跳过"},
+    "unknown key": {"en": "{pressed} is no key", "zh": "没有 {pressed} 这个键"},
     "running": {"en": "checking ...", "zh": "正在检查 ..."},
     "bye": {"en": "{done} of {all} solved; minidl learn goes on here", "zh": "{all} 题中已通过 {done} 题; 下次用 minidl learn 继续"},
     "gone": {"en": "{path} is gone; minidl learn reset {id} puts the stub there", "zh": "{path} 不见了; minidl learn reset {id} 可以放回题目"},

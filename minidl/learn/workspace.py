@@ -56,8 +56,11 @@ class Workspace:
         raise WorkspaceError(f"there are no exercises {where}; `minidl learn init` makes a folder of them")
 
     @classmethod
-    def make(cls, folder: Path, lang: Language) -> tuple[Workspace, list[Exercise]]:
-        """Write the exercises that are not there yet; what is there stays as it is. The workspace, and what is new."""
+    def make(cls, folder: Path, lang: Language, asked: bool = False) -> tuple[Workspace, list[Exercise]]:
+        """Write the exercises that are not there yet; what is there stays as it is. The workspace, and what is new.
+
+        asked: whether `lang` was asked for; it is then that of the folder from now on.
+        """
         if folder.exists() and not folder.is_dir():
             raise WorkspaceError(f"{folder} is no folder")
         if folder.is_dir() and any(folder.iterdir()) and not is_workspace(folder):
@@ -65,6 +68,8 @@ class Workspace:
         folder.mkdir(parents=True, exist_ok=True)
         workspace = cls(folder)
         learn = workspace.data.setdefault("learn", {"current": next(iter(bank())), "language": lang})
+        if asked:
+            learn["language"] = lang
         new = [one for one in bank().values() if not workspace.path(one).exists()]
         for exercise in new:
             workspace.write_stub(exercise, learn["language"])
@@ -153,12 +158,17 @@ class Workspace:
         self.data["cards"] = progress.load(path)["cards"]
         progress.save(path, self.data)
 
+    def refresh(self) -> None:
+        """Read the progress again, after another program has changed it."""
+        self.data = progress.load(self.folder / progress.NAME)
+
     # ---- what is done to it
 
-    def check(self, exercise: Exercise, seed: int = 0, thorough: bool = False) -> tuple[dict[str, Any], Place]:
-        """Run the learner's file and record what came of it."""
-        source = self.source(exercise)
-        found = grade(exercise, source, seed, thorough)
+    def check(
+        self, exercise: Exercise, seed: int = 0, thorough: bool = False, source: str | None = None
+    ) -> tuple[dict[str, Any], Place]:
+        """Run the learner's file, or the text of it that was read before, and record what came of it."""
+        found = grade(exercise, self.source(exercise) if source is None else source, seed, thorough)
         return found, self.note(exercise, found)
 
     def note(self, exercise: Exercise, found: dict[str, Any], attempt: bool = True) -> Place:
