@@ -7,6 +7,7 @@ without running anything, and keeps the branches that end in a kernel.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -45,7 +46,7 @@ def explain(thing: Any) -> str:
 
 
 def location(thing: Any) -> str:
-    """file:line of a function or class, as far as Python knows its source."""
+    """file:line of a function or class, as far as Python knows its source; the file as seen from beside the package."""
     thing = inspect.unwrap(thing)
     try:
         from pathlib import Path  # here, for the sake of the time that importing minidl takes
@@ -53,7 +54,7 @@ def location(thing: Any) -> str:
         path, line = Path(inspect.getsourcefile(thing) or "?").resolve(), inspect.getsourcelines(thing)[1]
     except (OSError, TypeError):  # typed into a prompt, or built in
         return "(no source file)"
-    root = Path(__file__).resolve().parent.parent
+    root = Path(sys.modules[PROJECT].__file__ or "").resolve().parent.parent
     return f"{path.relative_to(root) if path.is_relative_to(root) else path}:{line}"
 
 

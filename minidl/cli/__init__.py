@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import (
     compress,
     demo,
+    learn,
     measure,
     quiz,
     trace,

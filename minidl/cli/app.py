@@ -21,6 +21,7 @@ def start(context: typer.Context) -> None:
             "  minidl quiz      questions of interviews, asked again when they are about to be forgotten\n"
             "  minidl mock      an interview with a report\n"
             "  minidl stats     what was asked, what is due and what is remembered\n"
+            "  minidl learn     exercises: write a function, have it checked, see what you believed\n"
             "  minidl doctor    what this machine has, and what that means\n"
             "  minidl bench     measure against PyTorch, where it is installed\n"
             "  minidl profile   where the time and the memory of a program go\n"

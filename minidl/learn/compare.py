@@ -44,13 +44,19 @@ class Problem:
 
     def json(self) -> dict[str, Any]:
         """The same in plain JSON values."""
-        plain: dict[str, Any] = {
-            k: v if isinstance(v, int | float | str | None) else brief(v) for k, v in vars(self).items()
-        }
+        plain = {name: _json(value) for name, value in vars(self).items() if name != "mismatches"}
         plain["mismatches"] = [
-            {"index": list(m.index), "got": brief(m.got), "expected": brief(m.expected)} for m in self.mismatches
+            {"index": list(m.index), "got": _json(m.got), "expected": _json(m.expected)} for m in self.mismatches
         ]
         return plain
+
+
+def _json(value: Any) -> Any:
+    """A value that JSON has: what it lacks, NaN among it, as text."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value if isinstance(value, int | float | str | None) else brief(value)
 
 
 def problem(seen: Observation) -> Problem | None:
@@ -149,7 +155,10 @@ def same(a: Observation, b: Observation) -> bool:
     if isinstance(a.got, BaseException) or isinstance(b.got, BaseException):
         return type(a.got) is type(b.got)
     if a.noise and _number(a.got) and _number(b.got):
-        return abs(float(a.got) - float(b.got)) <= 4 * (a.noise + b.noise)
+        x, y, wanted = float(a.got), float(b.got), abs(float(a.expected))
+        # the standard error is that of the right value; that of a variance ten times as large is ten times as large
+        scale = max(abs(x), abs(y)) / wanted if wanted else 1.0
+        return abs(x - y) <= 4 * (a.noise + b.noise) * scale
     return _difference("", a.got, b.got, 1e-6, 1e-12) is None
 
 

@@ -29,7 +29,8 @@ class Verdict:
     verdict        one of VERDICTS
     stage          the stage that failed ("" if none did)
     problems       what was wrong in it, in the order of the checks
-    observations   how many were made; `held` of them were as wanted
+    observations   how many were made; `held` of them were as wanted, `statistical` of them judged by a standard error
+    later          what was wrong in the checks after that one, as (stage, problem), where they were asked for
     misconception  NAME of the wrong_NAME.py that shows the same, or ""
     exception      what the learner's code raised
     """
@@ -41,17 +42,31 @@ class Verdict:
     problems: list[Problem] = field(default_factory=list)
     observations: int = 0
     held: int = 0
+    statistical: int = 0
+    later: list[tuple[str, Problem]] = field(default_factory=list)
     misconception: str = ""
     exception: BaseException | None = None
     seconds: float = 0.0
+    failed: int = field(default=-1, repr=False)  # place of the check that failed, among those of `in_order`
+    seen: list[Observation] = field(default_factory=list, repr=False)  # what it saw
 
     @property
     def passed(self) -> bool:
         return self.verdict == "passed"
 
 
-def examine(exercise: Exercise, subject: Subject, seed: int = 0) -> Verdict:
-    """The verdict on a file that has been run."""
+def examine(exercise: Exercise, subject: Subject, seed: int = 0, thorough: bool = False) -> Verdict:
+    """The verdict on a file that has been run.
+
+    thorough: go on with the checks after the first one that fails, too (`later`).
+    """
+    verdict = judge(exercise, subject, seed, thorough)
+    verdict.misconception = misconception(exercise, subject, verdict)
+    return verdict
+
+
+def judge(exercise: Exercise, subject: Subject, seed: int = 0, thorough: bool = False) -> Verdict:
+    """The same without the misconception."""
     began = time.perf_counter()
     if exercise.untouched(subject.source):
         return Verdict(exercise.id, "not started", seed)
@@ -61,30 +76,45 @@ def examine(exercise: Exercise, subject: Subject, seed: int = 0) -> Verdict:
         verdict.verdict, verdict.stage = "wrong", "signature"
         verdict.problems = [Problem("missing", name, None, name) for name in missing]
         return verdict
-    checks = sorted(exercise.checks(), key=lambda check: check.costly)
-    for i, check in enumerate(checks):
+    for i, check in enumerate(in_order(exercise)):
         seen = observe(check, subject, seed)
-        found = [problem(one) for one in seen if not isinstance(one.got, BaseException)]
-        verdict.observations += len(seen)
-        verdict.held += sum(one is None for one in found)
-        verdict.problems = [one for one in found if one is not None]
-        raised = next((one for one in seen if isinstance(one.got, BaseException)), None)
-        if raised is not None and not verdict.problems:
-            verdict.exception = raised.got
-            if isinstance(raised.got, NotImplementedError):
+        problems, raised = _problems(verdict, seen)
+        if verdict.stage:
+            verdict.later += [(check.stage, one) for one in problems]
+        elif problems or raised is not None:
+            verdict.failed, verdict.seen, verdict.stage, verdict.problems = i, seen, check.stage, problems
+            verdict.verdict = "wrong" if problems else "error"
+            if not problems:
+                verdict.exception = raised
+            if isinstance(verdict.exception, NotImplementedError):
                 verdict.verdict = "not started"
-            elif isinstance(raised.got, MissingName):
-                verdict.problems = [Problem("missing", str(raised.got), None, str(raised.got))]
-        if raised is None and not verdict.problems:
-            continue
-        if verdict.verdict == "passed":
-            verdict.verdict = "wrong" if verdict.problems else "error"
-        verdict.stage = check.stage
-        if verdict.verdict != "not started":
-            verdict.misconception = diagnose(exercise, subject, checks, i, seen, seed)
-        break
+            if not thorough or verdict.verdict != "wrong":
+                break
     verdict.seconds = time.perf_counter() - began
     return verdict
+
+
+def in_order(exercise: Exercise) -> list[Check]:
+    """The checks of an exercise, the costly ones last."""
+    return sorted(exercise.checks(), key=lambda check: check.costly)
+
+
+def _problems(verdict: Verdict, seen: list[Observation]) -> tuple[list[Problem], BaseException | None]:
+    """What is wrong in what a check saw, which is counted, and the exception that ended it."""
+    problems: list[Problem] = []
+    raised = None
+    for one in seen:
+        if isinstance(one.got, MissingName):
+            problems.append(Problem("missing", str(one.got), None, str(one.got)))
+        elif isinstance(one.got, BaseException):
+            raised = one.got
+        else:
+            wrong = problem(one)
+            problems += [] if wrong is None else [wrong]
+            verdict.held += wrong is None
+    verdict.observations += len(seen)
+    verdict.statistical += sum(bool(one.noise > 0) for one in seen)
+    return problems, raised
 
 
 def observe(check: Check, subject: Subject, seed: int) -> list[Observation]:
@@ -97,19 +127,20 @@ def observe(check: Check, subject: Subject, seed: int) -> list[Observation]:
         with np.errstate(all="ignore"):
             for one in check.observe(subject, np.random.default_rng(seed)):
                 seen.append(one)
-    except Exception as error:  # the learner's code may raise anything
+    except (Exception, SystemExit) as error:  # the learner's code may raise anything
         seen.append(Observation("raised", error, None))
     return seen
 
 
-def diagnose(
-    exercise: Exercise, subject: Subject, checks: list[Check], failed: int, seen: list[Observation], seed: int
-) -> str:
+def misconception(exercise: Exercise, subject: Subject, verdict: Verdict) -> str:
     """The wrong answer that shows what this file shows: in the check that failed, and in most of the others. Or ""."""
+    if verdict.failed < 0 or verdict.verdict == "not started":
+        return ""
+    checks, failed, seed = in_order(exercise), verdict.failed, verdict.seed
     agreeing = {}
     for name in exercise.wrong:
         variant = exercise.subject(f"wrong_{name}")
-        if agree(seen, observe(checks[failed], variant, seed)):
+        if agree(verdict.seen, observe(checks[failed], variant, seed)):
             agreeing[name] = variant
     if len(agreeing) <= 1:
         return next(iter(agreeing), "")
@@ -134,8 +165,10 @@ def solves(exercise: Exercise, name: str, seed: int = 0) -> Verdict:
 
 def summary(verdict: Verdict) -> dict[str, Any]:
     """A verdict as plain JSON values."""
-    plain: dict[str, Any] = {k: v for k, v in vars(verdict).items() if k not in ("problems", "exception")}
+    apart = ("problems", "later", "exception", "failed", "seen")
+    plain: dict[str, Any] = {name: value for name, value in vars(verdict).items() if name not in apart}
     plain["problems"] = [one.json() for one in verdict.problems]
+    plain["later"] = [{"stage": stage, **one.json()} for stage, one in verdict.later]
     if verdict.exception is not None:
         plain["exception"] = f"{type(verdict.exception).__name__}: {verdict.exception}"
     return plain
