@@ -1,0 +1,6 @@
+import numpy as np
+
+
+def dropout(x: np.ndarray, p: float, training: bool, rng: np.random.Generator) -> np.ndarray:
+    kept = rng.random(x.shape) >= p
+    return x * kept / (1 - p)
