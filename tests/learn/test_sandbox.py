@@ -25,7 +25,9 @@ RIGHT = "return rng.normal(scale=(2 / (fan_in + fan_out)) ** 0.5, size=(fan_in, 
 
 def function(*lines):
     """A file whose function has these lines."""
-    return "import numpy as np\n\ndef xavier_normal(fan_in, fan_out, rng):\n" + "".join(f"    {line}\n" for line in lines)
+    return "import numpy as np\n\ndef xavier_normal(fan_in, fan_out, rng):\n" + "".join(
+        f"    {line}\n" for line in lines
+    )
 
 
 def attempt(source, **options):
@@ -160,7 +162,11 @@ def test_files_are_written_where_they_vanish(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("source", "line", "kind"),
-    [("def f(:\n", 1, "SyntaxError"), ("def f():\nreturn 1\n", 2, "IndentationError"), ("x = 1\ny = 1 +\n", 2, "SyntaxError")],
+    [
+        ("def f(:\n", 1, "SyntaxError"),
+        ("def f():\nreturn 1\n", 2, "IndentationError"),
+        ("x = 1\ny = 1 +\n", 2, "SyntaxError"),
+    ],
 )
 def test_what_is_no_python_has_line_and_caret(source, line, kind):
     error = attempt(source)["exception"]

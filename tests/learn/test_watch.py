@@ -27,7 +27,14 @@ class Screen:
 
     def __init__(self, folder, socket):
         self.socket = str(socket)
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "PS1": "$ ", "ENV": ""}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "LANG": "C.UTF-8",
+            "LC_ALL": "C.UTF-8",
+            "PS1": "$ ",
+            "ENV": "",
+        }
         for name in ("TMUX", "MINIDL_LANG", "NO_COLOR"):
             environment.pop(name, None)
         self.environment = environment
@@ -36,7 +43,9 @@ class Screen:
 
     def tmux(self, *arguments):
         command = ["tmux", "-u", "-S", self.socket, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, env=self.environment, timeout=30).stdout
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, env=self.environment, timeout=30
+        ).stdout
 
     def type(self, text):
         self.tmux("send-keys", text, "Enter")
