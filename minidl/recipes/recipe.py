@@ -82,7 +82,9 @@ def draw_curves(part: Any, history: History, title: str, metric: str = "") -> No
     epochs = [row["epoch"] for row in history]
     axes.plot(epochs, [row["loss"] for row in history], label="training loss")
     axes.plot(epochs, [row["val_loss"] for row in history], label="validation loss")
-    axes.set(xlabel="epoch", ylabel="cross-entropy", yscale="log", title=title)
+    losses = [row[which] for row in history for which in ("loss", "val_loss")]
+    scale = "log" if 0 < 5 * min(losses) < max(losses) else "linear"
+    axes.set(xlabel="epoch", ylabel="cross-entropy", yscale=scale, title=title)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="lower left")
     if metric:

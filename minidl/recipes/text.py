@@ -259,6 +259,6 @@ def write(part: Any, title: str, lines: list[str], most: int = 24) -> None:
     """Lines of text as a picture; characters that the font lacks, and dollars, are shown as they can be."""
     axes = part.subplots()
     axes.axis("off")
-    axes.set_title(title)
+    axes.set_title(title, loc="left")
     shown = "\n".join(lines[:most]).encode("ascii", "replace").decode().replace("$", r"\$")
     axes.text(0, 1, shown, va="top", family="monospace", fontsize=8, transform=axes.transAxes)
