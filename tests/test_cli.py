@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -116,11 +118,21 @@ def test_in_a_terminal_there_is_a_progress_bar(tmp_path):
     import pty
 
     ours, theirs = pty.openpty()
+    parts = []
+
+    def read():  # all the while, or the terminal's memory fills up and the program waits
+        with contextlib.suppress(OSError):  # that is how a terminal ends
+            while part := os.read(ours, 4096):
+                parts.append(part)
+
+    reader = threading.Thread(target=read)
+    reader.start()
     command = [sys.executable, *MODULE, "train", "--epochs", "60", "--out", str(tmp_path / "run")]
     code, errors = interrupted(command, tmp_path / "run", theirs)
     os.close(theirs)
-    shown = os.read(ours, 1_000_000).decode(errors="replace")
+    reader.join(timeout=60)
     os.close(ours)
+    shown = b"".join(parts).decode(errors="replace")
     assert code == 130 and "stopped after epoch" in errors
     assert "training mlp" in shown and "epoch   1" not in shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is shown again"

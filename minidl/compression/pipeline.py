@@ -18,6 +18,7 @@ import minidl as md
 
 from .. import nn, optim, training
 from ..datasets import digits
+from ..recipes.classifiers import digits_model
 from ..serialization import write_whole
 from ..utils.data import DataLoader
 from . import measure
@@ -76,7 +77,7 @@ def read_run(folder: Path) -> Source:
         config = training.Config(**json.loads((folder / "config.json").read_text()))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{folder / 'config.json'} is damaged: {error}") from None
-    model = training.RECIPES[config.recipe]()
+    model = digits_model(config.recipe)
     model.load_state_dict(md.load(folder / "best.ckpt", map_location="cpu")["model"])
     return Source(config, model.eval(), {split: digits(split, config.seed) for split in ("train", "test")})
 
@@ -205,7 +206,7 @@ def load(folder: str | Path) -> nn.Module:
         config = json.loads((folder / "config.json").read_text())
         if config.get("kind") != FILE:
             raise ValueError("it is no compressed model's; minidl compress makes one of a run")
-        model = training.RECIPES[config["recipe"]]()
+        model = digits_model(config["recipe"])
         for edit in config["edits"]:
             model = _edited(model, **edit)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -123,9 +123,8 @@ def bins_of(name: str, p: Array, happened: Array, n_bins: int, strategy: str = "
         raise ValueError(f"{name}: n_bins must be at least 1, got {n_bins}")
     edges = np.linspace(0, 1, n_bins + 1)
     if strategy == "quantile":
-        edges = np.percentile(
-            p, 100 * edges
-        )  # as scikit-learn rounds it: probabilities that lie on an edge go to the same bin
+        # as scikit-learn rounds them: a probability on an edge goes to the same bin
+        edges = np.percentile(p, 100 * edges)
     place = np.searchsorted(edges[1:-1], p)
     count, said, true = (np.bincount(place, w, n_bins) for w in (None, p, happened.astype(np.float64)))
     return count, said, true

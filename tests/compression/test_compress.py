@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -13,18 +14,19 @@ import minidl as md
 from minidl import compression, nn, training
 from minidl.cli import app
 from minidl.compression import effects, measure, pipeline
+from minidl.datasets import digits
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A short run of two recipes."""
     root = tmp_path_factory.mktemp("runs")
-    draw, training.plot_report = training.plot_report, lambda *args: None
+    draw, training.draw_report = training.draw_report, lambda *args: None
     for recipe in ("mlp", "cnn"):
         run = training.start(training.Config(recipe, epochs=2), root / recipe)
-        training.fit(run, lambda *args: None, lambda *args: None)
+        training.fit(run)
         training.finish(run)
-    training.plot_report = draw
+    training.draw_report = draw
     return root
 
 
@@ -43,7 +45,7 @@ def test_the_command_prints_a_table_and_leaves_a_model_that_loads(runs, tmp_path
     assert re.fullmatch(r"[1-6] CSR layers", last)  # those of the 6 thin ones that are mostly 0
     assert {path.name for path in out.iterdir()} == {"config.json", "model.ckpt", "report.json", "report.png"}
     model = compression.load(out)
-    x, y = training.digits("test", 0).tensors
+    x, y = digits("test", 0).tensors
     costs = json.loads((out / "report.json").read_text())["costs"]
     assert costs[-1]["accuracy"] == pytest.approx(measure.accuracy(model, x, y), abs=1e-6) and not model.training
     assert costs[-1]["bytes"] == (out / "model.ckpt").stat().st_size < costs[0]["bytes"] / 5
@@ -175,3 +177,11 @@ def test_only_the_proximal_step_makes_zeros():
     found = effects.l1(0)
     assert found["zeros, gradient"] == 0 and found["zeros, proximal step"] > 100
     assert abs(found["accuracy, gradient"] - found["accuracy, proximal step"]) < 0.02
+
+
+def test_runs_that_are_not_of_digits_are_refused(runs, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(runs / "mlp", folder)
+    (folder / "config.json").write_text('{"recipe": "sorting"}')
+    done = minidl(folder, "--prune", 0.5)
+    assert done.exit_code == 2 and "the recipe 'sorting' is none for digits; those are: linear, mlp" in done.stderr
