@@ -229,6 +229,8 @@ class Rewriter(ast.NodeTransformer):
         node = self.generic_visit(node)  # type: ignore[assignment]
         if name == "shared.array":
             self.check_shared(node)
+        if name in ("shared.array", "local.array"):
+            self.check_size(node, name)
         if name not in WAITING:
             return node
         if node.keywords:
@@ -249,12 +251,20 @@ class Rewriter(ast.NodeTransformer):
                 "simulator of Numba; write one on a line"
             )
         self.shared_lines.add(node.lineno)
+
+    def check_size(self, node: ast.Call, name: str) -> None:
+        """Numba must know the size of an array when it compiles: numbers, and names of constants, one by one."""
         for part in ast.walk(node.args[0]) if node.args else ():
             if isinstance(part, ast.Name) and part.id in self.parameters:
                 self.refuse(
                     node,
-                    f"the size of a shared array depends on {part.id!r}, and must be known when the kernel is compiled: a "
-                    "global constant, or 0 for the size given at the launch",
+                    f"cuda.{name}: its size depends on {part.id!r}, and must be known when the kernel is compiled: a global "
+                    "constant, or for shared memory 0, which is the size given at the launch",
+                )
+            if isinstance(part, ast.BinOp) and any(isinstance(inner, ast.Name) for inner in ast.walk(part)):
+                self.refuse(
+                    node,
+                    f"cuda.{name}: Numba takes no expression as a size; give {ast.unparse(part)} a name beside the kernel",
                 )
 
     def check_call(self, node: ast.Call, target: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -332,3 +333,27 @@ def indices(size: Dim3) -> Iterator[Dim3]:
         for y in range(size.y):
             for x in range(size.x):
                 yield Dim3(x, y, z)
+
+
+@contextmanager
+def running(order: str = "forward", seed: int = 0, reports: list[Report] | None = None) -> Iterator[None]:
+    """Within the block, the Numba-CUDA kernels of minidl.kernels that are given NumPy arrays are simulated.
+
+    reports: collects a Report for each launch. Raises: KernelError.
+
+    Example:
+        >>> with running():
+        ...     y = softmax.variants["cuda", "numba_cuda"].run(x, -1)
+    """
+    from ..kernels import numba_cuda
+
+    def launch(kernel: Any, grid: Any, block: Any, *args: Any) -> None:
+        report = simulate(kernel, grid, block, *args, order=order, seed=seed)
+        if reports is not None:
+            reports.append(report)
+
+    before, numba_cuda.on_cpu = numba_cuda.on_cpu, launch
+    try:
+        yield
+    finally:
+        numba_cuda.on_cpu = before

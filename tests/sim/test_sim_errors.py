@@ -226,6 +226,12 @@ def size_of_an_argument(x, n):
 
 
 @cuda.jit
+def size_is_an_expression(x):
+    a = cuda.local.array((2, BIG + 1), float32)
+    a[0, 0] = x[0]
+
+
+@cuda.jit
 def needs_dynamic(x):
     a = cuda.shared.array(0, float32)
     a[0] = x[0]
@@ -236,6 +242,7 @@ def test_shared_memory(line_of):
     assert (error.kind, error.line) == ("memory", line_of(too_much_shared, "b ="))
     assert "to 49408 bytes, and it can have 49152" in error.message
     assert "depends on 'n'" in refused(size_of_an_argument, np.zeros(1), 4).message
+    assert "takes no expression as a size; give BIG + 1 a name" in refused(size_is_an_expression, np.zeros(1)).message
     assert "launch with shared=bytes" in refused(needs_dynamic, np.zeros(1)).message
     assert "0 to 49152" in refused(needs_dynamic, np.zeros(1), shared=50000).message
 
