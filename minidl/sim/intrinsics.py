@@ -91,6 +91,11 @@ class Device:
         self.atomic = Atomic()
         self.allocations: dict[Any, Array] = {}  # of the block that runs
 
+    def __getattr__(self, name: str) -> Any:
+        if name in WAITING:
+            raise Fault("unsupported", f"cuda.{name} under another name: write cuda.{name}() where it is called")
+        raise Fault("unsupported", f"cuda.{name}: the simulator does not have it; `help(minidl.sim)` lists what it has")
+
     def begin_block(self, index: Dim3) -> None:
         self.blockIdx = index
         self.allocations = {}

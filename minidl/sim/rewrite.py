@@ -48,7 +48,7 @@ class CudaName(str):
     """A dotted name below `cuda`, such as "shared.array"."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Function:
     """A kernel or device function that has been rewritten."""
 
@@ -57,7 +57,7 @@ class Function:
     text: list[str]  # the lines of the source, without the common indent
     first: int  # the number of the first one in the file
     indent: int
-    call: Callable[..., Any] = field(default=print)
+    call: Callable[..., Any] = field(init=False)
     waits: bool = False  # whether it is a generator
 
     def excerpt(self, position: tuple[int | None, ...]) -> str:
@@ -82,6 +82,11 @@ class Program:
     def compile(self, function: FunctionType, is_kernel: bool = False) -> Function:
         """The rewritten function; the same one for a function that is met again."""
         if function in self.done:
+            if self.done[function] not in self.codes.values():
+                raise KernelError(
+                    "unsupported", "it calls itself: write a loop", function.__name__, function.__code__.co_filename,
+                    function.__code__.co_firstlineno,
+                )  # fmt: skip
             return self.done[function]
         source = self.source(function)
         self.done[function] = source
@@ -197,6 +202,13 @@ class Rewriter(ast.NodeTransformer):
                 found = getattr(base, node.attr, UNKNOWN)
                 return CudaName("") if is_cuda(found) else found
         return UNKNOWN
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        target = self.resolve(node)
+        module = getattr(target, "__module__", None) or type(target).__module__
+        if module.startswith(("numba.cuda", "numba_cuda")) and not hasattr(target, "py_func"):
+            self.refuse(node, f"{node.id}: import cuda alone, `from numba import cuda`, and write cuda.{node.id}")
+        return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         target = self.resolve(node.func)

@@ -164,7 +164,8 @@ class Launch:
             if thread.turns > MAX_TURNS:
                 raise self.blame(
                     "barrier",
-                    f"{MAX_TURNS} turns of a while loop without a barrier: does it wait for a thread that will not come?",
+                    f"{MAX_TURNS} turns of a while loop without a barrier: does it wait for what no thread does? (Blocks run one "
+                    "after the other here, so none can wait for a later one)",
                     thread,
                     (self.program.main.name, line_of(thread.generator), 0),
                 )

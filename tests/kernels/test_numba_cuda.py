@@ -169,7 +169,7 @@ def test_every_file_and_every_kernel_is_launched_by_a_variant(monkeypatch):
 def test_a_twin_is_never_the_default():
     for kernel, name in twins():
         assert not any(name in order for order in kernels.DEFAULT_ORDER.values())
-        assert kernel.variants["cuda", name].requires == "numba"
+        assert kernel.variants["cuda", name].requires == "cupy"
 
 
 def test_arrays_of_numpy_are_refused_where_nothing_is_simulated():
