@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -108,3 +110,14 @@ def test_a_file_that_does_not_run(tmp_path):
     (tmp_path / "bad.py").write_text("1 / 0\n")
     done = trace(f"{tmp_path / 'bad.py'}:k")
     assert done.exit_code == 2 and done.stderr == "minidl: trace: bad.py: ZeroDivisionError: division by zero\n"
+
+
+def test_what_the_readme_shows_is_what_it_prints(monkeypatch):
+    root = Path(__file__).resolve().parents[2]
+    (block,) = re.findall(
+        r"^```text\n\$ minidl (trace .*?)\n(.*?)^```$", (root / "README.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    pytest.importorskip("numba")
+    monkeypatch.chdir(root)
+    done = trace(*block[0].split()[1:])
+    assert done.exit_code == 0 and done.output == block[1]
