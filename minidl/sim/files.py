@@ -40,14 +40,21 @@ def stand_in_for_numba() -> Iterator[None]:
 
 
 def load(path: str | Path) -> ModuleType:
-    """Execute a file with kernels and return it as a module. Numba need not be installed, even if the file imports it."""
+    """Execute a file with kernels and return it as a module. Numba need not be installed, even if the file imports it.
+
+    As with `python FILE`, it can import what lies beside it.
+    """
     path = Path(path)
     spec = importlib.util.spec_from_file_location(f"_kernels_{path.stem}_{next(NUMBER)}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    with stand_in_for_numba():
-        spec.loader.exec_module(module)
+    sys.path.insert(0, str(path.absolute().parent))
+    try:
+        with stand_in_for_numba():
+            spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.absolute().parent))
     return module
 
 

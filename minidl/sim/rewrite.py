@@ -19,7 +19,6 @@ import builtins
 import difflib
 import inspect
 import math
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
@@ -54,9 +53,8 @@ class Function:
 
     name: str
     file: str
-    text: list[str]  # the lines of the source, without the common indent
+    text: list[str]  # the lines of the source
     first: int  # the number of the first one in the file
-    indent: int
     call: Callable[..., Any] = field(init=False)
     waits: bool = False  # whether it is a generator
 
@@ -65,8 +63,8 @@ class Function:
         line, end, column, end_column = (p or 0 for p in position)
         if not self.first <= line < self.first + len(self.text):
             return ""
-        whole = self.text[line - self.first]
-        return whole[column:end_column] if end == line else whole[column:].rstrip()
+        whole = self.text[line - self.first].encode()  # columns count bytes
+        return (whole[column:end_column] if end == line else whole[column:].rstrip()).decode()
 
 
 class Program:
@@ -90,10 +88,15 @@ class Program:
             return self.done[function]
         source = self.source(function)
         self.done[function] = source
-        tree = ast.parse("\n".join(source.text)).body[0]
-        ast.increment_lineno(tree, source.first - 1)
+        inside = ast.parse("\n".join(["if True:", *source.text] if source.text[0][:1].isspace() else source.text)).body[
+            0
+        ]
+        tree = inside.body[0] if isinstance(inside, ast.If) else inside
+        ast.increment_lineno(tree, source.first - (2 if isinstance(inside, ast.If) else 1))
         if not isinstance(tree, ast.FunctionDef):
-            raise KernelError("unsupported", "a kernel is a function made by `def`", source.name)
+            raise KernelError(
+                "unsupported", "a kernel is a function made by `def`", source.name, source.file, source.first
+            )
         rewriter = Rewriter(self, function, source, is_kernel)
         tree = rewriter.function(tree)
         source.waits = rewriter.waits
@@ -121,9 +124,7 @@ class Program:
                 name,
                 file,
             ) from None
-        text = textwrap.dedent("".join(lines)).splitlines()
-        indent = len(lines[0]) - len(lines[0].lstrip())
-        return Function(name, file, text, max(first, 1), indent)
+        return Function(name, file, "".join(lines).splitlines(), max(first, 1))
 
     def rebound(self, name: str, value: Any) -> Any:
         """What a global name of the kernel's file stands for in the simulation."""

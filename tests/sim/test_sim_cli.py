@@ -55,6 +55,14 @@ def test_verdict_and_picture(file, tmp_path):
     assert done.output.endswith(f"picture: {tmp_path / 'a.svg'}\n") and (tmp_path / "a.svg").exists()
 
 
+def test_a_file_imports_what_lies_beside_it(file, tmp_path):
+    (tmp_path / "beside_cu.py").write_text("N = 4\n")
+    (tmp_path / "user.py").write_text(
+        f"from beside_cu import N\n{SOURCE}\ndef racy_inputs():\n    return (np.zeros(N),)\n"
+    )
+    assert trace(f"{tmp_path / 'user.py'}:racy").exit_code == 1
+
+
 def test_a_race_ends_with_1(file):
     done = trace(f"{file}:racy", "--arg", "i32:4=0", "--order", "random", "--seed", "5")
     assert done.exit_code == 1 and "verdict: wrong: 1 race(s)" in done.output
