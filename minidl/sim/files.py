@@ -59,12 +59,15 @@ def load(path: str | Path) -> ModuleType:
 
 
 def kernels_of(module: ModuleType) -> dict[str, Any]:
-    """The functions of a module that stand under @cuda.jit, whosever it is."""
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, Kernel) or (hasattr(value, "py_func") and type(value).__module__.startswith("numba"))
-    }
+    """The kernels of a module: what stands under @cuda.jit, whosever it is, and is not a device function."""
+    return {name: value for name, value in vars(module).items() if is_kernel(value)}
+
+
+def is_kernel(value: Any) -> bool:
+    if isinstance(value, Kernel):
+        return not value.device
+    numba = type(value).__module__.startswith("numba") and hasattr(value, "py_func")
+    return numba and not getattr(value, "targetoptions", {}).get("device")
 
 
 def inputs_of(module: ModuleType, kernel: str) -> tuple[Any, ...] | None:

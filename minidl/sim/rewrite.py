@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -58,6 +58,16 @@ class Function:
     call: Callable[..., Any] = field(init=False)
     waits: bool = False  # whether it is a generator
 
+    def parsed(self) -> ast.FunctionDef:
+        """The definition, with the line numbers of the file. One that is indented stands under an `if`."""
+        indented = self.text[0][:1].isspace()
+        tree = ast.parse("\n".join(["if True:", *self.text] if indented else self.text)).body[0]
+        ast.increment_lineno(tree, self.first - (2 if indented else 1))
+        tree = tree.body[0] if isinstance(tree, ast.If) else tree
+        if not isinstance(tree, ast.FunctionDef):
+            raise KernelError("unsupported", "a kernel is a function made by `def`", self.name, self.file, self.first)
+        return tree
+
     def excerpt(self, position: tuple[int | None, ...]) -> str:
         """The source between the (line, end line, column, end column) of an instruction, on one line."""
         line, end, column, end_column = (p or 0 for p in position)
@@ -81,22 +91,12 @@ class Program:
         """The rewritten function; the same one for a function that is met again."""
         if function in self.done:
             if self.done[function] not in self.codes.values():
-                raise KernelError(
-                    "unsupported", "it calls itself: write a loop", function.__name__, function.__code__.co_filename,
-                    function.__code__.co_firstlineno,
-                )  # fmt: skip
+                again = self.done[function]
+                raise KernelError("unsupported", "it calls itself: write a loop", again.name, again.file, again.first)
             return self.done[function]
         source = self.source(function)
         self.done[function] = source
-        inside = ast.parse("\n".join(["if True:", *source.text] if source.text[0][:1].isspace() else source.text)).body[
-            0
-        ]
-        tree = inside.body[0] if isinstance(inside, ast.If) else inside
-        ast.increment_lineno(tree, source.first - (2 if isinstance(inside, ast.If) else 1))
-        if not isinstance(tree, ast.FunctionDef):
-            raise KernelError(
-                "unsupported", "a kernel is a function made by `def`", source.name, source.file, source.first
-            )
+        tree = source.parsed()
         rewriter = Rewriter(self, function, source, is_kernel)
         tree = rewriter.function(tree)
         source.waits = rewriter.waits
@@ -162,7 +162,7 @@ class Rewriter(ast.NodeTransformer):
     """Rewrites one function, and raises KernelError for what CUDA does not have."""
 
     def __init__(self, program: Program, function: FunctionType, source: Function, is_kernel: bool) -> None:
-        self.program, self.original, self.source, self.is_kernel = program, function, source, is_kernel
+        self.program, self.source, self.is_kernel = program, source, is_kernel
         self.waits = is_kernel
         self.scope: dict[str, Any] = {}
         self.locals = set(function.__code__.co_varnames) | set(function.__code__.co_cellvars)
@@ -186,7 +186,7 @@ class Rewriter(ast.NodeTransformer):
             tree.body.append(ast.copy_location(never, tree))
         return tree
 
-    def refuse(self, node: ast.AST, what: str) -> None:
+    def refuse(self, node: ast.AST, what: str) -> NoReturn:
         line = getattr(node, "lineno", self.source.first)
         raise KernelError("unsupported", what, self.source.name, self.source.file, line)
 
@@ -207,9 +207,15 @@ class Rewriter(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.AST:
         target = self.resolve(node)
         module = getattr(target, "__module__", None) or type(target).__module__
-        if module.startswith(("numba.cuda", "numba_cuda")) and not hasattr(target, "py_func"):
+        if str(module).startswith(("numba.cuda", "numba_cuda")) and not hasattr(target, "py_func"):
             self.refuse(node, f"{node.id}: import cuda alone, `from numba import cuda`, and write cuda.{node.id}")
         return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        target = self.resolve(node)
+        if isinstance(target, CudaName) and not target:  # numba.cuda, of `import numba`
+            return self.named("_cuda", self.program.device, node)
+        return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         target = self.resolve(node.func)
@@ -267,7 +273,8 @@ class Rewriter(ast.NodeTransformer):
 
     def check_size(self, node: ast.Call, name: str) -> None:
         """Numba must know the size of an array when it compiles: numbers, and names of constants, one by one."""
-        for part in ast.walk(node.args[0]) if node.args else ():
+        given = node.args[:1] or [keyword.value for keyword in node.keywords if keyword.arg == "shape"]
+        for part in ast.walk(given[0]) if given else ():
             if isinstance(part, ast.Name) and part.id in self.parameters:
                 self.refuse(
                     node,

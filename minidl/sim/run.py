@@ -19,7 +19,7 @@ from .rewrite import Program
 ORDERS = ("forward", "reverse", "random")
 MAX_THREADS = 1024  # of a block
 MAX_BLOCK, MAX_GRID = Dim3(1024, 1024, 64), Dim3(2**31 - 1, 65535, 65535)
-MAX_TURNS = 100_000  # of a thread between two barriers: more than any loop that ends in a simulation
+MAX_TURNS = 20_000  # of a thread between two barriers: more than any loop that ends in a simulation
 
 
 class Thread:

@@ -145,13 +145,9 @@ def test_agrees_with_the_reference_without_a_race(kernel, name, order):
 
 
 def kernels_in_files():
-    """(file, kernel) for every kernel of the folder, without the functions that only kernels call."""
-    pairs = []
-    for file in numba_cuda.FILES:
-        module = importlib.import_module(f"{numba_cuda.__name__}.{file}")
-        called = {"warp_sum", "block_sum", "block_max"}
-        pairs += [(file, name) for name in files.kernels_of(module) if name not in called]
-    return pairs
+    """(file, kernel) for every kernel of the folder."""
+    modules = {file: importlib.import_module(f"{numba_cuda.__name__}.{file}") for file in numba_cuda.FILES}
+    return [(file, name) for file, module in modules.items() for name in files.kernels_of(module)]
 
 
 def test_every_file_and_every_kernel_is_launched_by_a_variant(monkeypatch):

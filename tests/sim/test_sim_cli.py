@@ -20,9 +20,13 @@ def transpose(a, out):
     if i < a.shape[0] and j < a.shape[1]:
         out[i, j] = a[j, i]
 
+@cuda.jit(device=True)
+def one():
+    return 1
+
 @cuda.jit
 def racy(x):
-    x[0] += 1
+    x[0] += one()
 
 @cuda.jit
 def unguarded(x, n):
@@ -67,17 +71,17 @@ def test_a_race_ends_with_1(file):
     done = trace(f"{file}:racy", "--arg", "i32:4=0", "--order", "random", "--seed", "5")
     assert done.exit_code == 1 and "verdict: wrong: 1 race(s)" in done.output
     found = json.loads(trace(f"{file}:racy", "--arg", "i32:4", "--json").output)
-    assert found["races"][0]["lines"] == [12, 12] and found["ok"] is False
+    assert found["races"][0]["lines"] == [16, 16] and found["ok"] is False
 
 
 def test_an_error_of_the_kernel_is_one_line_and_ends_with_1(file):
     done = trace(f"{file}:unguarded", "--arg", "f32:2x3", "--arg", "i32:=7")
     assert done.exit_code == 1 and done.stderr.startswith(
-        "minidl: cu.py:16: unguarded: block 0 thread 0: x[7] is out of"
+        "minidl: cu.py:20: unguarded: block 0 thread 0: x[7] is out of"
     )
     assert done.stderr.count("\n") == 1
     done = trace(f"{file}:unguarded", "--arg", "f32:2", "--arg", "i32:=7", "--json")
-    assert json.loads(done.stdout)["error"]["line"] == 16
+    assert json.loads(done.stdout)["error"]["line"] == 20
 
 
 @pytest.mark.parametrize(

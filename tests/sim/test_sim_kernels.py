@@ -335,6 +335,23 @@ def test_kernels_of_numba_are_simulated_too():
     np.testing.assert_array_equal(x, [6, 4, 2, 0])
 
 
+def test_cuda_as_an_attribute_of_numba():
+    numba = pytest.importorskip("numba")
+    pytest.importorskip("numba.cuda")
+
+    @numba.cuda.jit
+    def kernel(x):
+        s = numba.cuda.shared.array(shape=(2, 2), dtype=numba.float32)
+        i = numba.cuda.threadIdx.x
+        s[1, i] = numba.float32(x[i])
+        numba.cuda.syncthreads()
+        x[i] = s[1, 1 - i]
+
+    x = np.arange(2.0)
+    report = simulate(kernel, 1, 2, x)
+    assert x.tolist() == [1, 0] and report.ok and report.barriers == 1
+
+
 def test_no_numba_no_environment_variable_no_heavy_import(tmp_path):
     (tmp_path / "file.py").write_text(
         "from numba import cuda, float32\n\n@cuda.jit\ndef k(x):\n    s = cuda.shared.array(2, float32)\n"
