@@ -42,9 +42,7 @@ def block_max(value, part):
             part[t] = max(part[t], part[t + step])
         step //= 2
     cuda.syncthreads()
-    value = part[0]
-    cuda.syncthreads()  # part is used again: nobody may write to it before all have read
-    return value
+    return part[0]
 
 
 @cuda.jit(device=True)
@@ -59,9 +57,7 @@ def block_sum(value, part):
             part[t] += part[t + step]
         step //= 2
     cuda.syncthreads()
-    value = part[0]
-    cuda.syncthreads()
-    return value
+    return part[0]
 
 
 @cuda.jit
@@ -72,6 +68,7 @@ def softmax_block(x, out):
     for j in range(t, width, THREADS):
         top = max(top, x[row, j])
     top = block_max(top, part)
+    cuda.syncthreads()  # all have read part[0] before part is used again
     total = float32(0)
     for j in range(t, width, THREADS):
         total += math.exp(x[row, j] - top)

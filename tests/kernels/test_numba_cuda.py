@@ -257,3 +257,26 @@ def test_compiles_for_a_gpu_that_is_not_there(file, name, monkeypatch):
             pytest.skip(f"Numba cannot compile it here: {str(error).strip().splitlines()[0]}")
         raise
     assert ".target sm_80" in ptx and name in ptx
+
+
+BLOCKS = {"transpose": (32, 8), "gemm": (16, 16), "int8": (16, 16)}
+GRIDS = {"gemm": (2, 3), "int8": (2, 2), "softmax": 2, "layernorm": 2, "attention": 2, "scan": 2}
+
+
+def barriers():
+    """(file, line number) of every barrier of the folder."""
+    found = {path.stem: path.read_text().splitlines() for path in sorted(FOLDER.glob("*.py"))}
+    return [(file, n) for file, lines in found.items() for n, line in enumerate(lines) if "cuda.syncthreads()" in line]
+
+
+@pytest.mark.parametrize("file, line", barriers())
+def test_no_barrier_is_superfluous_and_a_missing_one_is_seen(file, line, tmp_path):
+    lines = (FOLDER / f"{file}.py").read_text().splitlines()
+    lines[line] = lines[line].replace("cuda.syncthreads()", "pass")
+    (tmp_path / "mutant.py").write_text("\n".join(lines) + "\n")
+    module = files.load(tmp_path / "mutant.py")
+    block = BLOCKS.get(file, getattr(module, "THREADS", None))
+    assert not all(
+        simulate(kernel, GRIDS.get(file, 1), block, *files.inputs_of(module, name)).ok
+        for name, kernel in files.kernels_of(module).items()
+    )
