@@ -78,10 +78,10 @@ class Kernel:
         """Register the decorated function as the variant `name` for `device` ("cpu" or "cuda").
 
         `supports` takes the kernel's arguments and says whether the variant is made for them; `requires` names the
-        package without which it is missing (default: numba for "numba", cupy for the device "cuda").
+        package without which it is missing (default: cupy for the device "cuda", else numba for "numba").
         """
         if requires is None:
-            requires = "numba" if "numba" in name else "cupy" if device == "cuda" else ""
+            requires = "cupy" if device == "cuda" else "numba" if "numba" in name else ""
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             if parameters(function) != parameters(self.reference):

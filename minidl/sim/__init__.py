@@ -51,7 +51,7 @@ from .errors import KernelError
 from .files import load
 from .intrinsics import cuda
 from .report import Report
-from .run import ORDERS, simulate
+from .run import ORDERS, running, simulate
 
 __all__ = ["ORDERS", "Access", "KernelError", "Race", "Report", "Site", "bool_", "cuda", "float16", "float32", "float64", "int8",
-           "int16", "int32", "int64", "load", "simulate", "uint8", "uint16", "uint32", "uint64"]  # fmt: skip
+           "int16", "int32", "int64", "load", "running", "simulate", "uint8", "uint16", "uint32", "uint64"]  # fmt: skip

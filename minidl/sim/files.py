@@ -40,24 +40,34 @@ def stand_in_for_numba() -> Iterator[None]:
 
 
 def load(path: str | Path) -> ModuleType:
-    """Execute a file with kernels and return it as a module. Numba need not be installed, even if the file imports it."""
+    """Execute a file with kernels and return it as a module. Numba need not be installed, even if the file imports it.
+
+    As with `python FILE`, it can import what lies beside it.
+    """
     path = Path(path)
     spec = importlib.util.spec_from_file_location(f"_kernels_{path.stem}_{next(NUMBER)}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
-    with stand_in_for_numba():
-        spec.loader.exec_module(module)
+    sys.path.insert(0, str(path.absolute().parent))
+    try:
+        with stand_in_for_numba():
+            spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.absolute().parent))
     return module
 
 
 def kernels_of(module: ModuleType) -> dict[str, Any]:
-    """The functions of a module that stand under @cuda.jit, whosever it is."""
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, Kernel) or (hasattr(value, "py_func") and type(value).__module__.startswith("numba"))
-    }
+    """The kernels of a module: what stands under @cuda.jit, whosever it is, and is not a device function."""
+    return {name: value for name, value in vars(module).items() if is_kernel(value)}
+
+
+def is_kernel(value: Any) -> bool:
+    if isinstance(value, Kernel):
+        return not value.device
+    numba = type(value).__module__.startswith("numba") and hasattr(value, "py_func")
+    return numba and not getattr(value, "targetoptions", {}).get("device")
 
 
 def inputs_of(module: ModuleType, kernel: str) -> tuple[Any, ...] | None:

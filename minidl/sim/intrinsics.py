@@ -48,8 +48,8 @@ class Host:
     def jit(self, function: Any = None, device: bool = False, **options: Any) -> Any:
         """Mark a function as a kernel, or with device=True as a function that kernels call."""
         if callable(function):
-            return Kernel(function)
-        return Kernel  # @cuda.jit(device=True), or a signature as its argument
+            return Kernel(function, device)
+        return lambda function: Kernel(function, device)  # @cuda.jit(device=True), or a signature as its argument
 
     def __getattr__(self, name: str) -> Any:
         if name in INDICES or name in {known.partition(".")[0] for known in NAMES}:
@@ -60,8 +60,8 @@ class Host:
 class Kernel:
     """A function under `@cuda.jit` of the simulator: run it as kernel[grid, block](*args), or with `simulate`."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.py_func = function
+    def __init__(self, function: Callable[..., Any], device: bool = False) -> None:
+        self.py_func, self.device = function, device
         self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
         self.__module__ = function.__module__
 
@@ -73,6 +73,8 @@ class Kernel:
         return lambda *args: simulate(self, grid, block, *args, shared=shared)
 
     def __call__(self, *args: Any) -> Any:
+        if self.device:
+            raise TypeError(f"{self.__name__} is a device function: only kernels call it")
         raise TypeError(f"{self.__name__} is a kernel: launch it as {self.__name__}[grid, block](...)")
 
 
@@ -90,6 +92,11 @@ class Device:
         self.const = SimpleNamespace(array_like=self.array_like)
         self.atomic = Atomic()
         self.allocations: dict[Any, Array] = {}  # of the block that runs
+
+    def __getattr__(self, name: str) -> Any:
+        if name in WAITING:
+            raise Fault("unsupported", f"cuda.{name} under another name: write cuda.{name}() where it is called")
+        raise Fault("unsupported", f"cuda.{name}: the simulator does not have it; `help(minidl.sim)` lists what it has")
 
     def begin_block(self, index: Dim3) -> None:
         self.blockIdx = index

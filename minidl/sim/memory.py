@@ -183,6 +183,10 @@ class Array:
                 self.out_of_bounds(index)
             return self.start + index * self.strides[0]
         whole = index if index.__class__ is tuple else (index,)
+        if self.ndim == 2 and len(whole) == 2:  # as below, for the sake of tiles, in half the time
+            i, j = whole
+            if i.__class__ is int and j.__class__ is int and 0 <= i < self.shape[0] and 0 <= j < self.shape[1]:
+                return self.start + i * self.strides[0] + j * self.strides[1]
         if len(whole) > self.ndim:
             raise Fault("bounds", f"{self.buffer.name} has {self.ndim} dimensions and {len(whole)} indices are given")
         offset, view = self.start, len(whole) < self.ndim

@@ -7,19 +7,20 @@ square says in words what it shows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 import numpy as np
 
-from .analysis import BANKS, WORD, Access, Log, groups, ranks
+from .analysis import BANKS, WORD, Access, Column, Log, groups, ranks
 from .intrinsics import WARP
-from .memory import ATOMIC, READ, WRITE
+from .memory import ATOMIC, READ, WRITE, Buffer
 
 if TYPE_CHECKING:
     from .report import Report
 
-CELL, GAP, MARGIN, MOST = 9, 26, 12, 64
+CELL, GAP, MARGIN, MOST, TEXT, WIDEST = 9, 26, 12, 64, 7, 900  # TEXT: the width of a letter, at most
 CIVIDIS = ("00224e", "123570", "3b496c", "575d6d", "707173", "8a8678", "a59c74", "c3b369", "e1cc55", "fee838")
 WORDS = {READ: "read", WRITE: "written", ATOMIC: "updated"}
 
@@ -43,16 +44,16 @@ class Canvas:
         self.y += 12
         self.lines.append(f'<text x="{x}" y="{self.y}" font-weight="{weight}">{escape(text)}</text>')
         self.y += 6
-        self.width = max(self.width, x + 7 * len(text) + MARGIN)
+        self.width = max(self.width, x + TEXT * len(text) + MARGIN)
 
-    def squares(self, y: int, cells: list[tuple[int, int]], fill: str, title: str) -> None:
-        """Squares of one colour, at (row, column) of a panel that begins at y."""
-        path = "".join(f"M{MARGIN + column * CELL} {y + row * CELL}h{CELL}v{CELL}h-{CELL}z" for row, column in cells)
+    def squares(self, cells: list[tuple[int, int]], fill: str, title: str, x: int = MARGIN) -> None:
+        """Squares of one colour, at (row, column) of a panel that begins at x and at the current y."""
+        path = "".join(f"M{x + column * CELL} {self.y + row * CELL}h{CELL}v{CELL}h-{CELL}z" for row, column in cells)
         self.lines.append(f'<path d="{path}" fill="{fill}"><title>{escape(title)}</title></path>')
-        self.width = max(self.width, 2 * MARGIN + CELL * (1 + max(column for _, column in cells)))
+        self.width = max(self.width, x + MARGIN + CELL * (1 + max(column for _, column in cells)))
 
-    def bars(self, y: int, cells: list[tuple[int, int]]) -> None:
-        path = "".join(f"M{MARGIN + column * CELL + 2} {y + row * CELL + 3.5}h5v2h-5z" for row, column in cells)
+    def bars(self, cells: list[tuple[int, int]], x: int) -> None:
+        path = "".join(f"M{x + column * CELL + 2} {self.y + row * CELL + 3.5}h5v2h-5z" for row, column in cells)
         self.lines.append(f'<path d="{path}" fill="#fff" stroke="#000" stroke-width=".4"/>')
 
 
@@ -61,8 +62,7 @@ def draw(report: Report) -> str:
     canvas = Canvas()
     canvas.text(f"{report.kernel}: which thread accesses what (simulated)", weight="bold")
     draw_threads(canvas, report)
-    for number, (name, space) in enumerate(report.log.names):
-        draw_array(canvas, report, number, name, space)
+    draw_arrays(canvas, report)
     for access in report.accesses:
         if access.space == "shared":
             draw_banks(canvas, report.log, access)
@@ -92,7 +92,7 @@ def draw_threads(canvas: Canvas, report: Report) -> None:
     canvas.text(f"threads 0 to {report.threads - 1}, from dark to light; a bar: several threads")
     for shade in range(min(report.threads, WARP)):
         level = shade * (shades(report) - 1) // max(min(report.threads, WARP) - 1, 1)
-        canvas.squares(canvas.y, [(0, shade)], colour(level / max(shades(report) - 1, 1)), people(report, level))
+        canvas.squares([(0, shade)], colour(level / max(shades(report) - 1, 1)), people(report, level))
     canvas.y += GAP
 
 
@@ -110,41 +110,59 @@ def people(report: Report, level: int) -> str:
     return names[0] if names[0] == names[1] else f"{names[0]} to {names[1]}"
 
 
-def draw_array(canvas: Canvas, report: Report, number: int, name: str, space: str) -> None:
-    """The elements of an array, once for each kind of access; of a shared array, those of the first block in the log."""
+def draw_arrays(canvas: Canvas, report: Report) -> None:
+    """The elements of every array, a panel for each kind of access, side by side while there is room."""
     log = report.log
-    rows = np.flatnonzero(log.array == number)
-    if not rows.size:
-        return
-    buffer = log.buffers[log.buffer[rows[0]]]
-    rows = rows[log.buffer[rows] == buffer.number]
-    if not buffer.shape:
-        return
-    width = buffer.shape[-1] if len(buffer.shape) > 1 else min(buffer.shape[0], WARP)
-    for kind in (READ, WRITE, ATOMIC):
-        chosen = rows[log.kind[rows] == kind]
-        if not chosen.size:
-            continue
+    top, x, lowest = canvas.y, MARGIN, canvas.y
+    for buffer, kind, chosen in panels(log):
+        width = buffer.shape[-1] if len(buffer.shape) > 1 else min(buffer.shape[0], WARP)
         flat = np.array([np.ravel_multi_index(buffer.index_of(int(o)), buffer.shape) for o in log.offset[chosen]])
-        y, x = flat // width, flat % width
-        seen = (y < MOST) & (x < MOST)
-        cut = "" if seen.all() else f", the first {MOST} rows and columns"
-        canvas.text(f"{space} {name}: {WORDS[kind]}{cut}")
-        last: dict[tuple[int, int], int] = {}
-        several: dict[tuple[int, int], None] = {}
-        for row, column, who in zip(y[seen].tolist(), x[seen].tolist(), log.who[chosen][seen].tolist(), strict=True):
-            if last.setdefault((row, column), who) != who:
-                several[row, column] = None
-            last[row, column] = who
-        by_shade: dict[int, list[tuple[int, int]]] = {}
-        for cell, who in last.items():
-            by_shade.setdefault(who * shades(report) // report.threads, []).append(cell)
-        for level, cells in sorted(by_shade.items()):
-            title = f"{name}: {WORDS[kind]} by {people(report, level)}"
-            canvas.squares(canvas.y, cells, colour(level / max(shades(report) - 1, 1)), title)
-        if several:
-            canvas.bars(canvas.y, list(several))
-        canvas.y += (int(y[seen].max()) + 1) * CELL + GAP // 2
+        row, column = flat // width, flat % width
+        seen = (row < MOST) & (column < MOST)
+        title = f"{buffer.space} {buffer.name}: {WORDS[kind]}"
+        title += "" if seen.all() else f", the first {MOST} rows and columns"
+        wide = max(min(width, MOST) * CELL, TEXT * len(title))
+        if x > MARGIN and x + wide > WIDEST:
+            top, x = lowest + GAP // 2, MARGIN
+        canvas.y = top
+        canvas.text(title, x)
+        places = list(zip(row[seen].tolist(), column[seen].tolist(), strict=True))
+        draw_cells(canvas, report, places, log.who[chosen][seen].tolist(), f"{buffer.name}: {WORDS[kind]} by", x)
+        lowest = max(lowest, canvas.y + (int(row[seen].max(initial=0)) + 1) * CELL)
+        x += wide + GAP
+    canvas.y = lowest + GAP // 2
+
+
+def panels(log: Log) -> Iterator[tuple[Buffer, int, Column]]:
+    """Each array with each kind of access to it, and the rows of the log; of a shared array, those of the first block."""
+    for number in range(len(log.names)):
+        rows = np.flatnonzero(log.array == number) if log.site.size else np.zeros(0, np.int64)
+        if rows.size:
+            buffer = log.buffers[log.buffer[rows[0]]]
+            rows = rows[log.buffer[rows] == buffer.number]
+            for kind in (READ, WRITE, ATOMIC):
+                chosen = rows[log.kind[rows] == kind]
+                if chosen.size:
+                    yield buffer, kind, chosen
+
+
+def draw_cells(
+    canvas: Canvas, report: Report, places: list[tuple[int, int]], actors: list[int], what: str, x: int
+) -> None:
+    """The elements at `places`, each accessed by the thread beside it in `actors`, in the colour of the last one."""
+    last: dict[tuple[int, int], int] = {}
+    several: dict[tuple[int, int], None] = {}
+    for place, who in zip(places, actors, strict=True):
+        if last.setdefault(place, who) != who:
+            several[place] = None
+        last[place] = who
+    by_shade: dict[int, list[tuple[int, int]]] = {}
+    for place, who in last.items():
+        by_shade.setdefault(who * shades(report) // report.threads, []).append(place)
+    for level, cells in sorted(by_shade.items()):
+        canvas.squares(cells, colour(level / max(shades(report) - 1, 1)), f"{what} {people(report, level)}", x)
+    if several:
+        canvas.bars(list(several), x)
 
 
 def draw_banks(canvas: Canvas, log: Log, access: Access) -> None:
@@ -153,7 +171,7 @@ def draw_banks(canvas: Canvas, log: Log, access: Access) -> None:
     words = bank_words(log, access)
     for bank, count in enumerate(words):
         shade = colour(count / BANKS) if count else "#eeeeee"
-        canvas.squares(canvas.y, [(0, bank)], shade, f"bank {bank}: {count} words")
+        canvas.squares([(0, bank)], shade, f"bank {bank}: {count} words")
     canvas.y += GAP
 
 

@@ -19,11 +19,10 @@ import builtins
 import difflib
 import inspect
 import math
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -48,25 +47,34 @@ class CudaName(str):
     """A dotted name below `cuda`, such as "shared.array"."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Function:
     """A kernel or device function that has been rewritten."""
 
     name: str
     file: str
-    text: list[str]  # the lines of the source, without the common indent
+    text: list[str]  # the lines of the source
     first: int  # the number of the first one in the file
-    indent: int
-    call: Callable[..., Any] = field(default=print)
+    call: Callable[..., Any] = field(init=False)
     waits: bool = False  # whether it is a generator
+
+    def parsed(self) -> ast.FunctionDef:
+        """The definition, with the line numbers of the file. One that is indented stands under an `if`."""
+        indented = self.text[0][:1].isspace()
+        tree = ast.parse("\n".join(["if True:", *self.text] if indented else self.text)).body[0]
+        ast.increment_lineno(tree, self.first - (2 if indented else 1))
+        tree = tree.body[0] if isinstance(tree, ast.If) else tree
+        if not isinstance(tree, ast.FunctionDef):
+            raise KernelError("unsupported", "a kernel is a function made by `def`", self.name, self.file, self.first)
+        return tree
 
     def excerpt(self, position: tuple[int | None, ...]) -> str:
         """The source between the (line, end line, column, end column) of an instruction, on one line."""
         line, end, column, end_column = (p or 0 for p in position)
         if not self.first <= line < self.first + len(self.text):
             return ""
-        whole = self.text[line - self.first]
-        return whole[column:end_column] if end == line else whole[column:].rstrip()
+        whole = self.text[line - self.first].encode()  # columns count bytes
+        return (whole[column:end_column] if end == line else whole[column:].rstrip()).decode()
 
 
 class Program:
@@ -82,13 +90,13 @@ class Program:
     def compile(self, function: FunctionType, is_kernel: bool = False) -> Function:
         """The rewritten function; the same one for a function that is met again."""
         if function in self.done:
+            if self.done[function] not in self.codes.values():
+                again = self.done[function]
+                raise KernelError("unsupported", "it calls itself: write a loop", again.name, again.file, again.first)
             return self.done[function]
         source = self.source(function)
         self.done[function] = source
-        tree = ast.parse("\n".join(source.text)).body[0]
-        ast.increment_lineno(tree, source.first - 1)
-        if not isinstance(tree, ast.FunctionDef):
-            raise KernelError("unsupported", "a kernel is a function made by `def`", source.name)
+        tree = source.parsed()
         rewriter = Rewriter(self, function, source, is_kernel)
         tree = rewriter.function(tree)
         source.waits = rewriter.waits
@@ -116,9 +124,7 @@ class Program:
                 name,
                 file,
             ) from None
-        text = textwrap.dedent("".join(lines)).splitlines()
-        indent = len(lines[0]) - len(lines[0].lstrip())
-        return Function(name, file, text, max(first, 1), indent)
+        return Function(name, file, "".join(lines).splitlines(), max(first, 1))
 
     def rebound(self, name: str, value: Any) -> Any:
         """What a global name of the kernel's file stands for in the simulation."""
@@ -156,7 +162,7 @@ class Rewriter(ast.NodeTransformer):
     """Rewrites one function, and raises KernelError for what CUDA does not have."""
 
     def __init__(self, program: Program, function: FunctionType, source: Function, is_kernel: bool) -> None:
-        self.program, self.original, self.source, self.is_kernel = program, function, source, is_kernel
+        self.program, self.source, self.is_kernel = program, source, is_kernel
         self.waits = is_kernel
         self.scope: dict[str, Any] = {}
         self.locals = set(function.__code__.co_varnames) | set(function.__code__.co_cellvars)
@@ -180,7 +186,7 @@ class Rewriter(ast.NodeTransformer):
             tree.body.append(ast.copy_location(never, tree))
         return tree
 
-    def refuse(self, node: ast.AST, what: str) -> None:
+    def refuse(self, node: ast.AST, what: str) -> NoReturn:
         line = getattr(node, "lineno", self.source.first)
         raise KernelError("unsupported", what, self.source.name, self.source.file, line)
 
@@ -197,6 +203,19 @@ class Rewriter(ast.NodeTransformer):
                 found = getattr(base, node.attr, UNKNOWN)
                 return CudaName("") if is_cuda(found) else found
         return UNKNOWN
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        target = self.resolve(node)
+        module = getattr(target, "__module__", None) or type(target).__module__
+        if str(module).startswith(("numba.cuda", "numba_cuda")) and not hasattr(target, "py_func"):
+            self.refuse(node, f"{node.id}: import cuda alone, `from numba import cuda`, and write cuda.{node.id}")
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        target = self.resolve(node)
+        if isinstance(target, CudaName) and not target:  # numba.cuda, of `import numba`
+            return self.named("_cuda", self.program.device, node)
+        return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         target = self.resolve(node.func)
@@ -229,6 +248,8 @@ class Rewriter(ast.NodeTransformer):
         node = self.generic_visit(node)  # type: ignore[assignment]
         if name == "shared.array":
             self.check_shared(node)
+        if name in ("shared.array", "local.array"):
+            self.check_size(node, name)
         if name not in WAITING:
             return node
         if node.keywords:
@@ -249,12 +270,21 @@ class Rewriter(ast.NodeTransformer):
                 "simulator of Numba; write one on a line"
             )
         self.shared_lines.add(node.lineno)
-        for part in ast.walk(node.args[0]) if node.args else ():
+
+    def check_size(self, node: ast.Call, name: str) -> None:
+        """Numba must know the size of an array when it compiles: numbers, and names of constants, one by one."""
+        given = node.args[:1] or [keyword.value for keyword in node.keywords if keyword.arg == "shape"]
+        for part in ast.walk(given[0]) if given else ():
             if isinstance(part, ast.Name) and part.id in self.parameters:
                 self.refuse(
                     node,
-                    f"the size of a shared array depends on {part.id!r}, and must be known when the kernel is compiled: a "
-                    "global constant, or 0 for the size given at the launch",
+                    f"cuda.{name}: its size depends on {part.id!r}, and must be known when the kernel is compiled: a global "
+                    "constant, or for shared memory 0, which is the size given at the launch",
+                )
+            if isinstance(part, ast.BinOp) and any(isinstance(inner, ast.Name) for inner in ast.walk(part)):
+                self.refuse(
+                    node,
+                    f"cuda.{name}: Numba takes no expression as a size; give {ast.unparse(part)} a name beside the kernel",
                 )
 
     def check_call(self, node: ast.Call, target: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from .rewrite import Program
 ORDERS = ("forward", "reverse", "random")
 MAX_THREADS = 1024  # of a block
 MAX_BLOCK, MAX_GRID = Dim3(1024, 1024, 64), Dim3(2**31 - 1, 65535, 65535)
-MAX_TURNS = 100_000  # of a thread between two barriers: more than any loop that ends in a simulation
+MAX_TURNS = 20_000  # of a thread between two barriers: more than any loop that ends in a simulation
 
 
 class Thread:
@@ -163,7 +164,8 @@ class Launch:
             if thread.turns > MAX_TURNS:
                 raise self.blame(
                     "barrier",
-                    f"{MAX_TURNS} turns of a while loop without a barrier: does it wait for a thread that will not come?",
+                    f"{MAX_TURNS} turns of a while loop without a barrier: does it wait for what no thread does? (Blocks run one "
+                    "after the other here, so none can wait for a later one)",
                     thread,
                     (self.program.main.name, line_of(thread.generator), 0),
                 )
@@ -332,3 +334,27 @@ def indices(size: Dim3) -> Iterator[Dim3]:
         for y in range(size.y):
             for x in range(size.x):
                 yield Dim3(x, y, z)
+
+
+@contextmanager
+def running(order: str = "forward", seed: int = 0, reports: list[Report] | None = None) -> Iterator[None]:
+    """Within the block, the Numba-CUDA kernels of minidl.kernels that are given NumPy arrays are simulated.
+
+    reports: collects a Report for each launch. Raises: KernelError.
+
+    Example:
+        >>> with running():
+        ...     y = softmax.variants["cuda", "numba_cuda"].run(x, -1)
+    """
+    from ..kernels import numba_cuda
+
+    def launch(kernel: Any, grid: Any, block: Any, *args: Any) -> None:
+        report = simulate(kernel, grid, block, *args, order=order, seed=seed)
+        if reports is not None:
+            reports.append(report)
+
+    before, numba_cuda.on_cpu = numba_cuda.on_cpu, launch
+    try:
+        yield
+    finally:
+        numba_cuda.on_cpu = before

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .analysis import Access
-from .errors import coordinates
 
 if TYPE_CHECKING:
     from .report import Report
@@ -16,11 +15,11 @@ TITLES = {"read": "loads", "write": "stores", "atomic": "atomics"}
 
 
 def verdict(report: Report) -> str:
-    """The report as lines of text, good for a terminal of 100 columns."""
+    """The report as lines of text."""
     from .report import MODEL
 
     lines = [f"{report.kernel}  grid {size(report.grid)}  block {size(report.block)}    {MODEL}"]
-    texts = [f"{access.text}" for access in report.accesses]
+    texts = [access.text for access in report.accesses]
     width = min(max(map(len, texts), default=0), 40)
     for access, text in zip(report.accesses, texts, strict=True):
         cut = text if len(text) <= width else text[: width - 3] + "..."
@@ -112,6 +111,3 @@ def as_json(report: Report) -> dict[str, Any]:
     out["verdict"] = summary(report)
     out["model"] = "simulated"
     return out
-
-
-__all__ = ["about", "as_json", "coordinates", "summary", "verdict"]

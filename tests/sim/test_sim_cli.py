@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -18,9 +20,13 @@ def transpose(a, out):
     if i < a.shape[0] and j < a.shape[1]:
         out[i, j] = a[j, i]
 
+@cuda.jit(device=True)
+def one():
+    return 1
+
 @cuda.jit
 def racy(x):
-    x[0] += 1
+    x[0] += one()
 
 @cuda.jit
 def unguarded(x, n):
@@ -53,21 +59,29 @@ def test_verdict_and_picture(file, tmp_path):
     assert done.output.endswith(f"picture: {tmp_path / 'a.svg'}\n") and (tmp_path / "a.svg").exists()
 
 
+def test_a_file_imports_what_lies_beside_it(file, tmp_path):
+    (tmp_path / "beside_cu.py").write_text("N = 4\n")
+    (tmp_path / "user.py").write_text(
+        f"from beside_cu import N\n{SOURCE}\ndef racy_inputs():\n    return (np.zeros(N),)\n"
+    )
+    assert trace(f"{tmp_path / 'user.py'}:racy").exit_code == 1
+
+
 def test_a_race_ends_with_1(file):
     done = trace(f"{file}:racy", "--arg", "i32:4=0", "--order", "random", "--seed", "5")
     assert done.exit_code == 1 and "verdict: wrong: 1 race(s)" in done.output
     found = json.loads(trace(f"{file}:racy", "--arg", "i32:4", "--json").output)
-    assert found["races"][0]["lines"] == [12, 12] and found["ok"] is False
+    assert found["races"][0]["lines"] == [16, 16] and found["ok"] is False
 
 
 def test_an_error_of_the_kernel_is_one_line_and_ends_with_1(file):
     done = trace(f"{file}:unguarded", "--arg", "f32:2x3", "--arg", "i32:=7")
     assert done.exit_code == 1 and done.stderr.startswith(
-        "minidl: cu.py:16: unguarded: block 0 thread 0: x[7] is out of"
+        "minidl: cu.py:20: unguarded: block 0 thread 0: x[7] is out of"
     )
     assert done.stderr.count("\n") == 1
     done = trace(f"{file}:unguarded", "--arg", "f32:2", "--arg", "i32:=7", "--json")
-    assert json.loads(done.stdout)["error"]["line"] == 16
+    assert json.loads(done.stdout)["error"]["line"] == 20
 
 
 @pytest.mark.parametrize(
@@ -108,3 +122,14 @@ def test_a_file_that_does_not_run(tmp_path):
     (tmp_path / "bad.py").write_text("1 / 0\n")
     done = trace(f"{tmp_path / 'bad.py'}:k")
     assert done.exit_code == 2 and done.stderr == "minidl: trace: bad.py: ZeroDivisionError: division by zero\n"
+
+
+def test_what_the_readme_shows_is_what_it_prints(monkeypatch):
+    root = Path(__file__).resolve().parents[2]
+    (block,) = re.findall(
+        r"^```text\n\$ minidl (trace .*?)\n(.*?)^```$", (root / "README.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    pytest.importorskip("numba")
+    monkeypatch.chdir(root)
+    done = trace(*block[0].split()[1:])
+    assert done.exit_code == 0 and done.output == block[1]

@@ -206,7 +206,7 @@ def test_warp_operations_without_a_partner(line_of, order):
 def test_a_loop_without_end(monkeypatch):
     monkeypatch.setattr("minidl.sim.run.MAX_TURNS", 50)
     error = refused(waits_for_ever, np.zeros(1))
-    assert error.kind == "barrier" and "does it wait for a thread that will not come?" in error.message and error.line
+    assert error.kind == "barrier" and "does it wait for what no thread does?" in error.message and error.line
 
 
 BIG = 64 * 64
@@ -226,6 +226,12 @@ def size_of_an_argument(x, n):
 
 
 @cuda.jit
+def size_is_an_expression(x):
+    a = cuda.local.array((2, BIG + 1), float32)
+    a[0, 0] = x[0]
+
+
+@cuda.jit
 def needs_dynamic(x):
     a = cuda.shared.array(0, float32)
     a[0] = x[0]
@@ -236,6 +242,7 @@ def test_shared_memory(line_of):
     assert (error.kind, error.line) == ("memory", line_of(too_much_shared, "b ="))
     assert "to 49408 bytes, and it can have 49152" in error.message
     assert "depends on 'n'" in refused(size_of_an_argument, np.zeros(1), 4).message
+    assert "takes no expression as a size; give BIG + 1 a name" in refused(size_is_an_expression, np.zeros(1)).message
     assert "launch with shared=bytes" in refused(needs_dynamic, np.zeros(1)).message
     assert "0 to 49152" in refused(needs_dynamic, np.zeros(1), shared=50000).message
 
@@ -351,6 +358,22 @@ def misspelt_barrier(x):
     cuda.syncthread()
 
 
+@cuda.jit(device=True)
+def factorial(n):
+    return n * factorial(n - 1) if n > 1 else 1
+
+
+@cuda.jit
+def recursive(x):
+    x[0] = factorial(4)
+
+
+@cuda.jit
+def alias(x):
+    sync = cuda.syncthreads
+    sync()
+
+
 @cuda.jit
 def comb(x):
     x[0] = math.comb(4, 2)
@@ -380,6 +403,27 @@ def test_python_that_cuda_does_not_have(kernel, text, message, line_of):
     with pytest.raises(KernelError, match=message) as caught:
         simulate(kernel, 1, 1, np.zeros(2))
     assert (caught.value.kind, caught.value.line) == ("unsupported", line_of(kernel, text))
+
+
+def test_other_names_and_recursion(line_of):
+    error = refused(recursive, np.zeros(1))
+    assert (error.kernel, error.line) == ("factorial", line_of(factorial, "@cuda")) and "calls itself" in error.message
+    error = refused(alias, np.zeros(1))
+    assert error.line == line_of(alias, "sync =") and "write cuda.syncthreads() where it is called" in error.message
+
+
+def test_names_imported_out_of_numba_cuda():
+    numba_cuda = pytest.importorskip("numba.cuda")
+    threadIdx = numba_cuda.threadIdx
+
+    @numba_cuda.jit
+    def kernel(x):
+        x[threadIdx.x] = 1
+
+    with pytest.raises(
+        KernelError, match=r"threadIdx: import cuda alone, `from numba import cuda`, and write cuda.threadIdx"
+    ):
+        simulate(kernel, 1, 1, np.zeros(1))
 
 
 def test_a_kernel_without_a_source():

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from minidl.sim import cuda, float32, int32, simulate, uint8, uint32
+from minidl.sim import KernelError, cuda, float32, int32, simulate, uint8, uint32
 
 FULL = 0xFFFFFFFF
 TABLE = np.array([2.0, 3.0, 5.0], np.float32)
@@ -335,6 +335,23 @@ def test_kernels_of_numba_are_simulated_too():
     np.testing.assert_array_equal(x, [6, 4, 2, 0])
 
 
+def test_cuda_as_an_attribute_of_numba():
+    numba = pytest.importorskip("numba")
+    pytest.importorskip("numba.cuda")
+
+    @numba.cuda.jit
+    def kernel(x):
+        s = numba.cuda.shared.array(shape=(2, 2), dtype=numba.float32)
+        i = numba.cuda.threadIdx.x
+        s[1, i] = numba.float32(x[i])
+        numba.cuda.syncthreads()
+        x[i] = s[1, 1 - i]
+
+    x = np.arange(2.0)
+    report = simulate(kernel, 1, 2, x)
+    assert x.tolist() == [1, 0] and report.ok and report.barriers == 1
+
+
 def test_no_numba_no_environment_variable_no_heavy_import(tmp_path):
     (tmp_path / "file.py").write_text(
         "from numba import cuda, float32\n\n@cuda.jit\ndef k(x):\n    s = cuda.shared.array(2, float32)\n"
@@ -369,3 +386,18 @@ def test_a_thousand_threads_meet_at_a_hundred_barriers(run):
     x = np.zeros(1000)
     assert run(kernel, 1, 1000, x).barriers == 100
     assert x[999] == 999
+
+
+def test_a_docstring_that_is_not_indented_and_letters_of_two_bytes():
+    if True:
+
+        @cuda.jit
+        def kernel(x):
+            """First line,
+            second line at the margin."""
+            größe = 2; x[0] = größe; x[1] = x[0]  # fmt: skip  # noqa: E702
+
+    report = simulate(kernel, 1, 1, np.zeros(2))
+    assert [access.text for access in report.accesses] == ["x[0]", "x[0]", "x[1]"]
+    with pytest.raises(KernelError, match="a function made by `def`"):
+        simulate(cuda.jit(lambda x: None), 1, 1, np.zeros(2))
