@@ -97,10 +97,13 @@ class SparseLinear(Module):
             )
         lead = tuple(input.shape[:-1])
         B = math.prod(lead)
-        # the kernel multiplies W with columns; one column goes to the kernel for vectors
-        x = input.reshape(self.in_features) if B == 1 else input.reshape(B, self.in_features).t()
-        y = SparseMM.apply(self.values, x, pattern=self.pattern).reshape(self.out_features, B).t()
-        return (y if self.bias is None else y + self.bias).reshape(*lead, self.out_features)
+        if B == 1:  # the kernel for vectors
+            y = SparseMM.apply(self.values, input.reshape(self.in_features), pattern=self.pattern)
+        else:  # the kernel multiplies W with columns
+            rows = input if len(lead) == 1 else input.reshape(B, self.in_features)
+            y = SparseMM.apply(self.values, rows.t(), pattern=self.pattern).t()
+        y = y if len(lead) == 1 and B != 1 else y.reshape(*lead, self.out_features)
+        return y if self.bias is None else y + self.bias
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         stored = state_dict.get(f"{prefix}values")

@@ -117,35 +117,32 @@ class Compression:
             self._done(f"{plan.prune:.0%} pruned")
         if plan.prune and plan.csr is not False:
             self._to_csr()
-        x = self.source.data["test"].tensors[0]
         for batch in BATCHES:
-            for row, seconds in zip(self.costs, measure.latency(self.models, x[:batch]), strict=True):
+            for row, seconds in zip(self.costs, self._latencies(self.models, batch), strict=True):
                 row.latency[batch] = seconds
-        self._choose()
         return self.costs
+
+    def _latencies(self, models: list[nn.Module], batch: int) -> list[float]:
+        return measure.latency(models, self.source.data["test"].tensors[0][:batch])
 
     def _to_csr(self) -> None:
         sparse = to_csr(self.model)
         paths = [path for path, module in sparse.named_modules() if isinstance(module, SparseLinear)]
-        if paths:
+        if not paths:
+            return
+        times = [self._latencies([self.model, sparse], batch) for batch in BATCHES]
+        kept = self.plan.csr or math.prod(csr / dense for dense, csr in times) < 1
+        self._done(f"{len(paths)} CSR layers" + ("" if kept else ", not kept"), sparse)
+        if kept:
             self.model = sparse
             self.edits += [{"kind": "csr", "path": path} for path in paths]
-            self._done(f"{len(paths)} CSR layers")
-
-    def _choose(self) -> None:
-        """Go back to the dense layers where CSR was only tried, and took longer."""
-        *_, dense, last = self.costs
-        if self.plan.csr is None and last.step.endswith("CSR layers"):
-            if math.prod(last.latency.values()) >= math.prod(dense.latency.values()):
-                last.step += ", not kept"
-                self.model = self.models[-2]
-                self.edits = [edit for edit in self.edits if edit["kind"] != "csr"]
 
     def _cost(self, step: str, model: nn.Module) -> measure.Cost:
         return measure.cost(step, model, *self.source.data["test"].tensors)
 
-    def _done(self, step: str) -> None:
-        self.models.append(make_permanent(copy_of(self.model)).eval())
+    def _done(self, step: str, model: nn.Module | None = None) -> None:
+        """A row for the model as it is now, or for one that was tried."""
+        self.models.append(make_permanent(copy_of(self.model if model is None else model)).eval())
         self.costs.append(self._cost(step, self.models[-1]))
 
     def _finetune(self, step: str, prune: float | None) -> None:
