@@ -85,6 +85,68 @@ def quiz(
 
 
 @app.command()
+def mock(
+    minutes: Annotated[int, typer.Option(min=1, help="how long it is to take; nothing is cut off")] = 30,
+    level: Annotated[str, typer.Option(help="junior, mid or senior")] = "senior",
+    report: Annotated[Path | None, typer.Option(help="write the report to this file, in Markdown")] = None,
+    seed: Seed = None,
+    lang: Lang = None,
+    plain: Plain = False,
+) -> None:
+    """An interview: questions of a level, what you know least first, each with two follow-ups into what you left out.
+
+    You tick what you said; the report shows points, what was missed and what to do next. q, Ctrl-D or Ctrl-C ends it.
+    Example: minidl mock --minutes 15 --level mid --report interview.md
+    """
+    from time import monotonic
+
+    from ..learn import mock as mocking
+    from ..learn import progress, schedule
+    from ..learn.dialogue import Dialogue, Ended
+    from ..learn.questions import LEVELS
+    from ..learn.quiz import recalled
+
+    chosen, bank, path, data = _opened(lang)
+    if level not in LEVELS:
+        fail(f"--level {level}: it is one of {', '.join(LEVELS)}")
+    if report is not None and not report.absolute().parent.is_dir():
+        fail(f"--report {report}: there is no folder {report.absolute().parent}")
+    dialogue = Dialogue(chosen, plain)
+    asked = mocking.plan(bank, data["cards"], level, minutes, schedule.now(), Random(seed))
+    begin, answers, code = monotonic(), [], 0
+    try:
+        for number, question in enumerate(asked, 1):
+            passed = (monotonic() - begin) / 60
+            dialogue.say()
+            dialogue.say(
+                dialogue.word("clock", number=number, count=len(asked), passed=passed, minutes=minutes), "cyan"
+            )
+            answers.append(dialogue.interview(question))
+            rating, id = recalled(question, answers[-1].ticked), f"recall:{question.id}"
+            record = schedule.reviewed(progress.load(path)["cards"].get(id, {}), rating, schedule.now())
+            progress.update(path, "cards", id, record)
+    except Ended:
+        pass
+    except KeyboardInterrupt:
+        code = 130
+    except (ValueError, OSError) as error:
+        fail(str(error), code=1)
+    dialogue.say()
+    if not answers:
+        dialogue.say(dialogue.word("nothing answered"))
+        raise typer.Exit(code)
+    written = mocking.report(answers, level, (monotonic() - begin) / 60, chosen)
+    if report is None:
+        typer.echo(written, nl=False)
+    else:
+        from ..serialization import write_whole
+
+        write_whole(report, written.encode())
+        dialogue.say(dialogue.word("report", path=report))
+    raise typer.Exit(code)
+
+
+@app.command()
 def stats(lang: Lang = None, plain: Plain = False) -> None:
     """What was asked, what is due and what is remembered, by topic; exercises that are solved."""
     from rich.table import Table

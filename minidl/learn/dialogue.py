@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import quiz
 from .language import Language, text
+from .mock import Answer
 from .questions import VERDICTS, Claim, Evidence, FollowUp, Prediction, Question
 
 if TYPE_CHECKING:
@@ -67,6 +68,11 @@ WORDS: dict[str, dict[Language, str]] = {
         "en": "{due} cards due; {solved} exercises solved",
         "zh": "到期卡片 {due} 张；已完成练习 {solved} 道",
     },
+    "clock": {
+        "en": "question {number} of {count}, minute {passed:.0f} of {minutes}",
+        "zh": "第 {number}/{count} 题，已用 {passed:.0f} 分钟（共 {minutes} 分钟）",
+    },
+    "report": {"en": "report: {path}", "zh": "报告：{path}"},
     "points from": {"en": "{typed!r}: numbers from 1 to {count}, such as 1 3", "zh": "{typed!r}：请输入 1 到 {count} 的编号，如 1 3"},
 }  # fmt: skip
 _STYLES = {"again": "bold red", "hard": "yellow", "good": "green", "easy": "bold green"}
@@ -83,7 +89,9 @@ class Dialogue:
         from rich.console import Console
 
         width = 80 if plain or not sys.stdout.isatty() else None
-        self.console = Console(markup=False, highlight=False, no_color=True if plain else None, width=width)
+        self.console = Console(
+            markup=False, highlight=False, width=width, force_terminal=False if plain else None, no_color=plain or None
+        )
         self.lang = lang
         self.read = read
 
@@ -91,22 +99,15 @@ class Dialogue:
         """What the interface says, in the learner's language."""
         return WORDS[name][self.lang].format(**values)
 
-    def say(self, line: str = "", style: str = "", indent: int = 0) -> None:
-        """A paragraph, broken to the width."""
-        from rich.padding import Padding
+    def say(self, line: str = "", style: str = "", indent: int = 0, mark: str = "") -> None:
+        """A paragraph, broken to the width; what does not fit beside a mark goes on below the words."""
         from rich.text import Text
 
-        self.console.print(Padding(Text(line, style=style), (0, 0, 0, indent), expand=False) if line else "")
-
-    def listed(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Lines that begin with a mark; what does not fit goes on below the words."""
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table.grid(padding=(0, 2, 0, 0), expand=False)
-        for mark, words in rows:
-            table.add_row(Text(f"  {mark}"), Text(words))
-        self.console.print(table)
+        before = " " * indent + mark
+        for part in Text(line, style=style).wrap(self.console, self.console.width - len(before)) or [Text()]:
+            part.rstrip()
+            self.console.print(Text(before) + part, soft_wrap=True)
+            before = " " * len(before)
 
     def line(self) -> str:
         """A line that was typed. Raises Ended at "q" and where the input ends."""
@@ -163,6 +164,17 @@ class Dialogue:
         self.see(question)
         return rating
 
+    def interview(self, question: Question) -> Answer:
+        """A question with two follow-ups into what was left out: what was said, and the points that were made."""
+        self.prompt(question)
+        said = self.free()
+        answer = Answer(question, said, self.tick(question))
+        for followup in followups(question, answer.ticked, 2):
+            self.say(self.word("next") + text(followup.prompt, self.lang), "bold")
+            answer.followups.append((followup, self.free()))
+            self.say(text(followup.answer, self.lang), indent=2)
+        return answer
+
     def prompt(self, question: Question) -> None:
         """What is asked, and that it is to be answered."""
         self.say(text(question.prompt, self.lang), "bold")
@@ -173,12 +185,8 @@ class Dialogue:
         self.say(self.word("minute"), "cyan")
         self.say(text(question.short, self.lang), indent=2)
         self.say(self.word("points"), "cyan")
-        self.listed(
-            [
-                (f"{number} {'*' if point.must else ' '}", text(point.text, self.lang))
-                for number, point in enumerate(question.rubric, 1)
-            ]
-        )
+        for number, point in enumerate(question.rubric, 1):
+            self.say(text(point.text, self.lang), indent=2, mark=f"{number} {'*' if point.must else ' '} ")
         count = len(question.rubric)
         while True:
             self.say(self.word("tick"))
@@ -273,7 +281,8 @@ class Dialogue:
 
     def numbered(self, options: Sequence[str]) -> int:
         """The place of the option that is chosen by its number."""
-        self.listed([(str(number), option) for number, option in enumerate(options, 1)])
+        for number, option in enumerate(options, 1):
+            self.say(option, indent=2, mark=f"{number}  ")
         return self.one(self.word("number", count=len(options)), [str(number + 1) for number in range(len(options))])
 
     def verdict(self, right: bool) -> None:
