@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import quiz
 from .language import Language, text
+from .layout import wrap
 from .mock import Answer
 from .questions import VERDICTS, Claim, Evidence, FollowUp, Prediction, Question
 
@@ -103,11 +104,8 @@ class Dialogue:
         """A paragraph, broken to the width; what does not fit beside a mark goes on below the words."""
         from rich.text import Text
 
-        before = " " * indent + mark
-        for part in Text(line, style=style).wrap(self.console, self.console.width - len(before)) or [Text()]:
-            part.rstrip()
-            self.console.print(Text(before) + part, soft_wrap=True)
-            before = " " * len(before)
+        for part in wrap(line, " " * indent + mark, width=self.console.width):
+            self.console.print(Text(part, style=style), soft_wrap=True)
 
     def line(self) -> str:
         """A line that was typed. Raises Ended at "q" and where the input ends."""

@@ -57,14 +57,13 @@ def report(answers: Sequence[Answer], level: str, minutes: float, lang: Language
         lines.append(f"| {text(answer.question.prompt, lang)} | {answer.question.topic} | {score} | {words[rating]} |")
     for answer in answers:
         lines += ["", f"## {text(answer.question.prompt, lang)}", ""]
-        lines += [f"> {line}" for line in answer.said.splitlines()]
+        lines += [*(f"> {line}" for line in answer.said.splitlines()), ""]
         missed = quiz.missed(answer.question, answer.ticked)
         for point in sorted(missed, key=lambda point: not point.must):
             lines.append(f"- {words['must'] if point.must else words['missed']}{text(point.text, lang)}")
         for followup, said in answer.followups:
             lines += ["", f"**{text(followup.prompt, lang)}**", ""]
-            lines += [f"> {line}" for line in said.splitlines()]
-            lines += ["", text(followup.answer, lang)]
+            lines += [*(f"> {line}" for line in said.splitlines()), "", text(followup.answer, lang)]
         places = [f"`minidl demo {evidence.demo}`" for evidence in answer.question.evidence]
         places += [f"`minidl learn run {id}`" for id in answer.question.exercises]
         if missed and places:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from minidl import demos
 from minidl.cli.app import app
 from minidl.learn import dialogue, mock, progress, questions, quiz, schedule
+from minidl.learn.layout import wide
 
 all_cards = quiz.cards
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -293,15 +294,9 @@ def test_without_fsrs_it_is_said_in_one_line(home, monkeypatch):
 def test_plain_sessions_are_plain(home, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     for lang in ("en", "zh"):
-        result = ask("quiz", "--mode", "recall", "--count", "2", "--plain", "--lang", lang, typed="\nf\n1\n" * 2)
-        assert "\033[" not in result.output and all(_width(line) <= 80 for line in result.output.splitlines())
+        result = ask("quiz", "--mode", "recall", "--count", "19", "--plain", "--lang", lang, typed="\nf\n1\n" * 19)
+        assert "\033[" not in result.output and all(wide(line) <= 80 for line in result.output.splitlines())
     assert not set("┃│━╇") & set(ask("stats", "--plain").output)
-
-
-def _width(line):
-    from unicodedata import east_asian_width
-
-    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in line)
 
 
 def test_stats(home):
