@@ -83,6 +83,19 @@ def test_words_follow_the_glossary(bank):
     assert not list(glossary.problems(questions.texts(bank)))
 
 
+def test_words_of_the_exercises_follow_it_too():
+    texts = [
+        (f"{exercise.id}: {name}", text)
+        for exercise in exercises().values()
+        for name, text in [
+            *((name, getattr(exercise, name)) for name in ("title", "task", "why", "followup")),
+            *(("hints", hint) for hint in exercise.hints),
+            *exercise.wrong.items(),
+        ]
+    ]
+    assert texts and not list(glossary.problems(texts))
+
+
 @pytest.mark.parametrize(
     ("en", "zh", "problem"),
     [
