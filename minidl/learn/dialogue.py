@@ -30,6 +30,7 @@ WORDS: dict[str, dict[Language, str]] = {
     "easy": {"en": "easy", "zh": "轻松"},
     "right": {"en": "Right.", "zh": "正确。"},
     "wrong": {"en": "Wrong.", "zh": "错误。"},
+    "not for that reason": {"en": "Right, but not for that reason.", "zh": "判断正确，理由不对。"},
     "answer": {
         "en": "Say or type your answer; an empty line ends it (q quits).",
         "zh": "说出或写下你的回答，空行结束（q 退出）。",
@@ -84,9 +85,9 @@ class Ended(Exception):
 
 
 class Dialogue:
-    """Asks one card after the other. read() gives a line and raises EOFError after the last one."""
+    """Asks one card after the other. read(prompt) gives a line and raises EOFError after the last one."""
 
-    def __init__(self, lang: Language, plain: bool = False, read: Callable[[], str] = input) -> None:
+    def __init__(self, lang: Language, plain: bool = False, read: Callable[[str], str] = input) -> None:
         from rich.console import Console
 
         width = 80 if plain or not sys.stdout.isatty() else None
@@ -109,9 +110,8 @@ class Dialogue:
 
     def line(self) -> str:
         """A line that was typed. Raises Ended at "q" and where the input ends."""
-        self.console.print("> ", end="")
         try:
-            typed = self.read()
+            typed = self.read("> ")
         except EOFError:
             self.say()
             raise Ended from None
@@ -234,7 +234,10 @@ class Dialogue:
         self.say(self.word("why"))
         reasons = random.sample(claim.reasons, len(claim.reasons))
         right = reasons[self.numbered([text(reason.text, self.lang) for reason in reasons])].right
-        self.verdict(verdict == claim.verdict and right)
+        if verdict == claim.verdict and not right:
+            self.say(self.word("not for that reason"), "yellow")
+        else:
+            self.verdict(verdict == claim.verdict)
         self.say(f"{self.word(claim.verdict)}: {text(next(r.text for r in reasons if r.right), self.lang)}", indent=2)
         self.say(text(claim.explanation, self.lang), indent=2)
         self.evidence(claim.evidence)
