@@ -57,8 +57,11 @@ def quiz(
         fail(f"--mode {mode}: it is one of {', '.join(MODES)}")
     if not schedule.installed():
         typer.echo(f"minidl: {schedule.MISSING}", err=True)
+    offered = cards(bank, topic, mode)
+    if not offered:
+        fail(f"--topic {topic} --mode {mode}: there is no such card; leave out one of them")
     random = Random(seed)
-    found = session(cards(bank, topic, mode), data["cards"], schedule.now(), random, count)
+    found = session(offered, data["cards"], schedule.now(), random, count)
     dialogue = Dialogue(chosen_language, plain)
     answered: list[str] = []
     code = 0
@@ -76,11 +79,13 @@ def quiz(
         fail(str(error), code=1)
     again = answered.count("again")
     dialogue.say()
-    dialogue.say(
-        dialogue.word("answered", answered=len(answered), count=len(found), again=again, path=path)
-        if answered
-        else dialogue.word("nothing answered" if found else "nothing due")
-    )
+    if answered:
+        dialogue.say(dialogue.word("answered", answered=len(answered), count=len(found), again=again, path=path))
+    elif found:
+        dialogue.say(dialogue.word("nothing answered"))
+    else:
+        soonest = min(data["cards"][card.id]["due"] for card in offered)
+        dialogue.say(dialogue.word("nothing due", when=soonest[:16].replace("T", " ")))
     raise typer.Exit(code)
 
 

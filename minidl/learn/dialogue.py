@@ -59,7 +59,10 @@ WORDS: dict[str, dict[Language, str]] = {
     "see": {"en": "See: ", "zh": "参见："},
     "not a number": {"en": "{typed!r} is no number", "zh": "{typed!r} 不是数"},
     "not one of": {"en": "{typed!r} is none of {choices}", "zh": "{typed!r} 不在 {choices} 之中"},
-    "nothing due": {"en": "Nothing is due.", "zh": "目前没有到期的卡片。"},
+    "nothing due": {
+        "en": "Nothing is due; the next card is at {when} (UTC).",
+        "zh": "目前没有到期的卡片；下一张在 {when}（UTC）到期。",
+    },
     "nothing answered": {"en": "Nothing was answered.", "zh": "没有作答。"},
     "answered": {
         "en": "{answered} of {count} answered, {again} to ask again; kept in {path}",

@@ -234,7 +234,7 @@ def test_a_card_comes_back_when_its_time_has_come(home, monkeypatch):
     monkeypatch.setattr(schedule, "now", lambda: clock[0])
     arguments = ("quiz", "--topic", "initialization", "--mode", "recall")
     assert "1 of 1 answered" in " ".join(ask(*arguments, typed="\na\n").output.split())
-    assert "Nothing is due." in ask(*arguments).output
+    assert "Nothing is due; the next card is at 2026-01-" in ask(*arguments).output
     clock[0] += timedelta(days=30)
     assert "1 of 1 answered" in " ".join(ask(*arguments, typed="\na\n").output.split())
     assert kept(home)["recall:initialization.criterion"]["asked"] == 2
@@ -278,6 +278,7 @@ def test_damaged_progress_is_refused_and_left_alone(home):
         (("--topic", "cooking"), "--topic cooking: it is one of architectures, attention"),
         (("--mode", "guess"), "--mode guess: it is one of recall, choice, claim, predict"),
         (("--lang", "fr"), "--lang fr: it is en or zh"),
+        (("--topic", "multitask", "--mode", "predict"), "--topic multitask --mode predict: there is no such card"),
     ],
 )
 def test_unknown_options_are_refused_in_one_line(home, arguments, message):
