@@ -21,12 +21,14 @@ Seed = Annotated[int | None, typer.Option(help="seed of what is chosen, and in w
 
 def _opened(lang: str | None) -> tuple[Language, Bank, Path, dict[str, Any]]:
     """The language, everything that can be asked, and the progress; what cannot be used ends the command."""
-    from ..learn import progress, questions
+    from ..learn import progress, questions, schedule
     from ..learn.language import language
 
     try:
         path = progress.default_path()
-        return language(lang), questions.load(), path, progress.load(path)
+        data = progress.load(path)
+        schedule.check(data["cards"], path)
+        return language(lang), questions.load(), path, data
     except (ValueError, OSError) as error:
         fail(str(error))
 
@@ -130,6 +132,7 @@ def mock(
             rating, id = recalled(question, answers[-1].ticked), f"recall:{question.id}"
             record = schedule.reviewed(progress.load(path)["cards"].get(id, {}), rating, schedule.now())
             progress.update(path, "cards", id, record)
+            dialogue.deeper(answers[-1])
     except Ended:
         pass
     except KeyboardInterrupt:

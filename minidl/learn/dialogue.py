@@ -166,15 +166,17 @@ class Dialogue:
         return rating
 
     def interview(self, question: Question) -> Answer:
-        """A question with two follow-ups into what was left out: what was said, and the points that were made."""
+        """What was said to a question, and the points that were made."""
         self.prompt(question)
         said = self.free()
-        answer = Answer(question, said, self.tick(question))
-        for followup in followups(question, answer.ticked, 2):
+        return Answer(question, said, self.tick(question))
+
+    def deeper(self, answer: Answer) -> None:
+        """Two follow-ups into what was left out."""
+        for followup in followups(answer.question, answer.ticked, 2):
             self.say(self.word("next") + text(followup.prompt, self.lang), "bold")
             answer.followups.append((followup, self.free()))
             self.say(text(followup.answer, self.lang), indent=2)
-        return answer
 
     def prompt(self, question: Question) -> None:
         """What is asked, and that it is to be answered."""
@@ -233,7 +235,7 @@ class Dialogue:
     def judge(self, claim: Claim, random: Random) -> str:
         """True, false or half-true, and why; then the figures that decide it."""
         self.say(f"“{text(claim.claim, self.lang)}”", "bold")
-        verdict = VERDICTS[self.one(self.word("verdict"), "tfh")]
+        verdict = VERDICTS[self.one(self.word("verdict"), ("t", "f", "h"))]
         self.say(self.word("why"))
         reasons = random.sample(claim.reasons, len(claim.reasons))
         right = reasons[self.numbered([text(reason.text, self.lang) for reason in reasons])].right

@@ -201,8 +201,10 @@ def test_choice(home, bank, lang):
 
 
 def test_claim_shows_the_figures_that_decide_it(home):
-    result = ask("quiz", "--topic", "initialization", "--mode", "claim", "--count", "3", typed="x\n" + "f\n1\n" * 3)
-    assert result.exit_code == 0 and "'x' is none of t, f, h" in result.output
+    result = ask(
+        "quiz", "--topic", "initialization", "--mode", "claim", "--count", "3", typed="x\n\nfh\n" + "f\n1\n" * 3
+    )
+    assert result.exit_code == 0 and all(f"{typed!r} is none of t, f, h" in result.output for typed in ("x", "", "fh"))
     said = " ".join(result.output.split())
     for part in (
         "relu.xavier: over 20 seeds: 3.7e-09 to 1.7e-07",
@@ -270,6 +272,18 @@ def test_damaged_progress_is_refused_and_left_alone(home):
         result = ask(*command)
         assert result.exit_code == 2 and "is not JSON" in " ".join(result.stderr.split()), result.output
     assert file.read_text() == '{"version": 1, "cards"'
+
+
+@pytest.mark.parametrize(
+    "record", [{"due": "soon"}, {"due": 3}, {"due": "2026-01-01"}, {"asked": "often"}, {"asked": None}]
+)
+def test_a_damaged_card_is_named(home, record):
+    progress.save(home / "progress.json", {"version": 1, "cards": {"claim:x": record}, "exercises": {}})
+    before = (home / "progress.json").read_bytes()
+    for command in ("quiz", "stats", "mock"):
+        result = ask(command)
+        assert result.exit_code == 2 and "the card claim:x cannot be read" in " ".join(result.stderr.split())
+    assert (home / "progress.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -342,5 +356,8 @@ def test_an_interview_that_is_broken_off_is_reported(home):
     result = ask("mock", "--minutes", "20", "--seed", "1", typed="an answer\n\na\n\n\nq\n")
     assert result.exit_code == 0 and "# Mock interview" in result.output and "100%" in result.output
     assert len(kept(home)) == 1
+    (home / "progress.json").unlink()
+    result = ask("mock", "--minutes", "20", "--seed", "1", typed="an answer\n\na\n")  # ends within the follow-ups
+    assert "100%" in result.output and len(kept(home)) == 1
     assert "Nothing was answered." in ask("mock", typed="q\n").output
     assert "--level boss: it is one of junior, mid, senior" in ask("mock", "--level", "boss").stderr
