@@ -21,12 +21,14 @@ Seed = Annotated[int | None, typer.Option(help="seed of what is chosen, and in w
 
 def _opened(lang: str | None) -> tuple[Language, Bank, Path, dict[str, Any]]:
     """The language, everything that can be asked, and the progress; what cannot be used ends the command."""
-    from ..learn import progress, questions
+    from ..learn import progress, questions, schedule
     from ..learn.language import language
 
     try:
         path = progress.default_path()
-        return language(lang), questions.load(), path, progress.load(path)
+        data = progress.load(path)
+        schedule.check(data["cards"], path)
+        return language(lang), questions.load(), path, data
     except (ValueError, OSError) as error:
         fail(str(error))
 
@@ -57,8 +59,11 @@ def quiz(
         fail(f"--mode {mode}: it is one of {', '.join(MODES)}")
     if not schedule.installed():
         typer.echo(f"minidl: {schedule.MISSING}", err=True)
+    offered = cards(bank, topic, mode)
+    if not offered:
+        fail(f"--topic {topic} --mode {mode}: there is no such card; leave out one of them")
     random = Random(seed)
-    found = session(cards(bank, topic, mode), data["cards"], schedule.now(), random, count)
+    found = session(offered, data["cards"], schedule.now(), random, count)
     dialogue = Dialogue(chosen_language, plain)
     answered: list[str] = []
     code = 0
@@ -76,11 +81,76 @@ def quiz(
         fail(str(error), code=1)
     again = answered.count("again")
     dialogue.say()
-    dialogue.say(
-        dialogue.word("answered", answered=len(answered), count=len(found), again=again, path=path)
-        if answered
-        else dialogue.word("nothing answered" if found else "nothing due")
-    )
+    if answered:
+        dialogue.say(dialogue.word("answered", answered=len(answered), count=len(found), again=again, path=path))
+    elif found:
+        dialogue.say(dialogue.word("nothing answered"))
+    else:
+        soonest = min(data["cards"][card.id]["due"] for card in offered)
+        dialogue.say(dialogue.word("nothing due", when=soonest[:16].replace("T", " ")))
+    raise typer.Exit(code)
+
+
+@app.command()
+def mock(
+    minutes: Annotated[int, typer.Option(min=1, help="how long it is to take; nothing is cut off")] = 30,
+    level: Annotated[str, typer.Option(help="junior, mid or senior")] = "senior",
+    report: Annotated[Path | None, typer.Option(help="write the report to this file, in Markdown")] = None,
+    seed: Seed = None,
+    lang: Lang = None,
+    plain: Plain = False,
+) -> None:
+    """An interview: questions of a level, what you know least first, each with two follow-ups into what you left out.
+
+    You tick what you said; the report shows points, what was missed and what to do next. q, Ctrl-D or Ctrl-C ends it.
+    Example: minidl mock --minutes 15 --level mid --report interview.md
+    """
+    from time import monotonic
+
+    from ..learn import mock as mocking
+    from ..learn import progress, schedule
+    from ..learn.dialogue import Dialogue, Ended
+    from ..learn.questions import LEVELS
+    from ..learn.quiz import recalled
+
+    chosen, bank, path, data = _opened(lang)
+    if level not in LEVELS:
+        fail(f"--level {level}: it is one of {', '.join(LEVELS)}")
+    if report is not None and not report.absolute().parent.is_dir():
+        fail(f"--report {report}: there is no folder {report.absolute().parent}")
+    dialogue = Dialogue(chosen, plain)
+    asked = mocking.plan(bank, data["cards"], level, minutes, schedule.now(), Random(seed))
+    begin, answers, code = monotonic(), [], 0
+    try:
+        for number, question in enumerate(asked, 1):
+            passed = (monotonic() - begin) / 60
+            dialogue.say()
+            dialogue.say(
+                dialogue.word("clock", number=number, count=len(asked), passed=passed, minutes=minutes), "cyan"
+            )
+            answers.append(dialogue.interview(question))
+            rating, id = recalled(question, answers[-1].ticked), f"recall:{question.id}"
+            record = schedule.reviewed(progress.load(path)["cards"].get(id, {}), rating, schedule.now())
+            progress.update(path, "cards", id, record)
+            dialogue.deeper(answers[-1])
+    except Ended:
+        pass
+    except KeyboardInterrupt:
+        code = 130
+    except (ValueError, OSError) as error:
+        fail(str(error), code=1)
+    dialogue.say()
+    if not answers:
+        dialogue.say(dialogue.word("nothing answered"))
+        raise typer.Exit(code)
+    written = mocking.report(answers, level, (monotonic() - begin) / 60, chosen)
+    if report is None:
+        typer.echo(written, nl=False)
+    else:
+        from ..serialization import write_whole
+
+        write_whole(report, written.encode())
+        dialogue.say(dialogue.word("report", path=report))
     raise typer.Exit(code)
 
 

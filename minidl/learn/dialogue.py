@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import quiz
 from .language import Language, text
+from .layout import wrap
+from .mock import Answer
 from .questions import VERDICTS, Claim, Evidence, FollowUp, Prediction, Question
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ WORDS: dict[str, dict[Language, str]] = {
     "easy": {"en": "easy", "zh": "轻松"},
     "right": {"en": "Right.", "zh": "正确。"},
     "wrong": {"en": "Wrong.", "zh": "错误。"},
+    "not for that reason": {"en": "Right, but not for that reason.", "zh": "判断正确，理由不对。"},
     "answer": {
         "en": "Say or type your answer; an empty line ends it (q quits).",
         "zh": "说出或写下你的回答，空行结束（q 退出）。",
@@ -56,7 +59,10 @@ WORDS: dict[str, dict[Language, str]] = {
     "see": {"en": "See: ", "zh": "参见："},
     "not a number": {"en": "{typed!r} is no number", "zh": "{typed!r} 不是数"},
     "not one of": {"en": "{typed!r} is none of {choices}", "zh": "{typed!r} 不在 {choices} 之中"},
-    "nothing due": {"en": "Nothing is due.", "zh": "目前没有到期的卡片。"},
+    "nothing due": {
+        "en": "Nothing is due; the next card is at {when} (UTC).",
+        "zh": "目前没有到期的卡片；下一张在 {when}（UTC）到期。",
+    },
     "nothing answered": {"en": "Nothing was answered.", "zh": "没有作答。"},
     "answered": {
         "en": "{answered} of {count} answered, {again} to ask again; kept in {path}",
@@ -67,6 +73,11 @@ WORDS: dict[str, dict[Language, str]] = {
         "en": "{due} cards due; {solved} exercises solved",
         "zh": "到期卡片 {due} 张；已完成练习 {solved} 道",
     },
+    "clock": {
+        "en": "question {number} of {count}, minute {passed:.0f} of {minutes}",
+        "zh": "第 {number}/{count} 题，已用 {passed:.0f} 分钟（共 {minutes} 分钟）",
+    },
+    "report": {"en": "report: {path}", "zh": "报告：{path}"},
     "points from": {"en": "{typed!r}: numbers from 1 to {count}, such as 1 3", "zh": "{typed!r}：请输入 1 到 {count} 的编号，如 1 3"},
 }  # fmt: skip
 _STYLES = {"again": "bold red", "hard": "yellow", "good": "green", "easy": "bold green"}
@@ -77,13 +88,15 @@ class Ended(Exception):
 
 
 class Dialogue:
-    """Asks one card after the other. read() gives a line and raises EOFError after the last one."""
+    """Asks one card after the other. read(prompt) gives a line and raises EOFError after the last one."""
 
-    def __init__(self, lang: Language, plain: bool = False, read: Callable[[], str] = input) -> None:
+    def __init__(self, lang: Language, plain: bool = False, read: Callable[[str], str] = input) -> None:
         from rich.console import Console
 
         width = 80 if plain or not sys.stdout.isatty() else None
-        self.console = Console(markup=False, highlight=False, no_color=True if plain else None, width=width)
+        self.console = Console(
+            markup=False, highlight=False, width=width, force_terminal=False if plain else None, no_color=plain or None
+        )
         self.lang = lang
         self.read = read
 
@@ -91,28 +104,17 @@ class Dialogue:
         """What the interface says, in the learner's language."""
         return WORDS[name][self.lang].format(**values)
 
-    def say(self, line: str = "", style: str = "", indent: int = 0) -> None:
-        """A paragraph, broken to the width."""
-        from rich.padding import Padding
+    def say(self, line: str = "", style: str = "", indent: int = 0, mark: str = "") -> None:
+        """A paragraph, broken to the width; what does not fit beside a mark goes on below the words."""
         from rich.text import Text
 
-        self.console.print(Padding(Text(line, style=style), (0, 0, 0, indent), expand=False) if line else "")
-
-    def listed(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Lines that begin with a mark; what does not fit goes on below the words."""
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table.grid(padding=(0, 2, 0, 0), expand=False)
-        for mark, words in rows:
-            table.add_row(Text(f"  {mark}"), Text(words))
-        self.console.print(table)
+        for part in wrap(line, " " * indent + mark, width=self.console.width):
+            self.console.print(Text(part, style=style), soft_wrap=True)
 
     def line(self) -> str:
         """A line that was typed. Raises Ended at "q" and where the input ends."""
-        self.console.print("> ", end="")
         try:
-            typed = self.read()
+            typed = self.read("> ")
         except EOFError:
             self.say()
             raise Ended from None
@@ -163,6 +165,19 @@ class Dialogue:
         self.see(question)
         return rating
 
+    def interview(self, question: Question) -> Answer:
+        """What was said to a question, and the points that were made."""
+        self.prompt(question)
+        said = self.free()
+        return Answer(question, said, self.tick(question))
+
+    def deeper(self, answer: Answer) -> None:
+        """Two follow-ups into what was left out."""
+        for followup in followups(answer.question, answer.ticked, 2):
+            self.say(self.word("next") + text(followup.prompt, self.lang), "bold")
+            answer.followups.append((followup, self.free()))
+            self.say(text(followup.answer, self.lang), indent=2)
+
     def prompt(self, question: Question) -> None:
         """What is asked, and that it is to be answered."""
         self.say(text(question.prompt, self.lang), "bold")
@@ -173,12 +188,8 @@ class Dialogue:
         self.say(self.word("minute"), "cyan")
         self.say(text(question.short, self.lang), indent=2)
         self.say(self.word("points"), "cyan")
-        self.listed(
-            [
-                (f"{number} {'*' if point.must else ' '}", text(point.text, self.lang))
-                for number, point in enumerate(question.rubric, 1)
-            ]
-        )
+        for number, point in enumerate(question.rubric, 1):
+            self.say(text(point.text, self.lang), indent=2, mark=f"{number} {'*' if point.must else ' '} ")
         count = len(question.rubric)
         while True:
             self.say(self.word("tick"))
@@ -224,11 +235,14 @@ class Dialogue:
     def judge(self, claim: Claim, random: Random) -> str:
         """True, false or half-true, and why; then the figures that decide it."""
         self.say(f"“{text(claim.claim, self.lang)}”", "bold")
-        verdict = VERDICTS[self.one(self.word("verdict"), "tfh")]
+        verdict = VERDICTS[self.one(self.word("verdict"), ("t", "f", "h"))]
         self.say(self.word("why"))
         reasons = random.sample(claim.reasons, len(claim.reasons))
         right = reasons[self.numbered([text(reason.text, self.lang) for reason in reasons])].right
-        self.verdict(verdict == claim.verdict and right)
+        if verdict == claim.verdict and not right:
+            self.say(self.word("not for that reason"), "yellow")
+        else:
+            self.verdict(verdict == claim.verdict)
         self.say(f"{self.word(claim.verdict)}: {text(next(r.text for r in reasons if r.right), self.lang)}", indent=2)
         self.say(text(claim.explanation, self.lang), indent=2)
         self.evidence(claim.evidence)
@@ -273,7 +287,8 @@ class Dialogue:
 
     def numbered(self, options: Sequence[str]) -> int:
         """The place of the option that is chosen by its number."""
-        self.listed([(str(number), option) for number, option in enumerate(options, 1)])
+        for number, option in enumerate(options, 1):
+            self.say(option, indent=2, mark=f"{number}  ")
         return self.one(self.word("number", count=len(options)), [str(number + 1) for number in range(len(options))])
 
     def verdict(self, right: bool) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from ..serialization import write_whole
 
 NAME = "progress.json"
+WORKSPACE = "minidl-exercises"  # what `minidl learn init` makes where nothing else is asked for
 VERSION = 1
 KINDS = ("exercises", "cards")
 
@@ -25,12 +26,13 @@ class ProgressError(ValueError):
 
 
 def default_path() -> Path:
-    """Where progress is kept: $MINIDL_HOME if set, else the nearest folder upward that has the file, else ~/.minidl."""
+    """Where progress is kept: $MINIDL_HOME if set, else the nearest folder upward that has the file, ./minidl-exercises
+    if it has, else ~/.minidl."""
     home = os.environ.get("MINIDL_HOME")
     if home:
         return Path(home).expanduser() / NAME
     here = Path.cwd()
-    for folder in (here, *here.parents):
+    for folder in (here, *here.parents, here / WORKSPACE):
         if (folder / NAME).is_file():
             return folder / NAME
     return Path.home() / ".minidl" / NAME

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 RATINGS = ("again", "hard", "good", "easy")
@@ -27,6 +28,17 @@ def installed() -> bool:
 def now() -> datetime:
     """The time, in UTC."""
     return datetime.now(UTC)
+
+
+def check(records: Mapping[str, Record], path: Path) -> None:
+    """Raises ValueError for a record that is no card's: a damaged file."""
+    for id, record in records.items():
+        try:
+            if "due" in record:
+                due(record, now()), retention(record, now())
+            int(record.get("asked", 0)), int(record.get("missed", 0))
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise ValueError(f"{path}: the card {id} cannot be read ({error!r}); mend or remove its record") from None
 
 
 def due(record: Record, at: datetime) -> bool:

@@ -61,6 +61,9 @@ def test_where_progress_is_kept(tmp_path, monkeypatch):
     work.mkdir(parents=True)
     monkeypatch.chdir(work)
     assert progress.default_path() == tmp_path / "home" / ".minidl" / "progress.json"
+    (work / "minidl-exercises").mkdir()
+    (work / "minidl-exercises" / "progress.json").write_text(json.dumps(FRESH))
+    assert progress.default_path() == work / "minidl-exercises" / "progress.json"
     (tmp_path / "work" / "progress.json").write_text(json.dumps(FRESH))
     assert progress.default_path() == tmp_path / "work" / "progress.json"
     monkeypatch.setenv("MINIDL_HOME", str(tmp_path / "set"))
