@@ -129,7 +129,7 @@ def test_golden(work):
 
 
 def test_the_verdict_in_the_readme_is_one_that_is_printed():
-    blocks = re.findall(r"^```\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
     (shown,) = [block for block in blocks if "looks like" in block]
     assert normal(shown) in (GOLDEN / "en.txt").read_text("utf-8")
 
