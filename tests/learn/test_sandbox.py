@@ -110,8 +110,8 @@ def test_gigabytes():
 
 def test_the_memory_of_a_group_is_counted_together():
     """Two processes, each below the limit of one."""
-    lines = ["import os, time", "os.fork()", "kept = np.ones(60 << 17)", "time.sleep(60)"]
-    found = attempt(function(*lines), memory=190 << 20, seconds=20)
+    lines = ["import os, time", "os.fork()", "kept = np.ones(100 << 17)", "time.sleep(60)"]
+    found = attempt(function(*lines), memory=250 << 20, seconds=20)
     assert found.get("trouble", {}).get("kind") == "memory", found
 
 
