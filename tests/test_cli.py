@@ -50,14 +50,16 @@ def metrics(folder):
 def test_alone_it_says_what_to_do_next_as_module_and_as_script():
     alone = process()
     assert alone.returncode == 0 and not alone.stderr
-    assert all(f"minidl {command}" in alone.stdout for command in ("train", "doctor", "bench", "profile", "warmup"))
+    assert all(
+        f"minidl {command}" in alone.stdout for command in ("train", "learn", "doctor", "bench", "profile", "warmup")
+    )
     usage = [process("train", "--help", start=start) for start in (MODULE, SCRIPT)]
     assert usage[0].stdout == usage[1].stdout and usage[0].stdout.startswith("Usage: minidl train")
 
 
 @pytest.mark.tiny
 def test_help_names_the_commands_and_every_recipe():
-    for command in ("train", "doctor", "bench", "profile", "warmup"):
+    for command in ("train", "learn", "doctor", "bench", "profile", "warmup"):
         described = minidl(command, "--help")
         assert described.exit_code == 0 and f"Usage: minidl {command}" in described.stdout
     listed = minidl("train", "--list").stdout

@@ -105,4 +105,5 @@ def test_commands_are_commands():
     text = " ".join(blocks("README.md", "bash"))
     assert "minidl train" in text and "pytest -q" in text
     known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
     assert set(re.findall(r"(?:^|`)minidl ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE)) <= known

@@ -12,7 +12,6 @@ import faulthandler
 import json
 import os
 import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,14 +55,14 @@ def main() -> None:
     channel.send(seconds=seconds)
     # says where the learner's code is, also from within a loop in C, shortly before the sandbox ends it
     faulthandler.dump_traceback_later(max(seconds - 0.5, 0.75 * seconds), file=channel.number)
-    subject = verdict = None
+    subject, verdict = None, examine.Verdict(exercise.id, "error", job["seed"])
     try:
         subject = checks.Subject.of_source(job["source"], job["name"], exercise.names)
         verdict = examine.judge(exercise, subject, job["seed"], job["thorough"])
-        plain = {**examine.summary(verdict), **raised(verdict.exception, job["name"])}
     except BaseException as error:
-        word = "not started" if isinstance(error, NotImplementedError) else "error"
-        plain = {**examine.summary(examine.Verdict(exercise.id, word, job["seed"])), **raised(error, job["name"])}
+        verdict.verdict = "not started" if isinstance(error, NotImplementedError) else "error"
+        verdict.exception = error
+    plain = examine.summary(verdict, job["name"])
     changed = originals.changed()
     flush()
     if changed:
@@ -74,7 +73,7 @@ def main() -> None:
     faulthandler.cancel_dump_traceback_later()
     os.dup2(nothing, 1)
     os.dup2(nothing, 2)
-    if subject is not None and verdict is not None:
+    if subject is not None:
         plain["misconception"] = examine.misconception(exercise, subject, verdict)
     channel.send(verdict=plain, final=True)
     os._exit(0)
@@ -106,7 +105,7 @@ def limit(seconds: float, size: int) -> None:
 class Originals:
     """What modules that the checks rest on held before the learner's code ran."""
 
-    MODULES: tuple[ModuleType, ...] = (np, np.linalg, np.random, np.testing, bank, checks, compare, examine)
+    MODULES: tuple[ModuleType, ...] = (np, np.linalg, np.random, bank, checks, compare, examine)
 
     def __init__(self) -> None:
         self.before = [(module, dict(vars(module))) for module in self.MODULES]
@@ -120,25 +119,3 @@ class Originals:
                     setattr(module, name, value)
                     found.append(f"{module.__name__}.{name}")
         return found
-
-
-def raised(error: BaseException | None, *names: str) -> dict[str, Any]:
-    """An exception in plain values: its text, and the places in the learner's own files that it came through."""
-    if error is None:
-        return {}
-    frames = [
-        {"line": frame.lineno, "function": frame.name, "code": frame.line or ""}
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename in names
-    ]
-    caret = None
-    if isinstance(error, SyntaxError) and error.filename in names:
-        frames = [{"line": error.lineno, "function": "", "code": (error.text or "").rstrip()}]
-        caret = error.offset
-    try:
-        message = str(error.msg if isinstance(error, SyntaxError) else error)
-    except Exception:  # a learner's own exception class may not even print
-        message = ""
-    notes = [str(note) for note in getattr(error, "__notes__", [])]
-    return {"exception": {"type": type(error).__name__, "message": message[:2000], "frames": frames[-8:],
-                          "caret": caret, "notes": notes}}  # fmt: skip

@@ -10,6 +10,7 @@ learner's file shows, right or wrong, is what the learner has written.
 from __future__ import annotations
 
 import time
+import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,12 +164,36 @@ def solves(exercise: Exercise, name: str, seed: int = 0) -> Verdict:
     return examine(exercise, exercise.subject(name), seed)
 
 
-def summary(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as plain JSON values."""
+def summary(verdict: Verdict, *files: str) -> dict[str, Any]:
+    """A verdict as plain JSON values; of an exception the places in these files, which are the learner's."""
     apart = ("problems", "later", "exception", "failed", "seen")
     plain: dict[str, Any] = {name: value for name, value in vars(verdict).items() if name not in apart}
     plain["problems"] = [one.json() for one in verdict.problems]
     plain["later"] = [{"stage": stage, **one.json()} for stage, one in verdict.later]
     if verdict.exception is not None:
-        plain["exception"] = f"{type(verdict.exception).__name__}: {verdict.exception}"
+        plain["exception"] = _raised(verdict.exception, files)
     return plain
+
+
+def _raised(error: BaseException, files: tuple[str, ...]) -> dict[str, Any]:
+    frames = [
+        {"line": frame.lineno, "function": frame.name, "code": frame.line or ""}
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename in files
+    ]
+    caret = None
+    if isinstance(error, SyntaxError) and error.filename in files:
+        frames = [{"line": error.lineno, "function": "", "code": (error.text or "").rstrip()}]
+        caret = error.offset
+    try:
+        message = str(error.msg if isinstance(error, SyntaxError) else error)
+    except Exception:  # a learner's own exception class may not even print
+        message = ""
+    notes = [str(note) for note in getattr(error, "__notes__", [])]
+    return {
+        "type": type(error).__name__,
+        "message": message[:2000],
+        "frames": frames[-8:],
+        "caret": caret,
+        "notes": notes,
+    }

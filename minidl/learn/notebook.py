@@ -19,7 +19,7 @@ from .checks import Check, Observation, Subject, equal
 from .examine import Verdict, examine, summary
 from .language import language
 from .layout import style
-from .report import exception, report
+from .report import report
 
 
 def check(
@@ -37,8 +37,6 @@ def check(
     Example:
         >>> verdict = check("arr04", softmax)
     """
-    from .child import raised
-
     exercise = bank()[id] if id in bank() else _of_operation(id)
     if len(functions) > len(exercise.names):
         raise ValueError(f"check: {id} asks for {', '.join(exercise.names)}, and {len(functions)} functions were given")
@@ -46,14 +44,9 @@ def check(
     if set(given) != set(exercise.names):
         raise ValueError(f"check: {id} asks for {', '.join(exercise.names)}; given: {', '.join(given) or 'nothing'}")
     verdict = examine(exercise, Subject(given, exercise.names, "\n".join(map(_source, given.values()))), seed)
-    look = style(language(lang), plain)
-    found = summary(verdict)
-    found.pop("exception", None)
-    lines = report(exercise, found, look)
-    if verdict.exception is not None and verdict.verdict == "error":
-        # in a notebook each function knows its own file: its own frames are those in it
-        names = {getattr(getattr(f, "__code__", None), "co_filename", "") for f in given.values()}
-        lines[2:2] = exception(raised(verdict.exception, *names)["exception"], look)
+    # in a notebook each function knows its own file
+    files = {getattr(getattr(function, "__code__", None), "co_filename", "") for function in given.values()}
+    lines = report(exercise, summary(verdict, *files), style(language(lang), plain))
     print("\n".join(lines))
     return verdict
 

@@ -80,7 +80,7 @@ def verdict_line(found: dict[str, Any], style: Style) -> str:
     more = ""
     if word == "passed":
         more = say("checks with statistics" if found["statistical"] else "checks", style.lang, **numbers)
-    elif word in ("wrong", "error") and found["stage"]:
+    elif word in ("wrong", "error") and found["observations"]:
         more = say("held", style.lang, stage=say(found["stage"], style.lang), **numbers)
     return f"{style.paint(shown, COLOURS[word], 'bold')}  {more}".rstrip()
 
@@ -98,11 +98,19 @@ def output(printed: str, style: Style, verbose: bool) -> list[str]:
 
 def failure(found: dict[str, Any], style: Style, verbose: bool) -> list[str]:
     """The problems of the first stage that failed; with -v all of them, and those of later stages."""
-    problems = found["problems"]
-    shown = len(problems) if verbose else PROBLEMS
-    lines = []
-    for i, one in enumerate(problems[:shown]):
-        lines += problem(one, found["stage"], style, elements=verbose or i == 0)
+    problems, stage = found["problems"], found["stage"]
+    lines: list[str] = []
+    shown = 0
+    said: set[str] = set()
+    if stage == "forbidden":
+        problems = _gathered(problems)
+    for one in problems:
+        what, *rest = problem(one, stage, style, elements=verbose or not shown)
+        # the same words about another input say nothing new
+        if verbose or (shown < PROBLEMS and (not rest or "\n".join(rest) not in said)):
+            lines += [what, *rest]
+            shown += 1
+            said.add("\n".join(rest))
     if len(problems) > shown:
         lines += wrap(say("more", style.lang, count=len(problems) - shown), "  ")
     stage = ""
@@ -114,6 +122,13 @@ def failure(found: dict[str, Any], style: Style, verbose: bool) -> list[str]:
     return lines
 
 
+def _gathered(problems: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The forbidden names as one problem; loops apart."""
+    names = [one["what"] for one in problems if one["what"] != "loops"]
+    together = {**problems[0], "what": ", ".join(f"`{name}`" for name in names)}
+    return [*([together] if names else []), *(one for one in problems if one["what"] == "loops")]
+
+
 def problem(one: dict[str, Any], stage: str, style: Style, elements: bool = True) -> list[str]:
     """One problem: for which input, and what was different; of arrays also the first elements."""
     lang, kind = style.lang, one["kind"]
@@ -121,8 +136,7 @@ def problem(one: dict[str, Any], stage: str, style: Style, elements: bool = True
         return wrap(say("missing", lang, expected=one["expected"]), "  ")
     if stage == "forbidden":
         key = "loops" if one["what"] == "loops" else "uses"
-        used = one["got"] if key == "loops" else str(one["got"]).strip("[]").replace("'", "`")
-        return wrap(say(key, lang, got=used), "  ")
+        return wrap(say(key, lang, **one), "  ")
     lines = wrap(one["what"], "  ")
     ratio = "" if one["ratio"] is None else f"   (\N{MULTIPLICATION SIGN}{one['ratio']:.4g})"
     if kind == "values":

@@ -162,10 +162,10 @@ class _Group:
     def _measure(self) -> None:
         """Hold the group to its memory and its number of processes."""
         count, size = usage(self.process.pid)
-        if size > self.memory:
-            self.trouble = {"kind": "memory", "bytes": self.memory}
-        elif count > PROCESSES:
+        if count > PROCESSES:
             self.trouble = {"kind": "processes", "count": PROCESSES}
+        elif size > self.memory:
+            self.trouble = {"kind": "memory", "bytes": self.memory}
 
     def kill(self) -> None:
         """End the group, also what forks while it is being ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .language import Language
@@ -48,7 +49,7 @@ WORDS: dict[str, dict[Language, str]] = {
     "dtype": {"en": "returned dtype {got}, wanted {expected}", "zh": "返回的 dtype 是 {got}, 应当是 {expected}"},
     "length": {"en": "returned {got} items, wanted {expected}", "zh": "返回了 {got} 项, 应当是 {expected} 项"},
     "missing": {"en": "the file must define `{expected}`", "zh": "文件中必须定义 `{expected}`"},
-    "uses": {"en": "uses {got}, which is what this exercise is about", "zh": "用到了 {got}, 而这正是本题要你自己写的"},
+    "uses": {"en": "uses {what}: here it is to be written without", "zh": "用到了 {what}: 本题要求自己实现"},
     "loops": {"en": "{got} loops in Python, where whole arrays can be used", "zh": "用了 {got} 处 Python 循环, 请改用整个数组的运算"},
     "value": {"en": "expected {expected}   got {got}{ratio}", "zh": "期望 {expected}   得到 {got}{ratio}"},
     "at least": {"en": "at least {expected}", "zh": "至少 {expected}"},
@@ -127,5 +128,5 @@ WORDS: dict[str, dict[Language, str]] = {
 
 
 def say(key: str, lang: Language, **values: Any) -> str:
-    """A phrase in one language, with values put in."""
-    return WORDS[key][lang].format(**values)
+    """A phrase in one language, with values put in; between two Chinese characters there is no space."""
+    return re.sub("(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])", "", WORDS[key][lang].format(**values))

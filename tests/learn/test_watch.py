@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -141,18 +142,13 @@ def test_chinese_by_polling_reset_skip_and_an_interrupt(screen, tmp_path):
     assert not [line for line in processes.splitlines() if "minidl.learn.child" in line and str(work) in line]
 
 
-def test_a_request_to_end_leaves_the_terminal_as_it_was(screen):
-    screen.type("stty -a > before; " + learn("--plain") + " & pid=$!; fg")
+def test_a_request_to_end_leaves_the_terminal_as_it_was(screen, tmp_path):
+    screen.type("stty -a > before; " + learn("--plain") + " & echo pid $! > pid; fg")
     at = screen.wait("Q quit")
-    subprocess.run(["pkill", "-TERM", "-s", _session(screen), "-f", "minidl learn"], check=True)
+    os.kill(int((tmp_path / "work" / "pid").read_text().split()[1]), signal.SIGTERM)
     time.sleep(0.5)
     screen.type("stty -a > after; cmp before after && echo as before")
     screen.wait("as before", after=at)
-
-
-def _session(screen):
-    pid = screen.tmux("list-panes", "-F", "#{pane_pid}").strip()
-    return subprocess.run(["ps", "-o", "sess=", "-p", pid], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_without_a_terminal_it_says_what_to_do(tmp_path):
