@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from . import init_variance, momentum_vs_init
+from . import (
+    class_incremental,
+    f1_from_accuracy,
+    init_variance,
+    l1_proximal,
+    l2_squared,
+    lr_vs_optimizer,
+    momentum_vs_init,
+    quantization_outlier,
+    shard_gradients,
+    softmax_scale,
+    sparsity_break_even,
+    tracer_branch,
+)
 from .demo import Demo, Result
 
 DEMOS = {
@@ -12,6 +25,16 @@ DEMOS = {
     for module in (
         init_variance,
         momentum_vs_init,
+        tracer_branch,
+        f1_from_accuracy,
+        l2_squared,
+        l1_proximal,
+        softmax_scale,
+        sparsity_break_even,
+        quantization_outlier,
+        shard_gradients,
+        class_incremental,
+        lr_vs_optimizer,
     )
 }
 
