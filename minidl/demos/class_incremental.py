@@ -19,7 +19,7 @@ from minidl import nn, optim
 
 from .common import accuracy, digit_rows, fit
 from .demo import Demo, Figure, Measured, Track
-from .plots import bars
+from .plots import GREY, bars
 
 STEPS, KEPT = 400, 20
 
@@ -69,7 +69,7 @@ def draw(ax: Any, figures: dict[str, float], shown: dict[str, Any]) -> None:
         "new": "new classes,\namong ten",
     }
     bars(ax, list(asked.values()), {name: [figures[f"{name}.{key}"] for key in asked] for name in ("naive", "replay")})
-    ax.axhline(figures["before.old"], color="#777777", linewidth=1, linestyle="--")
+    ax.axhline(figures["before.old"], color=GREY, linewidth=1, linestyle="--")
     ax.set(ylabel="test accuracy", ylim=(0, 1.25))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import minidl as md
-from minidl import nn, optim
+from minidl import metrics, nn, optim
 
 from .common import digit_rows, fit
 from .demo import Demo, Figure, Measured, Track
@@ -30,13 +30,13 @@ def mean(a: float, b: float) -> float:
 
 def scores(found: Any, truth: Any) -> dict[str, float]:
     """Of two boolean tensors (N,): accuracy, precision, recall, F1, and what comes out with accuracy instead of precision."""
-    tp, fp, fn = (int(pair.sum()) for pair in (found & truth, found & ~truth, ~found & truth))
-    accuracy = float((found == truth).float().mean())
-    precision, recall = tp / max(1, tp + fp), tp / (tp + fn)
-    return {
-        **{"accuracy": accuracy, "precision": precision, "recall": recall},
-        **{"f1": mean(precision, recall), "mistaken": mean(accuracy, recall)},
+    table = {
+        "accuracy": metrics.accuracy_score(truth, found),
+        "precision": metrics.precision_score(truth, found, zero_division=0),
+        "recall": metrics.recall_score(truth, found),
+        "f1": metrics.f1_score(truth, found),
     }
+    return {**table, "mistaken": mean(table["accuracy"], table["recall"])}
 
 
 def measure(seed: int, track: Track) -> Measured:

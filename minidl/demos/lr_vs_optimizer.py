@@ -18,9 +18,9 @@ from .plots import lines
 
 LIMIT, TARGET, EVERY = 1000, 0.95, 10
 OPTIMIZERS: dict[str, Any] = {
-    "sgd": (optim.SGD, {}, (0.03, 0.1, 0.3, 1.0)),
-    "momentum": (optim.SGD, {"momentum": 0.9}, (0.003, 0.01, 0.03, 0.1, 0.3)),
-    "adam": (optim.Adam, {}, (0.0003, 0.001, 0.003, 0.01, 0.03)),
+    "sgd": (optim.SGD, {}, (0.03, 0.1, 0.3, 1.0, 3.0)),
+    "momentum": (optim.SGD, {"momentum": 0.9}, (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)),
+    "adam": (optim.Adam, {}, (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)),
 }
 
 
@@ -77,7 +77,7 @@ DEMO = Demo(
         Figure("adam.worst", 600, 1000, "and at its worst"),
         Figure("optimizer.factor", 1, 4.9, "slowest by quickest optimizer, each at its best"),
         Figure("lr.factor", 4.1, 22, "worst by best learning rate, for the optimizer where it matters least"),
-        Figure("lr.by.optimizer", 1.6, 24, "the second factor by the first; above 1 the learning rate matters more"),
+        Figure("lr.by.optimizer", 1.2, 27, "the second factor by the first; above 1 the learning rate matters more"),
     ),
     seeds=20,
     measure=measure,

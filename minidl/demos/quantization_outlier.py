@@ -18,7 +18,7 @@ from minidl import nn, optim
 
 from .common import accuracy, digit_rows, fit
 from .demo import Demo, Figure, Measured, Track
-from .plots import lines
+from .plots import GREY, lines
 
 BITS = (8, 6, 4, 3, 2)
 
@@ -65,8 +65,9 @@ def measure(seed: int, track: Track) -> Measured:
 
 def draw(ax: Any, figures: dict[str, float], shown: dict[str, Any]) -> None:
     lines(ax, {f"one scale per {name}": (BITS, shown[name]) for name in ("tensor", "channel")}, markers=len(BITS))
-    ax.axhline(figures["float32"], color="#777777", linewidth=1, label="float32")
-    ax.set(xlabel="bits of a weight", ylabel="test accuracy", ylim=(0, 1.03))
+    ax.axhline(figures["float32"], color=GREY, linewidth=1)
+    ax.annotate("float32", (5, figures["float32"]), (0, 4), textcoords="offset points", fontsize=8, color=GREY)
+    ax.set(xlabel="bits of a weight", ylabel="test accuracy", ylim=(0, 1.08))
     ax.invert_xaxis()
 
 

@@ -6,12 +6,15 @@ from difflib import get_close_matches
 
 from . import (
     class_incremental,
+    dropout_scaling,
     f1_from_accuracy,
     init_variance,
     l1_proximal,
     l2_squared,
+    lr_decay_noise,
     lr_vs_optimizer,
     momentum_vs_init,
+    permutation_attention,
     quantization_outlier,
     shard_gradients,
     softmax_scale,
@@ -35,6 +38,9 @@ DEMOS = {
         shard_gradients,
         class_incremental,
         lr_vs_optimizer,
+        dropout_scaling,
+        permutation_attention,
+        lr_decay_noise,
     )
 }
 

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 import minidl as md
+from minidl.compression import BreakEven
 
 from .demo import Demo, Figure, Measured, Track
 from .plots import lines
@@ -33,17 +34,6 @@ def quickest(first: Callable[[], Any], second: Callable[[], Any], runs: int = 7)
             work()
             taken.append(time.perf_counter() - begin)
     return [min(taken[1:]) for taken in times]
-
-
-def crossing(dense: list[float], csr: list[float]) -> float:
-    """The share of zeros from which on CSR is quicker, on a straight line between those measured; 1 if it never is."""
-    for i in range(len(ZEROS) - 1, -1, -1):
-        if csr[i] >= dense[i]:
-            if i == len(ZEROS) - 1:
-                return 1.0
-            before, after = csr[i] - dense[i], dense[i + 1] - csr[i + 1]
-            return ZEROS[i] + (ZEROS[i + 1] - ZEROS[i]) * before / (before + after)
-    return 0.0
 
 
 def size(a: Any) -> int:
@@ -68,7 +58,7 @@ def measure(seed: int, track: Track) -> Measured:
         "csr.bytes.50": sizes[ZEROS.index(0.5)],
         "csr.bytes.90": sizes[ZEROS.index(0.9)],
         "dense.gain.99": dense[0] / dense[-1],
-        "break.even": crossing(dense, sparse),
+        "break.even": BreakEven(N, N, COLUMNS, list(ZEROS), dense, sparse).crossing or 1.0,
         "error": error,
     }
     notes = [f"{zeros:4.0%} zeros: dense {1e3 * d:6.2f} ms, CSR {1e3 * s:6.2f} ms"
@@ -94,7 +84,7 @@ DEMO = Demo(
         Figure("csr.bytes.50", 1.4, 1.6, "bytes of CSR at 50 % zeros, of dense ones"),
         Figure("csr.bytes.90", 0.29, 0.31, "bytes of CSR at 90 % zeros, of dense ones"),
         Figure("dense.gain.99", 0.25, 4, "how many times as quick dense code is at 99 % zeros as at none"),
-        Figure("break.even", 0.1, 1, "share of zeros from which on CSR is quicker on this machine"),
+        Figure("break.even", 0.1, 1, "share of zeros from which on CSR is quicker here; 1: never"),
         Figure("error", 0, 1e-3, "largest difference of the two products"),
     ),
     seeds=20,
