@@ -152,7 +152,8 @@ class _Page:
         demo = result.demo
         if gap:
             self.line()
-        self.line(f"{demo.name}: {demo.title} (seed {result.seed}, {result.seconds:.1f} s)")
+        self.line(f"{demo.name} (seed {result.seed}, {result.seconds:.1f} s)")
+        self.line(demo.title)
         name_width = max(map(len, result.figures))
         for figure in demo.figures:
             holds = figure.name not in result.outside

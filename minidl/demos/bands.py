@@ -3,7 +3,7 @@
     minidl demo NAME --seeds 20
 
 A band is the range over the seeds, widened on both sides by half of it, in logarithms where the figure spreads over more than
-a factor of three, and rounded outwards. For 20 normally distributed values that is about 3.7 standard deviations to either side.
+a factor of two, and rounded outwards. For 20 normally distributed values that is about 3.7 standard deviations to either side.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ def spread(name: str, values: list[float]) -> Spread:
     low, high = min(values), max(values)
     if low == high and low == int(low):
         band = (low, high)  # a count that every seed agrees on
-    elif low > 0 and high > 3 * low:
+    elif low > 0 and high > 2 * low:
         factor = math.sqrt(high / low)
-        band = (rounded(low / factor, math.floor), rounded(high * factor, math.ceil))
+        high_edge = min(high * factor, 1.0) if high <= 1 else high * factor  # shares end at 1
+        band = (rounded(low / factor, math.floor), rounded(high_edge, math.ceil))
     else:
         margin = (high - low) / 2 or 1e-3 * abs(low)
         low_edge = low - margin if low < 0 or low > margin else 0.0  # what is never negative stays so
-        high_edge = min(high + margin, 1.0) if 0 <= low and high <= 1 else high + margin  # shares end at 1
+        high_edge = min(high + margin, 1.0) if 0 <= low and high <= 1 else high + margin
         band = (rounded(low_edge, math.floor), rounded(high_edge, math.ceil))
     return Spread(name, low, median(values), high, band)
 

@@ -14,6 +14,7 @@ would round what is left to 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import minidl as md
@@ -25,7 +26,7 @@ from .plots import lines
 
 DEPTH, WIDTH = 50, 256
 ACTIVATIONS: dict[str, nn.Module] = {"relu": nn.ReLU(), "tanh": nn.Tanh(), "linear": nn.Identity()}
-WEIGHTS = {
+WEIGHTS: dict[str, Callable[[Any], Any]] = {
     "he": lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu"),
     "xavier": nn.init.xavier_normal_,
     "small": lambda w: nn.init.normal_(w, std=0.01),

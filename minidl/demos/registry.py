@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from . import init_variance, momentum_vs_init
+from . import (
+    class_incremental,
+    dropout_scaling,
+    f1_from_accuracy,
+    init_variance,
+    l1_proximal,
+    l2_squared,
+    lr_decay_noise,
+    lr_vs_optimizer,
+    momentum_vs_init,
+    permutation_attention,
+    quantization_outlier,
+    shard_gradients,
+    softmax_scale,
+    sparsity_break_even,
+    tracer_branch,
+)
 from .demo import Demo, Result
 
 DEMOS = {
@@ -12,6 +28,19 @@ DEMOS = {
     for module in (
         init_variance,
         momentum_vs_init,
+        tracer_branch,
+        f1_from_accuracy,
+        l2_squared,
+        l1_proximal,
+        softmax_scale,
+        sparsity_break_even,
+        quantization_outlier,
+        shard_gradients,
+        class_incremental,
+        lr_vs_optimizer,
+        dropout_scaling,
+        permutation_attention,
+        lr_decay_noise,
     )
 }
 
