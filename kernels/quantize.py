@@ -1,0 +1,120 @@
+"""Floats as bytes: q = round(x / scale) + zero_point, held between two ends. What comes back is (q - zero_point) * scale.
+
+Rounding is to the nearest integer, halves to the even one, before the zero point is added. Numbers beyond the ends, infinities
+among them, are taken for the end: they *saturate*. NaN has no place among integers, and raises.
+
+Source: Jacob and others, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import Kernel
+from .common import Array, float32_in_order
+from .jit import jit
+from .simd import WIDTH, first, fma, int32, load, max_lanes, maximum, minimum, rint, splat, store, sum_lanes
+
+
+@Kernel
+def finite_range(x: Array) -> tuple[float, float]:
+    """The smallest and the largest element of x, or 0 where x is empty or all lie on one side of it.
+
+    So 0 is in every range, and gets an integer of its own. Raises ValueError where an element is infinite or NaN.
+
+    Example:
+        >>> finite_range(np.array([2.0, 5.0, 3.0]))
+        (0.0, 5.0)
+    """
+    low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 0.0)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise not_finite()
+    return min(low, 0.0), max(high, 0.0)
+
+
+def not_finite() -> ValueError:
+    return ValueError(
+        "quantize: the input has NaN or infinite elements, so there is no scale for it; find out where they come from, or use "
+        "nan_to_num()"
+    )
+
+
+@finite_range.variant("numba", device="cpu", supports=lambda x: float32_in_order(x))
+def finite_range_numba(x: Array) -> tuple[float, float]:
+    low, high, nothing = extremes(x)
+    if nothing != 0:
+        raise not_finite()
+    return -float(low), float(high)
+
+
+@jit
+def extremes(x: Any) -> Any:
+    """-min and max of x and 0; and 0, or NaN where an element is not finite."""
+    low, high, nothing = splat(0.0), splat(0.0), splat(0.0)
+    whole = x.size - x.size % WIDTH
+    for i in range(0, whole, WIDTH):
+        value = load(x, i)
+        low, high = minimum(value, low), maximum(value, high)
+        nothing = fma(value, 0.0, nothing)  # infinity times 0 is NaN
+    value = load(x, whole, first(x.size - whole))
+    low, high = minimum(value, low), maximum(value, high)
+    return max_lanes(-low), max_lanes(high), sum_lanes(fma(value, 0.0, nothing))
+
+
+@Kernel
+def quantize(x: Array, scale: Array, zero_point: Array, low: int, high: int, columns: int) -> Array:
+    """x (R, K, *) in integers (R, columns, *): round(x / scale) + zero_point within [low, high], the columns from K on 0.
+
+    scale float32 and zero_point int32, one number or (R,); the result is int8 if low is negative, else uint8.
+    Raises ValueError for NaN.
+
+    Example:
+        >>> quantize(np.array([[-9.0, 0.0, 0.26]]), np.float32(0.1), np.int32(10), 0, 255, 4)
+        array([[ 0, 10, 13,  0]], dtype=uint8)
+    """
+    if np.isnan(x).any():
+        raise not_finite()
+    inverse, zero = (per_row(v, x) for v in (np.float32(1) / scale, zero_point))
+    q = np.clip(np.rint(x.astype(np.float32) * inverse), low - zero, high - zero) + zero
+    out = np.zeros((len(x), columns, *x.shape[2:]), np.int8 if low < 0 else np.uint8)
+    out[:, : x.shape[1]] = q.astype(out.dtype)
+    return out
+
+
+def per_row(v: Array, x: Array) -> Array:
+    """v, one number or one for each row of x, so that it broadcasts against x."""
+    return v.reshape(v.shape + (1,) * (x.ndim - 1)) if v.ndim else v
+
+
+@quantize.variant(
+    "numba",
+    device="cpu",
+    supports=lambda x, scale, zero_point, low, high, columns: (
+        float32_in_order(x) and x.ndim == 2 and scale.ndim == 0 and 0 <= low
+    ),
+)
+def quantize_numba(x: Array, scale: Array, zero_point: Array, low: int, high: int, columns: int) -> Array:
+    out = np.empty((len(x), columns), np.uint8)
+    if to_bytes(x, np.float32(1) / np.float32(scale), int(zero_point), low, high, out) != 0:
+        raise not_finite()
+    return out
+
+
+@jit
+def to_bytes(x: Any, inverse: Any, zero_point: int, low: int, high: int, out: Any) -> Any:
+    """Write the integers; returns 0, or NaN if there was one."""
+    rows, count = x.shape
+    nothing = splat(0.0)
+    for r in range(rows):
+        for k in range(0, count, WIDTH):
+            there = first(count - k)
+            value = load(x, r * count + k, there) * inverse
+            # infinity saturates, NaN is left, and times 0 it stays NaN
+            nothing = fma(minimum(1.0, maximum(-1.0, value)), 0.0, nothing)
+            value = rint(minimum(maximum(low - zero_point, value), high - zero_point))
+            store(out, r * out.shape[1] + k, int32(value) + zero_point, there)
+        for k in range(count, out.shape[1]):
+            out[r, k] = 0
+    return sum_lanes(nothing)
