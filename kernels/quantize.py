@@ -64,40 +64,33 @@ def extremes(x: Any) -> Any:
 
 
 @Kernel
-def quantize(x: Array, scale: Array, zero_point: Array, low: int, high: int, columns: int) -> Array:
-    """x (R, K, *) in integers (R, columns, *): round(x / scale) + zero_point within [low, high], the columns from K on 0.
+def quantize(x: Array, scale: Array, zero_point: Array, low: int, high: int, dtype: Any, columns: int) -> Array:
+    """x (R, K) in integers (R, columns): round(x / scale) + zero_point within [low, high], the columns from K on 0.
 
-    scale float32 and zero_point int32, one number or (R,); the result is int8 if low is negative, else uint8.
+    scale float32 and zero_point int32, one number or (R, 1). A zero point in float32 is added before rounding.
     Raises ValueError for NaN.
 
     Example:
-        >>> quantize(np.array([[-9.0, 0.0, 0.26]]), np.float32(0.1), np.int32(10), 0, 255, 4)
+        >>> quantize(np.array([[-9.0, 0.0, 0.26]]), np.float32(0.1), np.int32(10), 0, 255, np.uint8, 4)
         array([[ 0, 10, 13,  0]], dtype=uint8)
     """
     if np.isnan(x).any():
         raise not_finite()
-    inverse, zero = (per_row(v, x) for v in (np.float32(1) / scale, zero_point))
-    q = np.clip(np.rint(x.astype(np.float32) * inverse), low - zero, high - zero) + zero
-    out = np.zeros((len(x), columns, *x.shape[2:]), np.int8 if low < 0 else np.uint8)
-    out[:, : x.shape[1]] = q.astype(out.dtype)
+    value = (x.astype(np.float32) * (np.float32(1) / scale)).astype(np.float64)  # float32 does not hold all of int32
+    value = np.rint(value + zero_point) if zero_point.dtype.kind == "f" else np.rint(value) + zero_point
+    out = np.zeros((len(x), columns), dtype)
+    out[:, : x.shape[1]] = np.clip(value, low, high).astype(dtype)
     return out
 
 
-def per_row(v: Array, x: Array) -> Array:
-    """v, one number or one for each row of x, so that it broadcasts against x."""
-    return v.reshape(v.shape + (1,) * (x.ndim - 1)) if v.ndim else v
+def supports(x: Array, scale: Array, zero_point: Array, low: int, high: int, dtype: Any, columns: int) -> bool:
+    return float32_in_order(x) and scale.ndim == 0 and zero_point.dtype == np.int32 and dtype == np.uint8
 
 
-@quantize.variant(
-    "numba",
-    device="cpu",
-    supports=lambda x, scale, zero_point, low, high, columns: (
-        float32_in_order(x) and x.ndim == 2 and scale.ndim == 0 and 0 <= low
-    ),
-)
-def quantize_numba(x: Array, scale: Array, zero_point: Array, low: int, high: int, columns: int) -> Array:
+@quantize.variant("numba", device="cpu", supports=supports)
+def quantize_numba(x: Array, scale: Array, zero_point: Array, low: int, high: int, dtype: Any, columns: int) -> Array:
     out = np.empty((len(x), columns), np.uint8)
-    if to_bytes(x, np.float32(1) / np.float32(scale), int(zero_point), low, high, out) != 0:
+    if to_bytes(x, np.float32(1) / scale, int(zero_point), low, high, out) != 0:
         raise not_finite()
     return out
 
