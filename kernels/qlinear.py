@@ -26,7 +26,7 @@ from .parallel import share
 from .simd import WIDTH, first, float32, int32, load, maximum, minimum, rint, store, width
 from .tile import ROWS, add_dots, int_tile, store_tile
 
-LONGEST = (2**31 - 1) // (255 * 128)  # the row of weights whose sums fit into int32, whatever the bytes
+LONGEST = 2**30 // (255 * 128)  # the row of weights whose sums, whatever the bytes, fit into int32 with a bias of that size
 
 
 class Weights:
@@ -38,7 +38,7 @@ class Weights:
     def __init__(self, integers: Array, scale: Array) -> None:
         if integers.shape[1] > LONGEST:
             raise ValueError(
-                f"quantized linear: rows of {integers.shape[1]} weights; the sums fit into int32 up to {LONGEST}: split the layer"
+                f"quantized linear: rows of {integers.shape[1]} weights; the sums surely fit into int32 up to {LONGEST}: split the layer"
             )
         self.integers = integers
         self.scales = np.ascontiguousarray(np.broadcast_to(np.float32(scale), len(integers)))  # (N,)
@@ -91,10 +91,10 @@ def qlinear_requantized(
 
 
 def in_units(bias: Array | None, units: Array) -> Array:
-    """The bias as integers; what does not fit into half of int32 is cut, and saturates in the result."""
+    """The bias as integers; what does not fit into half of int32 is cut, and saturates in the result anyway."""
     if bias is None:
         return np.zeros(len(units), np.int32)
-    return np.clip(np.rint(bias / units), -(2.0**30), 2.0**30).astype(np.int32)
+    return np.clip(np.rint(bias / units), -(2.0**30), 2.0**30 - 1).astype(np.int32)
 
 
 def supports(x: Array, *rest: Any) -> bool:

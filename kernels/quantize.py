@@ -111,3 +111,62 @@ def to_bytes(x: Any, inverse: Any, zero_point: int, low: int, high: int, out: An
         for k in range(count, out.shape[1]):
             out[r, k] = 0
     return sum_lanes(nothing)
+
+
+@Kernel
+def windows(
+    x: Array, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], zero: int,
+    columns: int,
+) -> Array:  # fmt: skip
+    """The windows of images x (B, C, H, W) of bytes as rows: (B H' W', columns), of C KH KW bytes and zeros after them.
+
+    Beyond the border stands `zero`, the integer of 0. The rows times filters (O, C KH KW) are a convolution.
+    """
+    (KH, KW), (SH, SW), (PH, PW), (DH, DW) = kernel, stride, padding, dilation
+    wide = np.pad(x, ((0, 0), (0, 0), (PH, PH), (PW, PW)), constant_values=zero)
+    seen = np.lib.stride_tricks.sliding_window_view(wide, (DH * (KH - 1) + 1, DW * (KW - 1) + 1), (2, 3))
+    seen = seen[:, :, ::SH, ::SW, ::DH, ::DW].transpose(0, 2, 3, 1, 4, 5)  # (B, H', W', C, KH, KW)
+    rows = seen.reshape(-1, seen.shape[3] * KH * KW)
+    out = np.zeros((len(rows), columns), x.dtype)
+    out[:, : rows.shape[1]] = rows
+    return out
+
+
+@windows.variant("numba", device="cpu", supports=lambda x, *rest: x.dtype == np.uint8)
+def windows_numba(
+    x: Array, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], zero: int,
+    columns: int,
+) -> Array:  # fmt: skip
+    B, C, *size = x.shape
+    each = zip(size, kernel, stride, padding, dilation, strict=True)
+    positions = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
+    out = np.empty((B, *positions, columns), np.uint8)
+    gather(np.ascontiguousarray(x), kernel, stride, padding, dilation, zero, C * kernel[0] * kernel[1], out)
+    return out.reshape(-1, columns)
+
+
+@jit
+def gather(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, zero: int, count: int, out: Any) -> None:
+    H, W = x.shape[2], x.shape[3]
+    for b in range(x.shape[0]):
+        for i in range(out.shape[1]):
+            for j in range(out.shape[2]):
+                row = out[b, i, j]
+                place, left = 0, j * stride[1] - padding[1]
+                inside = left >= 0 and left + dilation[1] * (kernel[1] - 1) < W
+                for c in range(x.shape[1]):
+                    for ki in range(kernel[0]):
+                        h = i * stride[0] - padding[0] + ki * dilation[0]
+                        if not 0 <= h < H:
+                            for kj in range(kernel[1]):
+                                row[place + kj] = zero
+                        elif inside:
+                            for kj in range(kernel[1]):
+                                row[place + kj] = x[b, c, h, left + kj * dilation[1]]
+                        else:
+                            for kj in range(kernel[1]):
+                                w = left + kj * dilation[1]
+                                row[place + kj] = x[b, c, h, w] if 0 <= w < W else zero
+                        place += kernel[1]
+                for k in range(count, row.size):
+                    row[k] = 0
