@@ -26,7 +26,9 @@ from .parallel import share
 from .simd import WIDTH, first, float32, int32, load, maximum, minimum, rint, store, width
 from .tile import ROWS, add_dots, int_tile, store_tile
 
-LONGEST = 2**30 // (255 * 128)  # the row of weights whose sums, whatever the bytes, fit into int32 with a bias of that size
+LONGEST = 2**30 // (
+    255 * 128
+)  # the row of weights whose sums, whatever the bytes, fit into int32 with a bias of that size
 
 
 class Weights:
@@ -152,7 +154,9 @@ def floats(begin: int, end: int, x: Any, panels: Any, added: Any, factors: Any, 
 
 
 @jit(nogil=True)
-def integers(begin: int, end: int, x: Any, panels: Any, added: Any, factors: Any, low: int, zero: int, out: Any) -> None:
+def integers(
+    begin: int, end: int, x: Any, panels: Any, added: Any, factors: Any, low: int, zero: int, out: Any
+) -> None:
     """Columns of the panels `begin` to end - 1: round((sums + added) * factors) + zero, within low and 255."""
     M, N = out.shape
     columns = 2 * WIDTH

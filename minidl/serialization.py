@@ -186,7 +186,7 @@ class _Writer:
         if kind in (Tensor, Parameter):
             requires_grad = obj.requires_grad and obj.is_leaf
             return [kind.__name__.lower(), self.name(obj, path), requires_grad, obj.is_complex()]
-        if kind.__name__ == "QTensor":
+        if isinstance(obj, Tensor) and obj.is_quantized:
             return ["quantized", self.encode(obj.parts(), path)]
         if isinstance(obj, Tensor) and obj.layout is not layouts.strided:
             return ["sparse", self.encode(parts_of(obj), path)]

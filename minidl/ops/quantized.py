@@ -40,13 +40,17 @@ class FakeQuantize(Op):
 @samples(FakeQuantize)
 def _(make: Any) -> Any:
     one = np.float32(1)
-    yield Sample(make(2, 3), scale=0.5 * one, zero_point=0 * one, low=-128, high=127, smooth=False, note="a step function")
+    yield Sample(
+        make(2, 3), scale=0.5 * one, zero_point=0 * one, low=-128, high=127, smooth=False, note="a step function"
+    )
     yield Sample(make(2, 3), scale=0.125 * one, zero_point=3 * one, low=0, high=15, smooth=False, note="some saturate")
     scales, zeros = np.array([[0.5], [0.25]], np.float32), np.array([[0.0], [1.0]], np.float32)
     yield Sample(make(2, 3), scale=scales, zero_point=zeros, low=-2, high=1, smooth=False, note="a scale for each row")
 
 
-def fake_quantize_per_tensor_affine(input: Tensor, scale: Any, zero_point: Any, quant_min: int, quant_max: int) -> Tensor:
+def fake_quantize_per_tensor_affine(
+    input: Tensor, scale: Any, zero_point: Any, quant_min: int, quant_max: int
+) -> Tensor:
     """The values that quantize_per_tensor(...).dequantize() gives, in floats, for integers from quant_min to quant_max.
 
     The gradient passes where nothing saturates. scale and zero_point: numbers, or tensors of one element.
@@ -69,13 +73,18 @@ def fake_quantize_per_channel_affine(
     """fake_quantize_per_tensor_affine with a scale and a zero point (C,) for each slice along `axis`."""
     name = "fake_quantize_per_channel_affine"
     if not 0 <= axis < input.ndim:
-        raise RuntimeError(f"{name}: `axis` must be between 0 and number of dimensions of input, {input.ndim}, got {axis}")
+        raise RuntimeError(
+            f"{name}: `axis` must be between 0 and number of dimensions of input, {input.ndim}, got {axis}"
+        )
     C, arrays = input.shape[axis], (_array(scale), _array(zero_point))
     if any(v.shape != (C,) for v in arrays):
         got = " and ".join(str(list(v.shape)) for v in arrays)
-        raise RuntimeError(f"{name}: dimensions of scale and zero-point must be [{C}], as input.shape[{axis}], got {got}")
+        raise RuntimeError(
+            f"{name}: dimensions of scale and zero-point must be [{C}], as input.shape[{axis}], got {got}"
+        )
     shape = [C if d == axis else 1 for d in range(input.ndim)]
-    return _fake(name, input, *(v.reshape(shape) for v in arrays), quant_min, quant_max)
+    scales, zeros = (v.reshape(shape) for v in arrays)
+    return _fake(name, input, scales, zeros, quant_min, quant_max)
 
 
 def _array(v: Any) -> Any:

@@ -5,7 +5,14 @@ CPU does several of in the time of one. quantize.py says how, in three ways. ten
 histogram.py choose scales. quantized.py and dynamic.py: the layers. The names are those of PyTorch's torch.ao.quantization.
 """
 
-from . import dynamic, forms, intrinsic, observer, qat, quantized  # forms: operations know of quantized tensors from here on
+from . import (  # forms: operations know of quantized tensors from here on
+    dynamic,
+    forms,
+    intrinsic,
+    observer,
+    qat,
+    quantized,
+)
 from .fake_quantize import (
     FakeQuantize,
     disable_fake_quant,
@@ -47,4 +54,4 @@ from .qconfig import (
 from .quantize import convert, prepare, prepare_qat, propagate_qconfig_, quantize, quantize_dynamic, quantize_qat
 from .stubs import DeQuantStub, FloatFunctional, QuantStub, QuantWrapper
 from .tensor import QTensor, quantize_per_channel, quantize_per_tensor, quantize_per_tensor_dynamic
-
+from .weight_only import WeightOnlyLinear, quantize_weight_only

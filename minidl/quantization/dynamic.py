@@ -31,9 +31,7 @@ def quantized_weight(weight: Tensor, observer: Any) -> QTensor:
     scale, zero = observer.calculate_qparams()
     inner = getattr(observer, "activation_post_process", observer)
     axis = inner.ch_axis if inner.qscheme in PER_CHANNEL else None
-    return quantized(
-        weight, scale, zero, inner.dtype, axis, "quantized_weight", inner.quant_min, inner.quant_max
-    )
+    return quantized(weight, scale, zero, inner.dtype, axis, "quantized_weight", inner.quant_min, inner.quant_max)
 
 
 def qconfig_of(module: Module, default: Any) -> Any:
@@ -77,9 +75,7 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         weight = self.weight()
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, dtype={weight.dtype}, qscheme={weight.qscheme()}"
-        )
+        return f"in_features={self.in_features}, out_features={self.out_features}, dtype={weight.dtype}, qscheme={weight.qscheme()}"
 
 
 def float_array(name: str, input: Any) -> Any:
@@ -108,7 +104,9 @@ class Embedding(Module):
         Raises NotImplementedError for a table whose rows are scaled when they are looked up (max_norm).
         """
         if mod.max_norm is not None:
-            raise NotImplementedError("quantized.Embedding: max_norm changes rows as they are looked up; apply it before")
+            raise NotImplementedError(
+                "quantized.Embedding: max_norm changes rows as they are looked up; apply it before"
+            )
         qconfig = qconfig_of(mod, float_qparams_weight_only_qconfig)
         observer = qconfig.weight()
         if observer.dtype not in (qint8, quint8):
@@ -161,7 +159,9 @@ class LSTM(rnn.LSTM):
     def _check_dtype(self, x: Tensor) -> None:
         float_array("LSTM", x)
         if x.array.dtype != np.float32:
-            raise ValueError(f"quantized.dynamic.LSTM: expected a float32 input, got {x.dtype}; convert it with float()")
+            raise ValueError(
+                f"quantized.dynamic.LSTM: expected a float32 input, got {x.dtype}; convert it with float()"
+            )
 
     def _sequence(self, x: Tensor, suffix: str, states: tuple[Tensor, ...], sizes: Any, reverse: bool) -> Any:
         w_ih, w_hh, b_ih, b_hh = self._weights(suffix)

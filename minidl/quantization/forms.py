@@ -76,7 +76,8 @@ def dynamic_product(x: Any, weight: QTensor, bias: Any, relu: bool = False) -> A
     if not x.ndim or x.shape[-1] != K:
         raise RuntimeError(f"linear with quantized weights: expected inputs of {K} features, got shape {list(x.shape)}")
     rows = np.ascontiguousarray(x).reshape(x.size // K if K else 0, K)
-    scale, zero = affine(*finite_range(rows), 0, 255)
+    low, high = finite_range(rows)
+    scale, zero = affine(low, high, 0, 255)
     integers = quantize(rows, scale, zero, 0, 255, np.uint8, -(-K // 4) * 4)
     return qlinear(integers, scale, int(zero), weights, bias, relu).reshape(*x.shape[:-1], N)
 

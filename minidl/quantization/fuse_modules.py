@@ -60,7 +60,11 @@ def _fused(model: Module, rows: list[Any], inplace: bool, known: Any, training: 
                 f"fuse_modules: cannot fuse {' + '.join(k.__name__ for k in kinds)} ({', '.join(names)}); it takes {wanted}"
             )
         if any(layer.training is not training for layer in layers):
-            wanted = "training: call model.train(), or use fuse_modules" if training else "evaluation: call model.eval() first"
+            wanted = (
+                "training: call model.train(), or use fuse_modules"
+                if training
+                else "evaluation: call model.eval() first"
+            )
             raise AssertionError(f"fuse_modules: expected {', '.join(names)} in {wanted}")
         fused = known[kinds](*layers)
         fused.training = training

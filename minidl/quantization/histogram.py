@@ -13,7 +13,7 @@ import numpy as np
 from ..autograd.op import wrap
 from ..kernels.quantize import finite_range
 from ..tensor import Tensor
-from .observer import SYMMETRIC, ObserverBase, per_tensor_affine, per_tensor_symmetric
+from .observer import ObserverBase, per_tensor_affine, per_tensor_symmetric
 
 
 class HistogramObserver(ObserverBase):
@@ -22,6 +22,10 @@ class HistogramObserver(ObserverBase):
     bins: how many intervals of one width the histogram has. When a batch goes beyond it, it is widened and the counts are
     distributed anew.
     """
+
+    histogram: Tensor
+    min_val: Tensor
+    max_val: Tensor
 
     def __init__(self, bins: int = 2048, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -61,7 +65,9 @@ class HistogramObserver(ObserverBase):
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:
         """Scale and zero point for the best range. Raises RuntimeError before anything was observed."""
         if not self.histogram.array.any():
-            raise RuntimeError(f"{type(self).__name__}: nothing was observed yet, so there is no scale; run some batches of data")
+            raise RuntimeError(
+                f"{type(self).__name__}: nothing was observed yet, so there is no scale; run some batches of data"
+            )
         low, high = self.best_range()
         return self.choose(np.float32(low), np.float32(high))
 
@@ -157,6 +163,3 @@ class MSEObserver(HistogramObserver):
     def candidates(self) -> list[tuple[float, float]]:
         low, high = min(float(self.min_val.array), 0.0), max(float(self.max_val.array), 0.0)
         return [(part * low, part * high) for part in np.linspace(1, 0.01, 100)]
-
-
-assert SYMMETRIC

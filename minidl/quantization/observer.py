@@ -62,7 +62,9 @@ class ObserverBase(Module):
         if quant_min is None or quant_max is None:
             self.quant_min, self.quant_max = limits(dtype, reduce_range)
         elif not first <= quant_min < quant_max <= last:
-            raise ValueError(f"{name}: expected {first} <= quant_min < quant_max <= {last}, got {quant_min} and {quant_max}")
+            raise ValueError(
+                f"{name}: expected {first} <= quant_min < quant_max <= {last}, got {quant_min} and {quant_max}"
+            )
         else:
             self.quant_min, self.quant_max = quant_min, quant_max
 
@@ -107,6 +109,8 @@ class MinMaxObserver(ObserverBase):
     """
 
     allowed: tuple[qscheme, ...] = (per_tensor_affine, per_tensor_symmetric)
+    min_val: Tensor
+    max_val: Tensor
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -161,9 +165,8 @@ class MovingAverageMinMaxObserver(MinMaxObserver):
     """A moving average of the smallest and the largest value of each batch: a lone outlier counts little."""
 
     def __init__(self, averaging_constant: float = 0.01, *args: Any, **kwargs: Any) -> None:
-        self_constant = averaging_constant
         super().__init__(*args, **kwargs)
-        self.averaging_constant = self_constant
+        self.averaging_constant = averaging_constant
 
     def note(self, low: Any, high: Any) -> None:
         if not self.observed:

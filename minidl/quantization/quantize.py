@@ -14,15 +14,14 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from ..dtypes import qint8, quantized_dtype, quint8
+from ..dtypes import qint8, quint8
 from ..nn import activation, batchnorm, conv, linear, normalization, rnn, sparse
 from ..nn.attention import MultiheadAttention
 from ..nn.module import Module
-from ..tensor import Tensor
 from . import dynamic, intrinsic, qat, quantized, stubs
 from .fake_quantize import FakeQuantize
 from .observer import ObserverBase
-from .qconfig import QConfig, default_dynamic_qconfig, float_qparams_weight_only_qconfig
+from .qconfig import default_dynamic_qconfig, float_qparams_weight_only_qconfig
 
 STATIC: dict[type, Any] = {
     stubs.QuantStub: quantized.Quantize,
@@ -90,12 +89,16 @@ def quantize_dynamic(
     unknown = [kind for kind in qconfig_spec if isinstance(kind, type) and kind not in mapping]
     if unknown:
         known = ", ".join(sorted(kind.__name__ for kind in mapping))
-        raise ValueError(f"quantize_dynamic: no quantized form of {', '.join(k.__name__ for k in unknown)}; there are {known}")
+        raise ValueError(
+            f"quantize_dynamic: no quantized form of {', '.join(k.__name__ for k in unknown)}; there are {known}"
+        )
     chosen: dict[str, Any] = {}
     for name, layer in model.named_modules():
         for key in (name, type(layer)):
             if key in qconfig_spec and type(layer) in mapping:
-                usual = float_qparams_weight_only_qconfig if type(layer) is sparse.Embedding else default_dynamic_qconfig
+                usual = (
+                    float_qparams_weight_only_qconfig if type(layer) is sparse.Embedding else default_dynamic_qconfig
+                )
                 chosen[name] = qconfig_spec[key] or usual
     if not chosen:
         wanted = ", ".join(k.__name__ if isinstance(k, type) else repr(k) for k in qconfig_spec)
@@ -136,7 +139,9 @@ def prepare(model: Module, inplace: bool = False) -> Module:
     training, whose dropout and batch normalization would change what is observed.
     """
     if model.training:
-        raise AssertionError("prepare: the model is in training; call model.eval() first, or use prepare_qat to train it quantized")
+        raise AssertionError(
+            "prepare: the model is in training; call model.eval() first, or use prepare_qat to train it quantized"
+        )
     model = model if inplace else copy.deepcopy(model)
     return _observed("prepare", model, STATIC)
 
@@ -196,7 +201,9 @@ def convert(module: Module, mapping: dict[type, Any] | None = None, inplace: boo
     module = module if inplace else copy.deepcopy(module)
     table = STATIC if mapping is None else mapping
     if not any(isinstance(layer, (ObserverBase, FakeQuantize)) for layer in module.modules()):
-        raise ValueError("convert: the model has no observers: use prepare() and run data through it, or prepare_qat() and train it")
+        raise ValueError(
+            "convert: the model has no observers: use prepare() and run data through it, or prepare_qat() and train it"
+        )
 
     def new(layer: Any) -> Module | None:
         if not _wanted(layer, table):
@@ -220,7 +227,9 @@ def _replaced(module: Module, new: Callable[[Module], Module | None]) -> Module:
     return module
 
 
-def quantize(model: Module, run_fn: Callable[..., Any], run_args: Any, mapping: Any = None, inplace: bool = False) -> Module:
+def quantize(
+    model: Module, run_fn: Callable[..., Any], run_args: Any, mapping: Any = None, inplace: bool = False
+) -> Module:
     """prepare, run_fn(model, *run_args), which runs data through it, and convert."""
     model = prepare(model, inplace)
     run_fn(model, *run_args)
@@ -232,6 +241,3 @@ def quantize_qat(model: Module, run_fn: Callable[..., Any], run_args: Any, inpla
     model = prepare_qat(model.train(), inplace=inplace)
     run_fn(model, *run_args)
     return convert(model.eval(), inplace=True)
-
-
-assert QConfig and Tensor and quantized_dtype

@@ -28,7 +28,9 @@ class _Quantized(Module):
     def __init__(self, scale: Any, zero_point: Any, dtype: Any = quint8) -> None:
         super().__init__()
         self.register_buffer("scale", wrap(np.array(getattr(scale, "array", scale), np.float32).reshape(())))
-        self.register_buffer("zero_point", wrap(np.array(getattr(zero_point, "array", zero_point), np.int32).reshape(())))
+        self.register_buffer(
+            "zero_point", wrap(np.array(getattr(zero_point, "array", zero_point), np.int32).reshape(()))
+        )
         self.dtype = dtype
 
     def _requantized(self, values: Tensor) -> QTensor:
@@ -63,8 +65,8 @@ class Quantize(_Quantized):
     @classmethod
     def from_float(cls, mod: Any) -> Quantize:
         """The layer of an observed QuantStub."""
-        observer = mod.activation_post_process
-        return cls(*observer.calculate_qparams(), observer.dtype)
+        scale, zero_point = mod.activation_post_process.calculate_qparams()
+        return cls(scale, zero_point, mod.activation_post_process.dtype)
 
     def forward(self, X: Tensor) -> QTensor:
         return self._requantized(X)
@@ -97,6 +99,11 @@ class _Product(_Quantized):
         self.relu = relu
 
     @classmethod
+    def _like(cls, mod: Any, *parts: Any) -> Any:
+        """The layer of these parts with the settings of a float one."""
+        raise NotImplementedError
+
+    @classmethod
     def from_float(cls, mod: Any) -> Any:
         """The layer of an observed float layer, alone or fused with a ReLU, or of one that was trained for it.
 
@@ -104,10 +111,11 @@ class _Product(_Quantized):
         """
         observer = mod.activation_post_process
         if observer.dtype is not quint8:
-            raise NotImplementedError(f"quantized.{cls.__name__}: results are quint8, got an observer of {observer.dtype}")
-        from_training = getattr(mod, "weight_fake_quant", None)
+            raise NotImplementedError(
+                f"quantized.{cls.__name__}: results are quint8, got an observer of {observer.dtype}"
+            )
         layer = mod if hasattr(mod, "weight") else mod[0]
-        weight_observer = from_training
+        weight_observer = getattr(mod, "weight_fake_quant", None)  # of a layer that was trained for it
         if weight_observer is None:
             qconfig = getattr(mod, "qconfig", None)
             weight_observer = (default_weight_observer if qconfig is None else qconfig.weight)()
@@ -168,7 +176,9 @@ class Conv2d(_Product):
         if isinstance(padding, str):
             sides = [d * (k - 1) for k, d in zip(mod.kernel_size, mod.dilation, strict=True)]
             if padding == "same" and any(s % 2 for s in sides):
-                raise NotImplementedError("quantized.Conv2d: padding='same' with even kernels is wider on one side; pad before")
+                raise NotImplementedError(
+                    "quantized.Conv2d: padding='same' with even kernels is wider on one side; pad before"
+                )
             padding = tuple(s // 2 for s in sides) if padding == "same" else (0, 0)
         layer.kernel_size, layer.stride, layer.padding = mod.kernel_size, mod.stride, padding
         layer.dilation, layer.groups = mod.dilation, mod.groups
@@ -176,23 +186,25 @@ class Conv2d(_Product):
 
     def forward(self, input: QTensor) -> QTensor:
         x, scale, zero = integers_without_sign("Conv2d", input)
-        O, C = self._weight.shape[0], self._weight.shape[1] * self.groups
+        outputs, C = self._weight.shape[0], self._weight.shape[1] * self.groups
         if x.ndim != 4 or x.shape[1] != C:
             raise RuntimeError(f"quantized.Conv2d: expected images (B, {C}, H, W), got shape {list(x.shape)}")
         each = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
         H, W = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
         if H < 1 or W < 1:
-            raise RuntimeError(f"quantized.Conv2d: a kernel of {self.kernel_size} is larger than the padded image {list(x.shape)}")
+            raise RuntimeError(
+                f"quantized.Conv2d: a kernel of {self.kernel_size} is larger than the padded image {list(x.shape)}"
+            )
         parts = []
         for g, weights in enumerate(self._filters()):
             own = x[:, g * C // self.groups : (g + 1) * C // self.groups]
             columns = -(-weights.integers.shape[1] // 4) * 4
             rows = windows(own, self.kernel_size, self.stride, self.padding, self.dilation, zero, columns)
-            outputs = slice(g * O // self.groups, (g + 1) * O // self.groups)
-            bias = None if self._bias is None else self._bias.array[outputs]
+            of_group = slice(g * outputs // self.groups, (g + 1) * outputs // self.groups)
+            bias = None if self._bias is None else self._bias.array[of_group]
             parts.append(self._product(rows, scale, zero, weights, bias))
         out = parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
-        images = out.reshape(len(x), H, W, O).transpose(0, 3, 1, 2)
+        images = out.reshape(len(x), H, W, outputs).transpose(0, 3, 1, 2)
         return QTensor(images, self.scale.array, self.zero_point.array, quint8)
 
     def _filters(self) -> list[Weights]:
@@ -208,9 +220,13 @@ class Conv2d(_Product):
         return made[1]
 
     def extra_repr(self) -> str:
-        O, C = self._weight.shape[0], self._weight.shape[1] * self.groups
-        text = f"{C}, {O}, kernel_size={self.kernel_size}, stride={self.stride}, {super().extra_repr()}"
-        return text + f", padding={self.padding}" * (self.padding != (0, 0)) + f", groups={self.groups}" * (self.groups != 1)
+        outputs, C = self._weight.shape[0], self._weight.shape[1] * self.groups
+        text = f"{C}, {outputs}, kernel_size={self.kernel_size}, stride={self.stride}, {super().extra_repr()}"
+        return (
+            text
+            + f", padding={self.padding}" * (self.padding != (0, 0))
+            + f", groups={self.groups}" * (self.groups != 1)
+        )
 
 
 class ThroughFloats(_Quantized):
@@ -224,7 +240,8 @@ class ThroughFloats(_Quantized):
     def from_float(cls, mod: Any) -> ThroughFloats:
         """The layer of an observed float layer."""
         observer = mod._modules.pop("activation_post_process")
-        return cls(mod, *observer.calculate_qparams(), observer.dtype)
+        scale, zero_point = observer.calculate_qparams()
+        return cls(mod, scale, zero_point, observer.dtype)
 
     def forward(self, input: QTensor) -> QTensor:
         integers_without_sign(type(self.module).__name__, input)
@@ -237,8 +254,8 @@ class QFunctional(_Quantized):
     @classmethod
     def from_float(cls, mod: Any) -> QFunctional:
         """The layer of an observed FloatFunctional."""
-        observer = mod.activation_post_process
-        return cls(*observer.calculate_qparams(), observer.dtype)
+        scale, zero_point = mod.activation_post_process.calculate_qparams()
+        return cls(scale, zero_point, mod.activation_post_process.dtype)
 
     def forward(self, x: Any) -> Any:
         raise RuntimeError("QFunctional is not called: use its methods add, mul, cat, add_relu, ...")

@@ -62,8 +62,17 @@ class QTensor(Tensor):
 
     __slots__ = ("axis", "integers", "kind", "packed", "scale", "zero_point")
 
-    def __new__(cls, integers: Any, scale: Any, zero_point: Any, kind: quantized_dtype, axis: int | None = None) -> QTensor:
-        t = super().__new__(cls)
+    axis: int | None  # of the channels
+    integers: Any
+    kind: quantized_dtype
+    packed: Weights | None  # what `weights` made
+    scale: Any
+    zero_point: Any
+
+    def __new__(
+        cls, integers: Any, scale: Any, zero_point: Any, kind: quantized_dtype, axis: int | None = None
+    ) -> QTensor:
+        t: Any = super().__new__(cls)
         t.integers, t.kind, t.axis = integers, kind, axis
         t.scale = np.asarray(scale, np.float32)
         zero_point = np.asarray(zero_point)
@@ -92,7 +101,7 @@ class QTensor(Tensor):
         return True
 
     @property
-    def dtype(self) -> quantized_dtype:  # type: ignore[override]
+    def dtype(self) -> quantized_dtype:
         return self.kind
 
     @property
@@ -168,7 +177,9 @@ class QTensor(Tensor):
 
     def _of_tensor(self, name: str, value: Any) -> Any:
         if self.axis is not None:
-            raise RuntimeError(f"{name}: expected a tensor quantized per tensor, got one per channel; see q_per_channel_scales")
+            raise RuntimeError(
+                f"{name}: expected a tensor quantized per tensor, got one per channel; see q_per_channel_scales"
+            )
         return value
 
     def q_per_channel_scales(self) -> Tensor:
@@ -185,13 +196,17 @@ class QTensor(Tensor):
 
     def _of_channels(self, name: str, value: Any) -> Any:
         if self.axis is None:
-            raise RuntimeError(f"{name}: expected a tensor quantized per channel, got one with a single scale; see q_scale")
+            raise RuntimeError(
+                f"{name}: expected a tensor quantized per channel, got one with a single scale; see q_scale"
+            )
         return value
 
     def like(self, integers: Any) -> QTensor:
         """Other integers with the same scale, which must be one for the whole tensor."""
         if self.axis is not None:
-            raise RuntimeError("a tensor quantized per channel keeps its shape: which scales would be those of another? dequantize()")
+            raise RuntimeError(
+                "a tensor quantized per channel keeps its shape: which scales would be those of another? dequantize()"
+            )
         return QTensor(integers, self.scale, self.zero_point, self.kind)
 
     def of_integers(self, function: Callable[[Tensor], Tensor]) -> QTensor:
@@ -247,7 +262,9 @@ class QTensor(Tensor):
         for arg in (*args, *kwargs.values()):
             if arg in ("cpu", devices.CPU, self.kind, None) or isinstance(arg, bool):
                 continue
-            raise RuntimeError(f"to: quantized tensors stay {self.dtype} on the CPU, got {arg!r}; use dequantize() first")
+            raise RuntimeError(
+                f"to: quantized tensors stay {self.dtype} on the CPU, got {arg!r}; use dequantize() first"
+            )
         return self
 
     def copy_(self, other: Tensor, non_blocking: bool = False) -> QTensor:
@@ -270,7 +287,11 @@ class QTensor(Tensor):
         }  # fmt: skip
 
     def __repr__(self) -> str:
-        scale = f"scale={self.q_scale():.6g}, zero_point={self.q_zero_point()}" if self.axis is None else f"axis={self.axis}"
+        scale = (
+            f"scale={self.q_scale():.6g}, zero_point={self.q_zero_point()}"
+            if self.axis is None
+            else f"axis={self.axis}"
+        )
         text = f"{self.dequantize()!r}"[:-1]
         return f"{text}, size={tuple(self.shape)}, dtype={self.dtype}, quantization_scheme={self.qscheme()}, {scale})"
 
@@ -287,10 +308,18 @@ class QTensor(Tensor):
 
 def of_parts(integers: Tensor, scale: Tensor, zero_point: Tensor, dtype: Any, axis: int | None) -> QTensor:
     """A quantized tensor from what `parts` gave, out of a file. Raises ValueError where it does not fit together."""
-    if not isinstance(dtype, quantized_dtype) or integers.array.dtype != dtype.integers or scale.shape != zero_point.shape:
-        raise ValueError(f"a quantized tensor of {dtype} with integers of {integers.dtype} and scales {list(scale.shape)}")
+    if (
+        not isinstance(dtype, quantized_dtype)
+        or integers.array.dtype != dtype.integers
+        or scale.shape != zero_point.shape
+    ):
+        raise ValueError(
+            f"a quantized tensor of {dtype} with integers of {integers.dtype} and scales {list(scale.shape)}"
+        )
     if tuple(scale.shape) != (() if axis is None else (integers.shape[axis],)):
-        raise ValueError(f"a quantized tensor of shape {list(integers.shape)} with axis {axis} and scales {list(scale.shape)}")
+        raise ValueError(
+            f"a quantized tensor of shape {list(integers.shape)} with axis {axis} and scales {list(scale.shape)}"
+        )
     return QTensor(integers.array, scale.array, zero_point.array, dtype, axis)
 
 
@@ -307,7 +336,9 @@ def quantize_per_tensor(input: Tensor, scale: Any, zero_point: Any, dtype: quant
     return quantized(input, scale, zero_point, dtype, None, "quantize_per_tensor")
 
 
-def quantize_per_channel(input: Tensor, scales: Tensor, zero_points: Tensor, axis: int, dtype: quantized_dtype) -> QTensor:
+def quantize_per_channel(
+    input: Tensor, scales: Tensor, zero_points: Tensor, axis: int, dtype: quantized_dtype
+) -> QTensor:
     """quantize_per_tensor with a scale and a zero point (C,) for each slice along `axis`.
 
     Zero points may be floats (per_channel_affine_float_qparams): they are added before rounding, and 0 is not exact then.
@@ -321,7 +352,8 @@ def quantize_per_tensor_dynamic(input: Tensor, dtype: quantized_dtype, reduce_ra
     reduce_range: use half of the integers. Raises ValueError for NaN or infinity.
     """
     low, high = limits(dtype, reduce_range)
-    scale, zero_point = affine(*kernels.finite_range(input.array), low, high)
+    smallest, largest = kernels.finite_range(input.array)
+    scale, zero_point = affine(smallest, largest, low, high)
     return quantized(input, scale, zero_point, dtype, None, "quantize_per_tensor_dynamic", low, high)
 
 
@@ -345,18 +377,25 @@ def quantized(
 ) -> QTensor:  # fmt: skip
     """A tensor in integers from low to high (default: all of the dtype), after a look at the arguments."""
     if not isinstance(dtype, quantized_dtype):
-        raise RuntimeError(f"{name}: expected one of {', '.join(map(repr, QUANTIZED.values()))} as dtype, got {dtype!r}")
+        raise RuntimeError(
+            f"{name}: expected one of {', '.join(map(repr, QUANTIZED.values()))} as dtype, got {dtype!r}"
+        )
     if not isinstance(input, Tensor) or input.is_quantized or input.array.dtype.kind != "f":
         got = input.dtype if isinstance(input, Tensor) else type(input).__name__
         raise RuntimeError(f"{name}: expected a tensor of floats, got {got}")
     if input.is_cuda:
         raise RuntimeError(f"{name}: quantized tensors are on the CPU, got one on {input.device}; use cpu() first")
     first, last = limits(dtype)
-    scale, zero = np.asarray(getattr(scale, "array", scale), np.float32), np.asarray(getattr(zero_point, "array", zero_point))
+    scale, zero = (
+        np.asarray(getattr(scale, "array", scale), np.float32),
+        np.asarray(getattr(zero_point, "array", zero_point)),
+    )
     if not (np.isfinite(scale) & (scale > 0)).all():
         raise RuntimeError(f"{name}: scales are positive and finite, got {scale.min()}")
     if zero.dtype.kind != "f" and ((zero < first) | (zero > last)).any():
-        raise RuntimeError(f"{name}: zero points of {dtype} are from {first} to {last}, got {zero.min()} to {zero.max()}")
+        raise RuntimeError(
+            f"{name}: zero points of {dtype} are from {first} to {last}, got {zero.min()} to {zero.max()}"
+        )
     zero = zero.astype(np.float32 if zero.dtype.kind == "f" else np.int32)
     if axis is not None:
         axis = axis % input.ndim if -input.ndim <= axis < input.ndim else axis
@@ -393,7 +432,9 @@ def of_quantized(name: str) -> Callable[[Any], Any]:
 
     def function(input: Any) -> Any:
         if not isinstance(input, QTensor):
-            raise RuntimeError(f"{name}: expected a quantized tensor, got {getattr(input, 'dtype', type(input).__name__)}")
+            raise RuntimeError(
+                f"{name}: expected a quantized tensor, got {getattr(input, 'dtype', type(input).__name__)}"
+            )
         return getattr(input, name)()
 
     function.__name__ = function.__qualname__ = name
