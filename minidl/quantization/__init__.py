@@ -51,7 +51,16 @@ from .qconfig import (
     get_default_qconfig,
     per_channel_dynamic_qconfig,
 )
-from .quantize import convert, prepare, prepare_qat, propagate_qconfig_, quantize, quantize_dynamic, quantize_qat
+from .quantize import (
+    convert,
+    default_eval_fn,
+    prepare,
+    prepare_qat,
+    propagate_qconfig_,
+    quantize,
+    quantize_dynamic,
+    quantize_qat,
+)
 from .stubs import DeQuantStub, FloatFunctional, QuantStub, QuantWrapper
 from .tensor import QTensor, quantize_per_channel, quantize_per_tensor, quantize_per_tensor_dynamic
 from .weight_only import WeightOnlyLinear, quantize_weight_only

@@ -227,6 +227,12 @@ def _replaced(module: Module, new: Callable[[Module], Module | None]) -> Module:
     return module
 
 
+def default_eval_fn(model: Module, calib_data: Any) -> None:
+    """Run the inputs of (input, target) pairs through a model: a run_fn for quantize()."""
+    for data, _ in calib_data:
+        model(data)
+
+
 def quantize(
     model: Module, run_fn: Callable[..., Any], run_args: Any, mapping: Any = None, inplace: bool = False
 ) -> Module:
