@@ -51,9 +51,10 @@ class Weights:
         """The weights as the compiled kernels read them: (N / columns, K / 4, columns, 4), rounded up."""
         if self._panels is None:
             (N, K), columns = self.integers.shape, 2 * width()
-            whole = np.zeros((-(-N // columns) * columns, -(-K // 4) * 4), np.int8)
+            count, steps = -(-N // columns), -(-K // 4)
+            whole = np.zeros((count * columns, steps * 4), np.int8)
             whole[:N, :K] = self.integers
-            parts = whole.reshape(-1, columns, whole.shape[1] // 4, 4)
+            parts = whole.reshape(count, columns, steps, 4)
             self._panels = np.ascontiguousarray(parts.transpose(0, 2, 1, 3))
         return self._panels
 
