@@ -48,9 +48,8 @@ class HistogramObserver(ObserverBase):
         before = self.histogram.array
         if before.any():
             low, high = min(low, float(self.min_val.array)), max(high, float(self.max_val.array))
-        if low == high:  # all values are one value; a histogram needs some width
-            high = low + max(abs(low), 1.0) * 1e-6
-        counts, _ = np.histogram(x, self.bins, (low, high))
+        high = max(high, low + 1e-3 * max(abs(low), abs(high), 1e-6))  # a histogram of one value needs some width
+        counts, _ = np.histogram(x.astype(np.float64), self.bins, (low, high))
         if before.any():
             counts = counts + np.histogram(self.centres(), self.bins, (low, high), weights=before)[0]
         self.histogram = wrap(counts.astype(np.float32))

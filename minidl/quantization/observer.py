@@ -14,7 +14,7 @@ import numpy as np
 
 from ..autograd.op import wrap
 from ..dtypes import QUANTIZED, dtype, quantized_dtype, quint8
-from ..kernels.quantize import finite_range
+from ..kernels.quantize import not_finite
 from ..nn.module import Module
 from ..tensor import Tensor
 from .tensor import (
@@ -128,12 +128,15 @@ class MinMaxObserver(ObserverBase):
     def forward(self, input: Tensor) -> Tensor:
         """Note the range of the input, which is returned. Raises ValueError where it is not finite."""
         if input.numel():
-            self.note(*self.range_of(input.detach().array))
+            low, high = self.range_of(np.asarray(input.detach().array, np.float32))
+            if not (np.isfinite(low).all() and np.isfinite(high).all()):
+                raise not_finite()
+            self.note(low, high)
         return input
 
     def range_of(self, x: Any) -> tuple[Any, Any]:
-        """The smallest and the largest value, or (C,) of each. 0 counts as one of them."""
-        return finite_range(np.asarray(x, np.float32))
+        """The smallest and the largest value, or (C,) of each."""
+        return x.min(), x.max()
 
     def note(self, low: Any, high: Any) -> None:
         """Join a range with what is known."""
@@ -189,7 +192,6 @@ class PerChannelMinMaxObserver(MinMaxObserver):
         self.ch_axis = ch_axis
 
     def range_of(self, x: Any) -> tuple[Any, Any]:
-        finite_range(np.asarray(x, np.float32))  # raises where it is not finite
         rows = np.moveaxis(x, self.ch_axis, 0).reshape(x.shape[self.ch_axis], -1)
         return rows.min(1), rows.max(1)
 
