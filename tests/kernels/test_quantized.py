@@ -19,7 +19,19 @@ from minidl.kernels.quantize import finite_range, quantize, windows
 pytest.importorskip("numba")
 TESTS = Path(__file__)
 VARIANTS = ("numba", "numpy")
-SIZES = [(1, 1, 1), (1, 3, 33), (2, 4, 31), (3, 5, 64), (5, 6, 65), (8, 7, 40), (9, 130, 70), (13, 257, 97), (4, 64, 1), (0, 3, 2), (2, 0, 3)]
+SIZES = [
+    (1, 1, 1),
+    (1, 3, 33),
+    (2, 4, 31),
+    (3, 5, 64),
+    (5, 6, 65),
+    (8, 7, 40),
+    (9, 130, 70),
+    (13, 257, 97),
+    (4, 64, 1),
+    (0, 3, 2),
+    (2, 0, 3),
+]
 
 
 def drawn(rng, M, K, N):
@@ -75,7 +87,9 @@ def test_saturating_inputs(variant):
     weights = Weights(w, np.float32(1))
     with kernels.use(qlinear=variant, qlinear_requantized=variant):
         np.testing.assert_array_equal(qlinear(x, 1.0, 0, weights, None, False), exact(x, 0, weights))
-        ends = qlinear_requantized(x, 1.0, 0, weights, np.full(35, 3e38, np.float32) * (-1) ** np.arange(35), False, 1.0, 0)
+        ends = qlinear_requantized(
+            x, 1.0, 0, weights, np.full(35, 3e38, np.float32) * (-1) ** np.arange(35), False, 1.0, 0
+        )
         np.testing.assert_array_equal(ends, np.tile([255, 0], 18)[:35] * np.ones((9, 1)))
 
 

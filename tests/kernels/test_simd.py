@@ -291,7 +291,9 @@ def test_rounding_and_tiles_of_ints():
     u, s = rng.integers(0, 256, 40).astype(np.uint8), rng.integers(-128, 128, 16 * width()).astype(np.int8)
     out = np.zeros((3, 2 * width()), np.int32)
     dots(u, s, out)
-    wanted = np.stack([u[i : i + 8].astype(int) @ s.reshape(2, -1, 4).transpose(0, 2, 1).reshape(8, -1) for i in (0, 8, 16)])
+    wanted = np.stack(
+        [u[i : i + 8].astype(int) @ s.reshape(2, -1, 4).transpose(0, 2, 1).reshape(8, -1) for i in (0, 8, 16)]
+    )
     np.testing.assert_array_equal(out, wanted)
 
 

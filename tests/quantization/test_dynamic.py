@@ -77,7 +77,9 @@ def test_per_channel_weights_are_better():
     assert errors[1] < 0.3 * errors[0], errors
 
 
-@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}, {"bias": False, "batch_first": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"num_layers": 2, "bidirectional": True}, {"bias": False, "batch_first": True}]
+)
 def test_lstm_against_pytorch(options):
     torch = pytest.importorskip("torch")
     theirs_float, ours_float = torch.nn.LSTM(10, 16, **options), nn.LSTM(10, 16, **options)
@@ -101,12 +103,15 @@ def test_lstm_against_pytorch(options):
         Q.quantize_dynamic(nn.LSTM(3, 4, proj_size=2), {nn.LSTM})
 
 
-@pytest.mark.parametrize("options", [{}, {"kdim": 6, "vdim": 5}, {"bias": False, "add_bias_kv": True, "batch_first": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"kdim": 6, "vdim": 5}, {"bias": False, "add_bias_kv": True, "batch_first": True}]
+)
 def test_attention(options):
     layer = nn.MultiheadAttention(16, 4, **options).eval()
     quantized = Q.quantize_dynamic(nn.Sequential(layer), {nn.MultiheadAttention})[0]
     query, key, value = (
-        md.tensor(drawn(5, 3, width, seed=i)) for i, width in enumerate((16, options.get("kdim", 16), options.get("vdim", 16)))
+        md.tensor(drawn(5, 3, width, seed=i))
+        for i, width in enumerate((16, options.get("kdim", 16), options.get("vdim", 16)))
     )
     with md.no_grad():
         for inputs in ((query, key, value), (query, query, query))[: 1 if "kdim" in options else 2]:
@@ -128,7 +133,10 @@ def test_embedding_against_pytorch(shape):
     if index.ndim:
         np.testing.assert_allclose(found, theirs(torch.tensor(index)).numpy(), atol=1e-6)
     np.testing.assert_allclose(found, table[index], atol=np.ptp(table, 1).max() / 255)
-    for bad, error, message in (([10], IndexError, "10 to 10, the table has 10 rows"), ([0.5], RuntimeError, "int32 or int64")):
+    for bad, error, message in (
+        ([10], IndexError, "10 to 10, the table has 10 rows"),
+        ([0.5], RuntimeError, "int32 or int64"),
+    ):
         with pytest.raises(error, match=message):
             ours(md.tensor(bad))
     with pytest.raises(NotImplementedError, match="max_norm"):
@@ -156,7 +164,9 @@ def test_files_are_small_and_hold_no_floats():
     with pytest.raises(RuntimeError, match="_weight"):
         model().load_state_dict(quantized.state_dict())
     with pytest.raises(RuntimeError, match="size mismatch"):
-        skeleton.load_state_dict(Q.quantize_dynamic(model()[:2], {nn.Linear}).state_dict() | {"1._weight": quantized[3].weight()})
+        skeleton.load_state_dict(
+            Q.quantize_dynamic(model()[:2], {nn.Linear}).state_dict() | {"1._weight": quantized[3].weight()}
+        )
 
 
 def test_what_is_quantized():
@@ -173,7 +183,10 @@ def test_what_is_quantized():
     assert repr(net.head) == (
         "DynamicQuantizedLinear(in_features=3, out_features=1, dtype=torch.qint8, qscheme=torch.per_tensor_affine)"
     )
-    assert md.ao.quantization.quantize_dynamic is Q.quantize_dynamic and md.ao.nn.quantized.dynamic.Linear is Q.dynamic.Linear
+    assert (
+        md.ao.quantization.quantize_dynamic is Q.quantize_dynamic
+        and md.ao.nn.quantized.dynamic.Linear is Q.dynamic.Linear
+    )
 
 
 def test_mistakes():

@@ -50,7 +50,8 @@ def test_per_channel_against_pytorch(name, scheme):
 
     for axis in (0, 1):
         ours, theirs = (
-            getattr(q, name)(ch_axis=axis, dtype=m.quint8, qscheme=getattr(m, scheme)) for q, m in ((Q, md), (theirs_of, torch))
+            getattr(q, name)(ch_axis=axis, dtype=m.quint8, qscheme=getattr(m, scheme))
+            for q, m in ((Q, md), (theirs_of, torch))
         )
         for x in batches():
             ours(md.tensor(x)), theirs(torch.tensor(x))
@@ -78,7 +79,10 @@ def test_outliers_do_not_decide(kind):
     x[17] = 30
     arguments = {"percentile": 99.9} if kind is Q.PercentileObserver else {}
     # with four bits the steps are wide enough that a range of 30 is not worth one exact value
-    observers = kind(dtype=md.quint8, quant_min=0, quant_max=15, **arguments), Q.MinMaxObserver(quant_min=0, quant_max=15)
+    observers = (
+        kind(dtype=md.quint8, quant_min=0, quant_max=15, **arguments),
+        Q.MinMaxObserver(quant_min=0, quant_max=15),
+    )
     errors = []
     for observer in observers:
         for part in np.array_split(x, 7):

@@ -21,7 +21,11 @@ def run(operator, inputs, attributes=None):
     node = helper.make_node(operator, list(inputs), ["out"], **(attributes or {}))
     kinds = {name: helper.np_dtype_to_tensor_dtype(x.dtype) for name, x in inputs.items()}
     values = [helper.make_tensor_value_info(name, kinds[name], x.shape) for name, x in inputs.items()]
-    out_kind = {"QuantizeLinear": TensorProto.UINT8, "DequantizeLinear": TensorProto.FLOAT, "MatMulInteger": TensorProto.INT32}
+    out_kind = {
+        "QuantizeLinear": TensorProto.UINT8,
+        "DequantizeLinear": TensorProto.FLOAT,
+        "MatMulInteger": TensorProto.INT32,
+    }
     kind = kinds["zero"] if operator == "QuantizeLinear" else out_kind.get(operator, TensorProto.UINT8)
     graph = helper.make_graph([node], "one", values, [helper.make_tensor_value_info("out", kind, None)])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -36,7 +40,9 @@ def scalar(value, dtype=np.float32):
 HARD = np.array([0.0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, 1e9, -1e9, np.inf, -np.inf, 63.75, -32.25], np.float32)
 
 
-@pytest.mark.parametrize(("kind", "zero"), [("quint8", 0), ("quint8", 37), ("quint8", 255), ("qint8", 0), ("qint8", -128)])
+@pytest.mark.parametrize(
+    ("kind", "zero"), [("quint8", 0), ("quint8", 37), ("quint8", 255), ("qint8", 0), ("qint8", -128)]
+)
 def test_quantize_and_back(kind, zero):
     x = np.concatenate([HARD, np.random.default_rng(0).standard_normal(1000).astype(np.float32) * 40])
     dtype = getattr(md, kind)
@@ -65,7 +71,9 @@ def test_per_channel():
     inputs = {"x": x, "scale": scales, "zero": zeros}
     integers = run("QuantizeLinear", inputs, {"axis": 1})
     np.testing.assert_array_equal(q.int_repr().numpy(), integers)
-    np.testing.assert_array_equal(q.dequantize().numpy(), run("DequantizeLinear", inputs | {"x": integers}, {"axis": 1}))
+    np.testing.assert_array_equal(
+        q.dequantize().numpy(), run("DequantizeLinear", inputs | {"x": integers}, {"axis": 1})
+    )
 
 
 def products(M, K, N, seed=0):
@@ -99,11 +107,16 @@ def test_quantized_linear(size):
 @pytest.mark.parametrize("groups", [1, 2])
 def test_quantized_convolution(groups):
     rng = np.random.default_rng(2)
-    x, w = rng.integers(0, 256, (2, 4, 9, 8)).astype(np.uint8), rng.integers(-127, 128, (6, 4 // groups, 3, 2)).astype(np.int8)
+    x, w = (
+        rng.integers(0, 256, (2, 4, 9, 8)).astype(np.uint8),
+        rng.integers(-127, 128, (6, 4 // groups, 3, 2)).astype(np.int8),
+    )
     scales, bias = np.float32([0.5, 0.25, 0.125, 0.0625, 1, 2]), rng.integers(-500, 500, 6).astype(np.int32)
     conv = nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=1, dilation=(1, 2), groups=groups)
     weight = QTensor(w, scales, np.zeros(6, np.int32), md.qint8, 0)
-    layer = Q.quantized.Conv2d._like(conv, weight, md.tensor(bias * np.float32(0.125) * scales), False, np.float32(40), 128)
+    layer = Q.quantized.Conv2d._like(
+        conv, weight, md.tensor(bias * np.float32(0.125) * scales), False, np.float32(40), 128
+    )
     found = layer(QTensor(x, 0.125, 99, md.quint8)).int_repr().numpy()
     wanted = run(
         "QLinearConv",

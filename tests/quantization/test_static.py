@@ -54,8 +54,12 @@ def qconfig(q, m, fake=False):
     weight = {"dtype": m.qint8, "qscheme": m.per_channel_symmetric}
     if fake:
         return q.QConfig(
-            q.FakeQuantize.with_args(observer=q.MovingAverageMinMaxObserver, dtype=m.quint8, quant_min=0, quant_max=127),
-            q.FakeQuantize.with_args(observer=q.MovingAveragePerChannelMinMaxObserver, quant_min=-128, quant_max=127, **weight),
+            q.FakeQuantize.with_args(
+                observer=q.MovingAverageMinMaxObserver, dtype=m.quint8, quant_min=0, quant_max=127
+            ),
+            q.FakeQuantize.with_args(
+                observer=q.MovingAveragePerChannelMinMaxObserver, quant_min=-128, quant_max=127, **weight
+            ),
         )
     activation = q.MinMaxObserver.with_args(dtype=m.quint8, reduce_range=True)
     return q.QConfig(activation, q.PerChannelMinMaxObserver.with_args(**weight))
@@ -117,7 +121,10 @@ def test_training_against_pytorch():
     found = quantized(md.tensor(x)).numpy()
     # integers do what was trained, and what PyTorch's do, to two steps of the last rounding
     step = quantized.fc2.scale.item()
-    assert np.abs(found - faked).max() < 2.01 * step and np.abs(found - others(torch.tensor(x)).numpy()).max() < 2.01 * step
+    assert (
+        np.abs(found - faked).max() < 2.01 * step
+        and np.abs(found - others(torch.tensor(x)).numpy()).max() < 2.01 * step
+    )
     assert not list(quantized.parameters())
 
 
@@ -154,7 +161,12 @@ def test_padding_by_name(padding):
 class Residual(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv, self.norm, self.act, self.sum = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.SiLU(), Q.FloatFunctional()
+        self.conv, self.norm, self.act, self.sum = (
+            nn.Conv2d(3, 3, 3, padding=1),
+            nn.BatchNorm2d(3),
+            nn.SiLU(),
+            Q.FloatFunctional(),
+        )
         self.join, self.scale, self.drop = Q.FloatFunctional(), Q.FloatFunctional(), nn.Dropout(0.5)
 
     def forward(self, x):
@@ -215,7 +227,9 @@ def test_fused_layers():
     np.testing.assert_allclose(
         Q.fuse_modules(pair, ["0", "1"])(y).detach().numpy(), pair(y).detach().numpy(), rtol=1e-4, atol=1e-5
     )
-    with pytest.raises(NotImplementedError, match=r"cannot fuse ReLU \+ Linear \(2, 0\); it takes Conv2d \+ BatchNorm2d"):
+    with pytest.raises(
+        NotImplementedError, match=r"cannot fuse ReLU \+ Linear \(2, 0\); it takes Conv2d \+ BatchNorm2d"
+    ):
         Q.fuse_modules(pair, ["2", "0"])
     with pytest.raises(AssertionError, match="in evaluation: call model.eval"):
         Q.fuse_modules(pair.train(), ["0", "1"])
@@ -256,14 +270,18 @@ def test_mistakes():
     with pytest.raises(ValueError, match="convert: the model has no observers"):
         Q.convert(wrapped)
     wrapped.qconfig = Q.default_qconfig
-    with pytest.raises(RuntimeError, match=r"nothing was observed yet.*run some batches of data through the prepared model"):
+    with pytest.raises(
+        RuntimeError, match=r"nothing was observed yet.*run some batches of data through the prepared model"
+    ):
         Q.convert(Q.prepare(wrapped))
     prepared = Q.prepare(wrapped)
     with pytest.raises(ValueError, match="NaN or infinite"):
         prepared(md.tensor([[np.nan, 1, 1, 1]]))
     prepared(md.ones(3, 4))
     quantized = Q.convert(prepared)
-    with pytest.raises(TypeError, match=r"quantized.Linear: expected a quantized tensor, got torch.float32; put a QuantStub"):
+    with pytest.raises(
+        TypeError, match=r"quantized.Linear: expected a quantized tensor, got torch.float32; put a QuantStub"
+    ):
         quantized.module(md.ones(1, 4))
     with pytest.raises(TypeError, match="DeQuantize: expected a quantized tensor, got torch.float32"):
         quantized.dequant(md.ones(1, 4))
@@ -273,10 +291,15 @@ def test_mistakes():
         quantized(md.tensor([[np.nan, 1, 1, 1]]))
     with pytest.raises(RuntimeError, match=r"expected inputs of 4 features, got shape \[1, 3\]"):
         quantized(md.ones(1, 3))
-    assert np.isfinite(quantized(md.tensor([[np.inf, 1, 1, 1]])).numpy()).all()  # saturates, as every value beyond the range
+    assert np.isfinite(
+        quantized(md.tensor([[np.inf, 1, 1, 1]])).numpy()
+    ).all()  # saturates, as every value beyond the range
     with pytest.raises(TypeError, match="expected an input of quint8 or qint8, got torch.qint32"):
         quantized.module(md.quantize_per_tensor(md.ones(1, 4), 0.1, 0, md.qint32))
-    for options, message in (({"padding_mode": "reflect"}, "padding is with zeros"), ({"padding": "same"}, "even kernels")):
+    for options, message in (
+        ({"padding_mode": "reflect"}, "padding is with zeros"),
+        ({"padding": "same"}, "even kernels"),
+    ):
         conv = Q.QuantWrapper(nn.Conv2d(1, 1, 2, **({"padding": 1} | options))).eval()
         conv.qconfig = Q.default_qconfig
         conv = Q.prepare(conv)

@@ -18,12 +18,12 @@ from minidl.quantization import QTensor
 VALUES = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32) * 3
 
 
-@pytest.mark.parametrize(("dtype", "zero"), [("quint8", 0), ("quint8", 37), ("quint8", 255), ("qint8", -5), ("qint32", 1000)])
+@pytest.mark.parametrize(
+    ("dtype", "zero"), [("quint8", 0), ("quint8", 37), ("quint8", 255), ("qint8", -5), ("qint32", 1000)]
+)
 def test_per_tensor_against_pytorch(dtype, zero):
     torch = pytest.importorskip("torch")
-    ours, theirs = (
-        m.quantize_per_tensor(m.tensor(VALUES), 0.0123, zero, getattr(m, dtype)) for m in (md, torch)
-    )
+    ours, theirs = (m.quantize_per_tensor(m.tensor(VALUES), 0.0123, zero, getattr(m, dtype)) for m in (md, torch))
     np.testing.assert_array_equal(ours.int_repr().numpy(), theirs.int_repr().numpy())
     np.testing.assert_array_equal(ours.dequantize().numpy(), theirs.dequantize().numpy())
     assert ours.q_zero_point() == theirs.q_zero_point() and np.isclose(ours.q_scale(), theirs.q_scale(), rtol=1e-7)
@@ -39,7 +39,8 @@ def test_per_channel_against_pytorch(axis, kind):
     C = VALUES.shape[axis]
     scales, zeros = np.linspace(0.01, 0.1, C).astype(np.float32), np.linspace(3, 90, C).astype(kind)
     ours, theirs = (
-        m.quantize_per_channel(m.tensor(VALUES), m.tensor(scales), m.tensor(zeros), axis % 3, m.quint8) for m in (md, torch)
+        m.quantize_per_channel(m.tensor(VALUES), m.tensor(scales), m.tensor(zeros), axis % 3, m.quint8)
+        for m in (md, torch)
     )
     np.testing.assert_array_equal(ours.int_repr().numpy(), theirs.int_repr().numpy())
     np.testing.assert_allclose(ours.dequantize().numpy(), theirs.dequantize().numpy(), rtol=1e-6, atol=1e-6)
@@ -106,7 +107,14 @@ def test_what_runs_on_them():
 
 def test_what_does_not_says_so():
     q = md.quantize_per_tensor(md.tensor(VALUES), 0.05, 100, md.quint8)
-    for run in (lambda: q + 1, lambda: q @ q, lambda: q.exp(), lambda: q.sum(), lambda: q.numpy(), lambda: md.softmax(q, -1)):
+    for run in (
+        lambda: q + 1,
+        lambda: q @ q,
+        lambda: q.exp(),
+        lambda: q.sum(),
+        lambda: q.numpy(),
+        lambda: md.softmax(q, -1),
+    ):
         with pytest.raises(TypeError, match=r"not defined for quantized tensors, got torch.quint8.*use dequantize\(\)"):
             run()
     weights = md.quantize_per_channel(md.tensor(VALUES), md.ones(3), md.zeros(3, dtype=md.int64), 0, md.qint8)
@@ -140,7 +148,9 @@ def test_mistakes(arguments, message):
     if isinstance(arguments[1], float):
         return  # floats are the zero points of float_qparams there
     with pytest.raises(RuntimeError, match=message):
-        md.quantize_per_channel(md.ones(2), md.tensor([1.0, arguments[0]]), md.tensor([0, arguments[1]]), 0, arguments[2])
+        md.quantize_per_channel(
+            md.ones(2), md.tensor([1.0, arguments[0]]), md.tensor([0, arguments[1]]), 0, arguments[2]
+        )
 
 
 def test_more_mistakes():
@@ -167,7 +177,10 @@ def test_files_and_copies(dtype):
     for other in (loaded["a"], copy.deepcopy(q), pickle.loads(pickle.dumps(q)), q.clone()):
         assert isinstance(other, QTensor) and other.dtype is kind and other.q_per_channel_axis() == 0
         np.testing.assert_array_equal(other.dequantize().numpy(), q.dequantize().numpy())
-    assert pickle.loads(pickle.dumps(md.per_tensor_affine)) is md.per_tensor_affine and pickle.loads(pickle.dumps(kind)) is kind
+    assert (
+        pickle.loads(pickle.dumps(md.per_tensor_affine)) is md.per_tensor_affine
+        and pickle.loads(pickle.dumps(kind)) is kind
+    )
 
 
 def test_text():
