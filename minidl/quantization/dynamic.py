@@ -51,7 +51,7 @@ class Linear(Module):
         super().__init__()
         self.out_features, self.in_features = weight.shape
         self.register_buffer("_weight", weight)
-        self.register_buffer("_bias", None if bias is None else bias.detach())
+        self.register_buffer("_bias", None if bias is None else bias.detach().clone())
 
     @classmethod
     def from_float(cls, mod: Any) -> Linear:
@@ -152,7 +152,7 @@ class LSTM(rnn.LSTM):
         layer = _without_parameters(cls, mod)
         observer = qconfig_of(mod, default_dynamic_qconfig).weight
         for name, parameter in mod.named_parameters(recurse=False):
-            whole = quantized_weight(parameter, observer()) if name.startswith("weight") else parameter.detach()
+            whole = quantized_weight(parameter, observer()) if name.startswith("weight") else parameter.detach().clone()
             layer.register_buffer(name, whole)
         return layer
 
@@ -197,7 +197,7 @@ class MultiheadAttention(attention.MultiheadAttention):
             layer.register_buffer(name, quantized_weight(weight, observer()))
         for name in ("in_proj_weight", "in_proj_bias", "bias_k", "bias_v"):
             value = getattr(mod, name)
-            layer.register_buffer(name, None if value is None or name == "in_proj_weight" else value.detach())
+            layer.register_buffer(name, None if value is None or name == "in_proj_weight" else value.detach().clone())
         layer.out_proj = Projection(quantized_weight(mod.out_proj.weight, observer()), mod.out_proj.bias)
         return layer
 
@@ -211,7 +211,7 @@ class Projection(Module):
     def __init__(self, weight: QTensor, bias: Tensor | None) -> None:
         super().__init__()
         self.register_buffer("weight", weight)
-        self.register_buffer("bias", None if bias is None else bias.detach())
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
 
 
 def _without_parameters(cls: Any, mod: Module) -> Any:

@@ -16,10 +16,13 @@ from ..kernels.quantize import windows
 from ..nn.module import Module
 from ..ops.joining import cat
 from ..tensor import Tensor
+from . import intrinsic, qat
 from .dynamic import Embedding as Embedding
 from .dynamic import quantized_weight
 from .qconfig import default_weight_observer
 from .tensor import QTensor, quantize_per_tensor
+
+WITH_RELU = (intrinsic.ConvReLU2d, intrinsic.LinearReLU, qat.ConvReLU2d, qat.ConvBnReLU2d, qat.LinearReLU)
 
 
 class _Quantized(Module):
@@ -95,7 +98,7 @@ class _Product(_Quantized):
     def __init__(self, weight: QTensor, bias: Tensor | None, relu: bool, scale: Any, zero_point: Any) -> None:
         super().__init__(scale, zero_point)
         self.register_buffer("_weight", weight)
-        self.register_buffer("_bias", None if bias is None else bias.detach())
+        self.register_buffer("_bias", None if bias is None else bias.detach().clone())
         self.relu = relu
 
     @classmethod
@@ -120,7 +123,7 @@ class _Product(_Quantized):
             qconfig = getattr(mod, "qconfig", None)
             weight_observer = (default_weight_observer if qconfig is None else qconfig.weight)()
         weight, bias = mod.folded() if hasattr(mod, "folded") else (layer.weight, layer.bias)
-        relu = "ReLU" in type(mod).__name__
+        relu = isinstance(mod, WITH_RELU)
         return cls._like(layer, quantized_weight(weight, weight_observer), bias, relu, *observer.calculate_qparams())
 
     def weight(self) -> QTensor:

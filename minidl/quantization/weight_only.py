@@ -45,7 +45,7 @@ class WeightOnlyLinear(Module):
         zero = np.clip(np.rint(-low / scale), 0, 15)
         q = np.clip(np.rint(groups / scale[:, :, None]) + zero[:, :, None], 0, 15).reshape(N, -1)
         packed, stored, zeros = map(wrap, (pack4(q, group_size), scale.astype(np.float16), zero.astype(np.uint8)))
-        return cls(packed, stored, zeros, None if mod.bias is None else mod.bias.detach(), K)
+        return cls(packed, stored, zeros, None if mod.bias is None else mod.bias.detach().clone(), K)
 
     def weight(self) -> Tensor:
         """The weights (out_features, in_features) as floats."""

@@ -46,7 +46,7 @@ def exact(x, zero, weights):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_sums_are_exact(size, variant, rng):
-    x, weights, bias = drawn(rng, *size)
+    x, weights, _bias = drawn(rng, *size)
     weights = Weights(weights.integers, np.float32(1))
     wanted = exact(x, 77, weights)
     with kernels.use(qlinear=variant):

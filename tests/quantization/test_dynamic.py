@@ -97,7 +97,7 @@ def test_lstm_against_pytorch(options):
     assert again.shape == found.shape
     packed = nn.utils.rnn.pack_sequence([md.tensor(x[:4, 0]), md.tensor(x[:2, 1])])
     assert type(ours(packed)[0]) is type(packed)
-    with pytest.raises(ValueError, match="expected a float32 input, got torch.float64"):
+    with pytest.raises(ValueError, match=r"expected a float32 input, got torch.float64"):
         ours(md.tensor(x).double())
     with pytest.raises(NotImplementedError, match="proj_size"):
         Q.quantize_dynamic(nn.LSTM(3, 4, proj_size=2), {nn.LSTM})
@@ -198,7 +198,7 @@ def test_mistakes():
         layer(md.ones(1, 3))
     with pytest.raises(RuntimeError, match="expected a float32 input on the CPU, got float64"):
         layer(md.ones(1, 4).double())
-    with pytest.raises(TypeError, match="quantized.dynamic.Linear: expected a tensor of floats, got torch.quint8"):
+    with pytest.raises(TypeError, match=r"quantized.dynamic.Linear: expected a tensor of floats, got torch.quint8"):
         layer(md.quantize_per_tensor(md.ones(1, 4), 0.1, 0, md.quint8))
     with pytest.raises(ValueError, match=r"no quantized form of Conv2d; there are Embedding, LSTM"):
         Q.quantize_dynamic(nn.Sequential(nn.Conv2d(1, 1, 1)), {nn.Conv2d})
@@ -244,7 +244,7 @@ def test_four_bits_in_files():
     assert repr(quantized) == "WeightOnlyLinear(in_features=1024, out_features=512, bits=4, group_size=32)"
     with pytest.raises(ValueError, match="groups are of 32, 64, 128 weights, got 16"):
         Q.quantize_weight_only(layer, 16)
-    with pytest.raises(ValueError, match="no nn.Linear"):
+    with pytest.raises(ValueError, match=r"no nn.Linear"):
         Q.quantize_weight_only(nn.ReLU())
     with pytest.raises(RuntimeError, match="expected float32 inputs of 1024 features"):
         quantized(md.ones(1, 3))

@@ -127,7 +127,7 @@ def test_mistakes():
         Q.MinMaxObserver().calculate_qparams()
     with pytest.raises(RuntimeError, match=r"HistogramObserver: nothing was observed yet"):
         Q.HistogramObserver().calculate_qparams()
-    with pytest.raises(ValueError, match="dtype is one of torch.qint8"):
+    with pytest.raises(ValueError, match=r"dtype is one of torch.qint8"):
         Q.MinMaxObserver(dtype=md.int8)
     with pytest.raises(ValueError, match="given together"):
         Q.MinMaxObserver(quant_min=0)

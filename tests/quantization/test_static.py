@@ -231,7 +231,7 @@ def test_fused_layers():
         NotImplementedError, match=r"cannot fuse ReLU \+ Linear \(2, 0\); it takes Conv2d \+ BatchNorm2d"
     ):
         Q.fuse_modules(pair, ["2", "0"])
-    with pytest.raises(AssertionError, match="in evaluation: call model.eval"):
+    with pytest.raises(AssertionError, match=r"in evaluation: call model.eval"):
         Q.fuse_modules(pair.train(), ["0", "1"])
     with pytest.raises(AssertionError, match=r"in training: call model.train\(\), or use fuse_modules"):
         Q.fuse_modules_qat(ours, ROWS)
@@ -263,7 +263,7 @@ def test_mistakes():
     wrapped = Q.QuantWrapper(nn.Linear(4, 2))
     with pytest.raises(AssertionError, match=r"prepare: the model is in training; call model.eval\(\) first"):
         Q.prepare(wrapped)
-    with pytest.raises(ValueError, match="nothing to observe: set model.qconfig"):
+    with pytest.raises(ValueError, match=r"nothing to observe: set model.qconfig"):
         Q.prepare(wrapped.eval())
     with pytest.raises(AssertionError, match="only works on models in training mode"):
         Q.prepare_qat(wrapped)
@@ -283,7 +283,7 @@ def test_mistakes():
         TypeError, match=r"quantized.Linear: expected a quantized tensor, got torch.float32; put a QuantStub"
     ):
         quantized.module(md.ones(1, 4))
-    with pytest.raises(TypeError, match="DeQuantize: expected a quantized tensor, got torch.float32"):
+    with pytest.raises(TypeError, match=r"DeQuantize: expected a quantized tensor, got torch.float32"):
         quantized.dequant(md.ones(1, 4))
     with pytest.raises(RuntimeError, match=r"quantize_per_tensor: expected a tensor of floats, got torch.int64"):
         quantized(md.ones(1, 4).long())
@@ -294,7 +294,7 @@ def test_mistakes():
     assert np.isfinite(
         quantized(md.tensor([[np.inf, 1, 1, 1]])).numpy()
     ).all()  # saturates, as every value beyond the range
-    with pytest.raises(TypeError, match="expected an input of quint8 or qint8, got torch.qint32"):
+    with pytest.raises(TypeError, match=r"expected an input of quint8 or qint8, got torch.qint32"):
         quantized.module(md.quantize_per_tensor(md.ones(1, 4), 0.1, 0, md.qint32))
     for options, message in (
         ({"padding_mode": "reflect"}, "padding is with zeros"),

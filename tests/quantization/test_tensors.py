@@ -124,13 +124,13 @@ def test_what_does_not_says_so():
         weights.q_scale()
     with pytest.raises(RuntimeError, match="quantized per channel, got one with a single scale"):
         q.q_per_channel_scales()
-    with pytest.raises(TypeError, match="only the layer quantization.quantized.Linear knows the scale"):
+    with pytest.raises(TypeError, match=r"only the layer quantization.quantized.Linear knows the scale"):
         nn.Linear(5, 2)(q)
     with pytest.raises(RuntimeError, match="qint8 and symmetric"):
         nn.functional.linear(md.zeros(1, 5), md.quantize_per_tensor(md.ones(2, 5), 0.1, 3, md.quint8))
     with pytest.raises(TypeError, match=r"quantize_per_tensor\(\) makes them"):
         md.zeros(2, dtype=md.qint8)
-    with pytest.raises(RuntimeError, match="expected a quantized tensor, got torch.float32"):
+    with pytest.raises(RuntimeError, match=r"expected a quantized tensor, got torch.float32"):
         md.int_repr(md.zeros(1))
 
 
@@ -154,7 +154,7 @@ def test_mistakes(arguments, message):
 
 
 def test_more_mistakes():
-    with pytest.raises(RuntimeError, match="expected a tensor of floats, got torch.int64"):
+    with pytest.raises(RuntimeError, match=r"expected a tensor of floats, got torch.int64"):
         md.quantize_per_tensor(md.arange(3), 1.0, 0, md.quint8)
     with pytest.raises(RuntimeError, match="expected 3 scales and zero points along axis 0"):
         md.quantize_per_channel(md.ones(3, 2), md.ones(2), md.zeros(2, dtype=md.int64), 0, md.qint8)
