@@ -278,6 +278,12 @@ def floor(typing: Any, x: Any) -> Any:
     return lanewise((x,), lambda builder, x: call(builder, "llvm.floor", x))
 
 
+@operation
+def rint(typing: Any, x: Any) -> Any:
+    floats(x)
+    return lanewise((x,), lambda builder, x: call(builder, "llvm.rint", x))
+
+
 def convert(x: Any, to: Any, emit: str) -> Any:
     """Signature and emitter of a conversion between floats and ints."""
     kind = common(x)
@@ -386,9 +392,12 @@ def broadcast4(typing: Any, x: Any, i: Any) -> Any:
 def dot4(typing: Any, total: Any, u: Any, s: Any) -> Any:
     if (total, u, s) != (INTS, INTS, INTS):
         raise errors.TypingError(f"simd: dot4 takes three registers of ints, got {total}, {u}, {s}")
+    return signature(INTS, INTS, INTS, INTS), lambda context, builder, sig, args: dot4_of(builder, *args)
+
+
+def dot4_of(builder: Any, total: Any, u: Any, s: Any) -> Any:
     one = "avx512vnni" in FEATURES if WIDTH == 16 else FEATURES >= {"avx512vnni", "avx512vl"} or "avxvnni" in FEATURES
-    emit = dot4_instruction if one else dot4_shifts
-    return signature(INTS, INTS, INTS, INTS), lambda context, builder, sig, args: emit(builder, *args)
+    return (dot4_instruction if one else dot4_shifts)(builder, total, u, s)
 
 
 def dot4_instruction(builder: Any, total: Any, u: Any, s: Any) -> Any:

@@ -10,18 +10,31 @@ from numba.core import errors, types
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic, models, register_model
 
-from ._simd import FLOATS, POSITION, WIDTH, call, fill, lanes_in_memory, masked, numbered, pointer
+from ._simd import (
+    FLOATS,
+    POSITION,
+    WIDTH,
+    call,
+    dot4_of,
+    element_type,
+    fill,
+    lanes_in_memory,
+    masked,
+    numbered,
+    pointer,
+)
 
 LANES = lanes_in_memory(types.float32)
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
 class Tile(types.Type):
-    """`rows` x `columns` registers of float32."""
+    """`rows` x `columns` registers of float32, or of int32."""
 
-    def __init__(self, rows: int, columns: int) -> None:
-        self.rows, self.columns = rows, columns
-        super().__init__(name=f"tile of {rows} x {columns} x {WIDTH}")
+    def __init__(self, rows: int, columns: int, element: Any = types.float32) -> None:
+        self.rows, self.columns, self.element = rows, columns, element
+        self.lanes = lanes_in_memory(element)
+        super().__init__(name=f"tile of {rows} x {columns} x {WIDTH} {element}")
 
 
 class Entries(types.Type):
@@ -35,7 +48,7 @@ class Entries(types.Type):
 @register_model(Tile)
 class TileModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Tile) -> None:
-        super().__init__(manager, kind, ir.ArrayType(LANES, kind.rows * kind.columns))  # type: ignore[no-untyped-call]
+        super().__init__(manager, kind, ir.ArrayType(kind.lanes, kind.rows * kind.columns))  # type: ignore[no-untyped-call]
 
 
 @register_model(Entries)
@@ -58,10 +71,10 @@ def constant(kind: Any) -> int:
     return int(kind.literal_value)
 
 
-def column(context: Any, builder: Any, array: Any, value: Any, position: Any, c: int) -> Any:
+def column(context: Any, builder: Any, array: Any, value: Any, position: Any, c: int, lanes: Any = LANES) -> Any:
     """Address of register c of a row that begins at a position of an array."""
     place = builder.add(position, ir.Constant(I64, c * WIDTH))
-    return pointer(context, builder, array, value, place, LANES)
+    return pointer(context, builder, array, value, place, lanes)
 
 
 def loaded(builder: Any, place: Any) -> Any:
@@ -114,11 +127,19 @@ def entries(typing: Any, table: Any, i: Any, count: Any) -> Any:
     return signature(kind, table, POSITION, count), generate
 
 
+def zeros(kind: Tile, rows: Any, columns: Any) -> Any:
+    nothing = ir.Constant(ir.ArrayType(kind.lanes, kind.rows * kind.columns), None)
+    return signature(kind, rows, columns), lambda context, builder, sig, args: nothing
+
+
 @operation
 def tile(typing: Any, rows: Any, columns: Any) -> Any:
-    kind = Tile(constant(rows), constant(columns))
-    zeros = ir.Constant(ir.ArrayType(LANES, kind.rows * kind.columns), None)
-    return signature(kind, rows, columns), lambda context, builder, sig, args: zeros
+    return zeros(Tile(constant(rows), constant(columns)), rows, columns)
+
+
+@operation
+def int_tile(typing: Any, rows: Any, columns: Any) -> Any:
+    return zeros(Tile(constant(rows), constant(columns), types.int32), rows, columns)
 
 
 @operation
@@ -134,6 +155,12 @@ def load_tile(typing: Any, size: Any, x: Any, place: Any, starts: Any) -> Any:
     return signature(size, size, x, POSITION, starts), generate
 
 
+def not_unrolled(builder: Any, base: Any) -> Any:
+    """An address, after an empty assembler instruction that "changes" it. LLVM does not unroll a loop with one in it; unrolled,
+    it would load the numbers of the next step too, and then there are more values than registers."""
+    return builder.asm(ir.FunctionType(base.type, [base.type]), "", "=r,0", [base], False)
+
+
 def sum_of_products(t: Any, x: Any, starts: Any, w: Any, factors: Callable[..., Any]) -> Any:
     """t[r, c] + x's factor for it * w[c]; `factors` gets the address in x of a row and returns them, one for each c."""
     starts = starts_of(starts, t)
@@ -141,9 +168,7 @@ def sum_of_products(t: Any, x: Any, starts: Any, w: Any, factors: Callable[..., 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         totals, numbers, place, rows, weights, position = args
         base = pointer(context, builder, x, numbers, place, ir.FloatType())
-        # An empty assembler instruction that "changes" the address. LLVM does not unroll a loop with one in it; unrolled,
-        # it would load the numbers of the next step too, and then there are more values than registers.
-        base = builder.asm(ir.FunctionType(base.type, [base.type]), "", "=r,0", [base], False)
+        base = not_unrolled(builder, base)
         shared = [loaded(builder, column(context, builder, w, weights, position, c)) for c in range(t.columns)]
         results = []
         for start, row in zip(begins(builder, starts, rows, t.rows), rows_of(builder, t, totals), strict=True):
@@ -172,6 +197,28 @@ def add_lanewise(typing: Any, t: Any, x: Any, place: Any, starts: Any, w: Any, p
 
 
 @operation
+def add_dots(typing: Any, t: Any, x: Any, place: Any, starts: Any, w: Any, position: Any) -> Any:
+    starts = starts_of(starts, t)
+    for array in (x, w):
+        element_type(array, (types.int8, types.uint8))
+    if t.element != types.int32:
+        raise errors.TypingError(f"tile: add_dots adds to an int_tile, got a {t}")
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        totals, numbers, place, rows, weights, position = args
+        base = not_unrolled(builder, pointer(context, builder, x, numbers, place, ir.IntType(8)))
+        lanes = [builder.add(position, ir.Constant(I64, 4 * c * WIDTH)) for c in range(t.columns)]
+        shared = [loaded(builder, pointer(context, builder, w, weights, at, t.lanes)) for at in lanes]
+        results = []
+        for start, row in zip(begins(builder, starts, rows, t.rows), rows_of(builder, t, totals), strict=True):
+            four = fill(builder, loaded(builder, builder.bitcast(builder.gep(base, [start]), I32.as_pointer())))
+            results += [dot4_of(builder, total, four, s) for total, s in zip(row, shared, strict=True)]
+        return gathered(builder, t.lanes, results)
+
+    return signature(t, t, x, POSITION, starts, w, POSITION), generate
+
+
+@operation
 def add_row(typing: Any, t: Any, x: Any, position: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         shared = [loaded(builder, column(context, builder, x, args[1], args[2], c)) for c in range(t.columns)]
@@ -184,6 +231,8 @@ def add_row(typing: Any, t: Any, x: Any, position: Any) -> Any:
 def written(x: Any, starts: Any, t: Any, add: bool) -> Any:
     """Signature and emitter of storing a tile, or adding it to what is there."""
     starts = starts_of(starts, t)
+    if element_type(x, (types.float32, types.int32)) != t.element or (add and t.element != types.float32):
+        raise errors.TypingError(f"tile: a {t} cannot be {'added to' if add else 'stored into'} {x}")
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         numbers, place, rows, value, left = args
@@ -193,7 +242,7 @@ def written(x: Any, starts: Any, t: Any, add: bool) -> Any:
             for start, row in zip(begins(builder, starts, rows, t.rows), rows_of(builder, t, value), strict=True):
                 begin = builder.add(place, start)
                 for c, register in enumerate(row):
-                    write(c, column(context, builder, x, numbers, begin, c), register)
+                    write(c, column(context, builder, x, numbers, begin, c, t.lanes), register)
 
         def plainly(c: int, at: Any, register: Any) -> None:
             builder.store(builder.fadd(register, loaded(builder, at)) if add else register, at).align = 4
@@ -206,7 +255,7 @@ def written(x: Any, starts: Any, t: Any, add: bool) -> Any:
             if add:
                 there = masked(builder, "load", LANES, at, masks[c], ir.Constant(LANES, None), LANES)
                 register = builder.fadd(register, there)
-            masked(builder, "store", LANES, at, masks[c], register, ir.VoidType())
+            masked(builder, "store", t.lanes, at, masks[c], register, ir.VoidType())
 
         with builder.if_else(whole) as (then, otherwise):
             with then:

@@ -177,6 +177,12 @@ def floor(x: Any) -> Any:
 
 
 @instruction
+def rint(x: Any) -> Any:
+    """The nearest whole number, of two the even one, as a float."""
+    return np.rint(x)
+
+
+@instruction
 def int32(x: Any) -> Any:
     """A float to an int, towards zero; undefined where it does not fit."""
     return np.asarray(x).astype(np.int32)

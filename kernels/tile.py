@@ -75,6 +75,12 @@ def tile(rows: int, columns: int) -> Any:
 
 
 @instruction
+def int_tile(rows: int, columns: int) -> Any:
+    """Zeros: `rows` rows of `columns` registers of int32, which add_dots adds to and store_tile writes."""
+    return np.zeros((rows, columns * width()), np.int32)
+
+
+@instruction
 def load_tile(size: Any, x: Any, place: int, starts: Any) -> Any:
     """x[place + starts[r] + j], as many rows and columns as the tile `size` has."""
     return x.reshape(-1)[place + places(starts, size) + np.arange(size.shape[1])]
@@ -98,6 +104,15 @@ def add_tile(x: Any, place: int, starts: Any, t: Any, lanes: int) -> None:
 def add_products(t: Any, x: Any, place: int, starts: Any, w: Any, position: int) -> Any:
     """t[r, j] + x[place + starts[r]] * w[position + j]: a number for a row, times registers of w that all rows share."""
     return t + x.reshape(-1)[place + places(starts, t)] * w.reshape(-1)[position : position + t.shape[1]]
+
+
+@instruction
+def add_dots(t: Any, x: Any, place: int, starts: Any, w: Any, position: int) -> Any:
+    """t[r, j] + x0 w0 + x1 w1 + x2 w2 + x3 w3, the bytes at x[place + starts[r]] and at w[position + 4 j]; see dot4."""
+    four = np.arange(4)
+    u = x.reshape(-1)[place + places(starts, t) + four].astype(np.int32)
+    s = w.reshape(-1)[position : position + 4 * t.shape[1]].reshape(-1, 4).astype(np.int32)
+    return t + u @ s.T
 
 
 @instruction

@@ -55,6 +55,9 @@ from .dtypes import (  # noqa: E402
     int64,
     long,
     promote_types,
+    qint8,
+    qint32,
+    quint8,
     result_type,
     set_default_dtype,
     short,
@@ -109,6 +112,13 @@ _LAZY |= dict.fromkeys(
 _LAZY |= dict.fromkeys(
     ("sparse_compressed_tensor", "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor"), "sparse.creation"
 )
+_LAZY |= dict.fromkeys(
+    ("dequantize", "int_repr", "per_channel_affine", "per_channel_affine_float_qparams", "per_channel_symmetric",
+     "per_tensor_affine", "per_tensor_symmetric", "q_per_channel_axis", "q_per_channel_scales", "q_per_channel_zero_points",
+     "q_scale", "q_zero_point", "qscheme", "quantize_per_channel", "quantize_per_tensor", "quantize_per_tensor_dynamic"),
+    "quantization.tensor",
+)  # fmt: skip
+_LAZY |= dict.fromkeys(("fake_quantize_per_channel_affine", "fake_quantize_per_tensor_affine"), "ops.quantized")
 _METHODS = ("detach", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes")  # of Tensor that are functions as well
 
 

@@ -47,7 +47,32 @@ class dtype:
         return f"torch.{self.name}"  # PyTorch's text, so that printed output can be compared
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _by_name, (self.name,)
+        return by_name, (self.name,)
+
+
+class quantized_dtype(dtype):
+    """The type of a quantized tensor's elements: integers that stand for floats. `integers` is the dtype of these."""
+
+    __slots__ = ("integers",)
+
+    def __init__(self, name: str, integers: Any) -> None:
+        super().__init__(name, None)
+        self.integers = np.dtype(integers)
+        self.itemsize = self.integers.itemsize
+
+    @property
+    def dtype(self) -> Any:
+        raise TypeError(
+            f"{self!r} is the type of quantized tensors: quantize_per_tensor() makes them, and int_repr() gives their integers"
+        )
+
+    @property
+    def is_floating_point(self) -> bool:
+        return False
+
+    @property
+    def is_signed(self) -> bool:
+        return self.integers.kind == "i"
 
 
 uint8 = dtype("uint8", np.uint8)
@@ -66,16 +91,22 @@ uint64 = dtype("uint64", np.uint64)
 bool_ = dtype("bool", np.bool_)
 bfloat16 = dtype("bfloat16", None)  # a name that programs compare with and choose from
 
+qint8 = quantized_dtype("qint8", np.int8)
+quint8 = quantized_dtype("quint8", np.uint8)
+qint32 = quantized_dtype("qint32", np.int32)
+
 ALL = {d.name: d for d in (uint8, int8, int16, int32, int64, float16, float32, float64, complex64, complex128, bool_)}
 ALL |= {d.name: d for d in (uint16, uint32, uint64)}
+QUANTIZED = {d.name: d for d in (qint8, quint8, qint32)}
 BY_ARRAY_DTYPE = {d.dtype: d for d in ALL.values()}
 CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}  # by NumPy's kind
 
 _default = float32
 
 
-def _by_name(name: str) -> dtype:
-    return ALL[name]
+def by_name(name: str) -> dtype:
+    """The dtype of that name, those of quantized tensors among them."""
+    return QUANTIZED[name] if name in QUANTIZED else ALL[name]
 
 
 def get_default_dtype() -> dtype:

@@ -186,6 +186,8 @@ class _Writer:
         if kind in (Tensor, Parameter):
             requires_grad = obj.requires_grad and obj.is_leaf
             return [kind.__name__.lower(), self.name(obj, path), requires_grad, obj.is_complex()]
+        if isinstance(obj, Tensor) and obj.is_quantized:
+            return ["quantized", self.encode(obj.parts(), path)]
         if isinstance(obj, Tensor) and obj.layout is not layouts.strided:
             return ["sparse", self.encode(parts_of(obj), path)]
         if kind in PLAIN:
@@ -203,7 +205,7 @@ class _Writer:
             return [kind.__name__, items]
         if kind in (list, tuple, Size):
             return [kind.__name__, [self.encode(v, f"{path}.{i}") for i, v in enumerate(obj)]]
-        if kind is dtypes.dtype:
+        if isinstance(obj, dtypes.dtype):
             return ["dtype", obj.name]
         if kind is devices.device:
             return ["device", str(obj)]
@@ -242,6 +244,10 @@ class _Reader:
             from .sparse.creation import of_parts
 
             return of_parts(**self.decode(content))
+        if kind == "quantized":
+            from .quantization.tensor import of_parts as of_integers
+
+            return of_integers(**self.decode(content))
         if kind == "ndarray":
             return self.tensor(*node).cpu().numpy()
         if kind in ("list", "tuple", "Size"):
@@ -249,7 +255,7 @@ class _Reader:
         if kind in CONTAINERS:
             return CONTAINERS[kind]({self.decode(k): self.decode(v) for k, v in content})
         if kind == "dtype":
-            return dtypes.ALL[content]
+            return dtypes.by_name(content)
         if kind in ("device", "float", "complex"):
             return {"device": devices.device, "float": float, "complex": complex}[kind](content)
         if kind in [t.__name__ for t in PLAIN]:

@@ -72,6 +72,7 @@ class Op:
     differentiable: ClassVar[bool] = False
     several: ClassVar[bool] = False  # forward returns a tuple
     on_sparse: ClassVar[Callable[..., Any] | None] = None  # the operation on sparse tensors, set by minidl.sparse
+    on_quantized: ClassVar[Callable[..., Any] | None] = None  # and on quantized ones, set by minidl.quantization
 
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., Any]]
@@ -230,7 +231,7 @@ class Packed:
 
 
 class SparseOperand(TypeError):
-    """Raised where code asks for the array of a sparse tensor. Operations that have a form for those catch it."""
+    """Raised where code asks for the array of a sparse or quantized tensor. Operations that have a form for those catch it."""
 
 
 def wrap(array: Any, node: Op | None = None) -> Tensor:
@@ -548,12 +549,17 @@ def _as_input(x: Any) -> Any:
 
 
 def _apply_sparse(cls: type[Op], inputs: tuple[Any, ...], params: dict[str, Any]) -> Any:
-    """The operation on inputs with sparse tensors among them."""
-    if cls.on_sparse is None:
+    """The operation on inputs with sparse or quantized tensors among them."""
+    quantized = any(isinstance(x, _Tensor) and x.is_quantized for x in inputs)
+    form = cls.on_quantized if quantized else cls.on_sparse
+    if form is None:
         got = " and ".join(f"{x.layout} of shape {list(x.shape)}" for x in inputs if isinstance(x, _Tensor))
-        raise TypeError(f"{cls.__name__}: not defined for sparse tensors, got {got}; use to_dense() first") from None
+        if quantized:
+            got = " and ".join(f"{x.dtype} of shape {list(x.shape)}" for x in inputs if isinstance(x, _Tensor))
+        what, cure = ("quantized", "dequantize()") if quantized else ("sparse", "to_dense()")
+        raise TypeError(f"{cls.__name__}: not defined for {what} tensors, got {got}; use {cure} first") from None
     try:
-        return cls.on_sparse(*(_as_input(x) for x in inputs), **params)
+        return form(*(_as_input(x) for x in inputs), **params)
     except Exception as error:
         error.__suppress_context__ = True  # the SparseOperand that led here is not its cause
         raise

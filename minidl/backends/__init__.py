@@ -16,4 +16,8 @@ mkl = SimpleNamespace(is_available=_absent)
 mkldnn = SimpleNamespace(is_available=_absent)
 openmp = SimpleNamespace(is_available=_absent)
 
-__all__ = ["cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp"]
+quantized = SimpleNamespace(
+    engine="x86", supported_engines=["x86", "fbgemm", "onednn", "qnnpack"]
+)  # one kernel for all names
+
+__all__ = ["cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "quantized"]

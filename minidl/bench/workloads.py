@@ -316,6 +316,22 @@ def sparse_embedding(m: Any) -> Step:
     return step
 
 
+def int8_linear(m: Any, batch: int, width: int) -> Step:
+    """A linear layer with int8 weights and float inputs, quantized dynamically, in evaluation."""
+    layer = m.nn.Linear(width, width)
+    with m.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(m.tensor(_random(*parameter.shape)))
+    model = m.ao.quantization.quantize_dynamic(m.nn.Sequential(layer), {m.nn.Linear}, dtype=m.qint8)
+    x = m.tensor(_random(batch, width))
+
+    def step() -> float:
+        with m.no_grad():
+            return float(model(x).sum()) / (batch * width)  # errors of rounding cancel out in the mean
+
+    return step
+
+
 MLP_SHAPES = ((512, 784), (512,), (256, 512), (256,), (10, 256), (10,))
 
 WORKLOADS: dict[str, Callable[[Any], Step]] = {
@@ -345,4 +361,6 @@ WORKLOADS: dict[str, Callable[[Any], Step]] = {
     "Adam on an MLP": lambda m: optimizer_step(m, lambda p: m.optim.Adam(p, lr=1e-3), *MLP_SHAPES),
     "CSR 2048 x 2048, 5 % stored, and gradients": sparse_product,
     "train embedding 100k x 64, sparse gradient, SGD": sparse_embedding,
+    "int8 linear 64 x 1024 x 1024, dynamic": lambda m: int8_linear(m, 64, 1024),
+    "int8 linear 1 x 4096 x 4096, dynamic": lambda m: int8_linear(m, 1, 4096),
 }

@@ -152,14 +152,17 @@ class RNNBase(Module):
             raise RuntimeError(
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {x.shape[-1]}"
             )
+        self._check_dtype(x)
+        if not x.shape[0]:
+            raise RuntimeError(f"{self.mode}: Expected sequence length to be larger than 0")
+        return x, sizes
+
+    def _check_dtype(self, x: Tensor) -> None:
         if x.array.dtype != self.weight_ih_l0.array.dtype:
             raise ValueError(
                 f"{self.mode}: input dtype ({x.dtype}) does not match weight dtype ({self.weight_ih_l0.dtype}); convert the "
                 f"input with to({self.weight_ih_l0.dtype}) or the module with to({x.dtype})"
             )
-        if not x.shape[0]:
-            raise RuntimeError(f"{self.mode}: Expected sequence length to be larger than 0")
-        return x, sizes
 
     def _first_states(self, hx: Any, x: Tensor, order: Tensor | None, unbatched: bool) -> tuple[Tensor, ...]:
         widths, rows, B = self._state_sizes(), self.num_layers * (1 + self.bidirectional), x.shape[1]

@@ -39,8 +39,10 @@ def _check(name: str, input: Tensor, p: float) -> None:
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """input with each element dropped with probability p, the others divided by 1 - p; unchanged if not training."""
+    if not training and 0 <= p <= 1:
+        return input  # of whatever type
     _check("dropout", input, p)
-    if not training or p == 0:
+    if p == 0:
         return input
     if inplace:
         return in_place(dropout, "dropout")(input, p)

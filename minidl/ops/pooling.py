@@ -184,6 +184,8 @@ def _max_pool(
     n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, indices: bool
 ) -> Any:
     name = f"max_pool{n}d"
+    if input.is_quantized and not indices:
+        return input.of_integers(lambda t: _max_pool(n, t, kernel_size, stride, padding, dilation, ceil_mode, False))
     _check_input(name, input, n)
     window = _windows(name, kernel_size, stride, padding, n)
     gaps = per_dimension(name, "dilation", dilation, n)
@@ -247,6 +249,8 @@ def _avg_pool(
     n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool, count_pad: bool, divisor: Any
 ) -> Tensor:
     name = f"avg_pool{n}d"
+    if input.is_quantized:
+        return input.of_values(lambda t: _avg_pool(n, t, kernel_size, stride, padding, ceil_mode, count_pad, divisor))
     _check_input(name, input, n)
     if divisor == 0:
         raise RuntimeError(f"{name}: divisor must be not zero")
@@ -351,6 +355,8 @@ def _check_adaptive(name: str, input: Tensor, n: int) -> None:
 
 def _adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Tensor:
     name = f"adaptive_avg_pool{n}d"
+    if input.is_quantized:
+        return input.of_values(lambda t: _adaptive_avg_pool(n, t, output_size))
     wanted = _wanted_size(name, input, output_size, n)
     # on a GPU one reduction, to which nothing is moved; on the CPU it is slower than a product. float16 sums would overflow
     if input.is_cuda and {*wanted} == {1} and input.array.dtype.kind == "f" and input.array.itemsize > 2:

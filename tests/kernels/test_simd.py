@@ -35,6 +35,7 @@ from minidl.kernels.simd import (
     max_lanes,
     maximum,
     minimum,
+    rint,
     select,
     splat,
     sqrt,
@@ -42,6 +43,7 @@ from minidl.kernels.simd import (
     sum_lanes,
     width,
 )
+from minidl.kernels.tile import add_dots, int_tile, store_tile
 
 numba = pytest.importorskip("numba")
 TESTS = Path(__file__)
@@ -280,6 +282,32 @@ def test_dot4_is_exact():
     for u in (rng.integers(0, 256, 4 * width()), np.full(4 * width(), 255)):
         for s in (rng.integers(-128, 128, 4 * width()), np.full(4 * width(), -128), np.full(4 * width(), 127)):
             same(four, u.astype(np.uint8), s.astype(np.int8), ints()[0] // 2, np.zeros((2, width()), np.int32))
+
+
+def test_rounding_and_tiles_of_ints():
+    x = np.resize(np.float32([0.5, 1.5, -2.5, 3.4, -0.2]), width())
+    same(whole, x, np.zeros(width(), np.float32))
+    rng = np.random.default_rng(0)
+    u, s = rng.integers(0, 256, 40).astype(np.uint8), rng.integers(-128, 128, 16 * width()).astype(np.int8)
+    out = np.zeros((3, 2 * width()), np.int32)
+    dots(u, s, out)
+    wanted = np.stack(
+        [u[i : i + 8].astype(int) @ s.reshape(2, -1, 4).transpose(0, 2, 1).reshape(8, -1) for i in (0, 8, 16)]
+    )
+    np.testing.assert_array_equal(out, wanted)
+
+
+@jit
+def whole(x, out):
+    store(out, 0, rint(load(x, 0)))
+
+
+@jit
+def dots(u, s, out):
+    t = int_tile(3, 2)
+    for k in range(0, 8, 4):
+        t = add_dots(t, u, k, 8, s, 2 * k * WIDTH)
+    store_tile(out, 0, 2 * WIDTH, t, 2 * WIDTH)
 
 
 def test_dot4_without_the_instruction_is_the_same(monkeypatch):
