@@ -26,30 +26,30 @@ def notebook(
     import sys
     from importlib.util import find_spec
 
-    from ..learn import notebooks
+    from ..learn import tutorials
     from ..learn.language import language
 
     try:
         asked = language(lang)
     except ValueError as error:
         fail(str(error))
-    there = {path.stem: path for path in sorted(notebooks.FOLDERS["en"].glob("[0-9][0-9]_*.ipynb"))}
+    there = {path.stem: path for path in sorted(tutorials.FOLDERS["en"].glob("[0-9][0-9]_*.ipynb"))}
     if not there:
         fail("notebook: the notebooks are in the repository, and this minidl was installed without it", code=1)
     if number is None:
         for stem, path in there.items():
-            both = (notebooks.FOLDERS["zh"] / path.name).is_file()
-            typer.echo(f"  {stem[:2]}  {notebooks.title(path)}{'  (en, zh)' if both else ''}")
+            both = (tutorials.FOLDERS["zh"] / path.name).is_file()
+            typer.echo(f"  {stem[:2]}  {tutorials.title(path)}{'  (en, zh)' if both else ''}")
         typer.echo("\nminidl notebook NUMBER opens one; tutorials/README.md says what each assumes.")
         return
     stem = next((stem for stem in there if stem[:2] == number.zfill(2)), None)
     if stem is None:
         fail(f"notebook: there is no notebook {number}; there are: {', '.join(s[:2] for s in there)}")
-    source = notebooks.FOLDERS[asked] / f"{stem}.ipynb"
+    source = tutorials.FOLDERS[asked] / f"{stem}.ipynb"
     if not source.is_file():
         typer.echo(f"minidl: {stem} is there in English only", err=True)
         source = there[stem]
-    copy = folder / (source.name if source.parent == notebooks.FOLDERS["en"] else f"{stem}.zh.ipynb")
+    copy = folder / (source.name if source.parent == tutorials.FOLDERS["en"] else f"{stem}.zh.ipynb")
     if copy.exists():
         typer.echo(f"your copy: {copy} (delete it to start again)")
     else:

@@ -424,11 +424,12 @@ picture(minidl.autograd.graph.draw(L, names={"x": t}).svg, "The engine's own dra
 from minidl.learn import check
 
 
-def topological_order(parents):
+def backward_order(root):
+    """The nodes that lead to `root`, each after everything that uses it; node.inputs are what a node was computed from."""
     raise NotImplementedError
 
 
-check("ag02", topological_order)
+check("ag02", backward_order)
 
 # %% [markdown] lang="en"
 # More of the same kind: `ag01` (your own `Value`), `ag03` (a number that is used k times), `ag08` (write the judge).

@@ -277,11 +277,15 @@ with tempfile.TemporaryDirectory() as folder:
 from minidl.learn import check
 
 
-def cross_entropy(logits, targets, ignore_index=-100, reduction="mean"):
+def cross_entropy(logits, target, ignore_index=-100):
     raise NotImplementedError
 
 
-check("nn02", cross_entropy)
+def cross_entropy_backward(g, logits, target, ignore_index=-100):
+    raise NotImplementedError
+
+
+check("nn02", cross_entropy, cross_entropy_backward)
 
 # %% [markdown] lang="en"
 # Also: `nn01` (how a module finds its parameters), `nn10` (saving and loading), `bug02` (a training program with two planted bugs).

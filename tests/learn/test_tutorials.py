@@ -15,28 +15,28 @@ import nbformat
 from typer.testing import CliRunner
 
 from minidl.cli import app
-from minidl.learn import notebooks
-from minidl.learn.notebooks import NotebookError
+from minidl.learn import tutorials
+from minidl.learn.tutorials import NotebookError
 
-SOURCES = notebooks.sources()
+SOURCES = tutorials.sources()
 BILINGUAL = ("01", "05", "06")
 each = pytest.mark.parametrize("source", SOURCES, ids=[path.stem for path in SOURCES])
 
 
 def committed(source, language="en"):
-    return nbformat.read(notebooks.FOLDERS[language] / f"{source.stem}.ipynb", as_version=4)
+    return nbformat.read(tutorials.FOLDERS[language] / f"{source.stem}.ipynb", as_version=4)
 
 
 @each
 def test_running_it_again_shows_the_same(source):
-    assert notebooks.check(source) == []
+    assert tutorials.check(source) == []
 
 
 @each
 def test_both_languages_are_complete(source):
-    notebook = notebooks.read(source)
-    if source.name[:2] in BILINGUAL or "zh" in notebooks.languages(notebook):
-        for english, chinese in notebooks.twins(notebook):
+    notebook = tutorials.read(source)
+    if source.name[:2] in BILINGUAL or "zh" in tutorials.languages(notebook):
+        for english, chinese in tutorials.twins(notebook):
             assert re.search(r"[\u4e00-\u9fff]", chinese.source), chinese.source[:60]
             cited = [sorted(set(re.findall(r"\{(\w+)[:}]", cell.source))) for cell in (english, chinese)]
             assert cited[0] == cited[1], "both cite the same numbers"
@@ -44,7 +44,7 @@ def test_both_languages_are_complete(source):
 
 @each
 def test_a_reader_sees_results_words_for_pictures_and_no_path_of_a_machine(source):
-    for language in notebooks.languages(notebooks.read(source)):
+    for language in tutorials.languages(tutorials.read(source)):
         built = committed(source, language)
         text = json.dumps(built, ensure_ascii=False)
         assert "Traceback" not in text and not re.search(r"/(home|root|tmp|work|usr)/", text)
@@ -58,46 +58,46 @@ def test_a_reader_sees_results_words_for_pictures_and_no_path_of_a_machine(sourc
 
 
 def test_every_notebook_comes_from_a_source():
-    for folder in notebooks.FOLDERS.values():
+    for folder in tutorials.FOLDERS.values():
         assert {path.stem for path in folder.glob("*.ipynb")} <= {path.stem for path in SOURCES}
 
 
 def test_prose_cites_numbers_and_leaves_formulas_alone():
-    found = {"loss": notebooks.Number(0.123456, 0.1)}
-    assert notebooks.cite("it is {loss:.2f}, or {loss}", found) == "it is 0.12, or 0.123"
-    assert notebooks.cite(r"$\frac{a}{b}$ {x | y}", found) == r"$\frac{a}{b}$ {x | y}"
+    found = {"loss": tutorials.Number(0.123456, 0.1)}
+    assert tutorials.cite("it is {loss:.2f}, or {loss}", found) == "it is 0.12, or 0.123"
+    assert tutorials.cite(r"$\frac{a}{b}$ {x | y}", found) == r"$\frac{a}{b}$ {x | y}"
     with pytest.raises(NotebookError, match="no cell shows such a number"):
-        notebooks.cite("it is {lost:.2f}", found)
+        tutorials.cite("it is {lost:.2f}", found)
 
 
 def test_mistakes_in_a_source_are_named(tmp_path):
     source = tmp_path / "90_wrong.py"
     source.write_text("# %% [markdown]\n# prose in no language\n")
     with pytest.raises(NotebookError, match=r"90_wrong\.py, cell 1: prose says its language"):
-        notebooks.read(source)
+        tutorials.read(source)
     source.write_text('# %% [markdown] lang="en"\n# alone\n\n# %%\n1\n')
     with pytest.raises(NotebookError, match="no twin: 'alone'"):
-        list(notebooks.twins(notebooks.read(source)))
+        list(tutorials.twins(tutorials.read(source)))
     with pytest.raises(NotebookError, match="there is no notebook 77"):
-        notebooks.sources(["77"])
+        tutorials.sources(["77"])
 
 
 def test_a_changed_source_a_changed_number_and_stderr_are_noticed(tmp_path, monkeypatch):
     source = tmp_path / "91_small.py"
     program = '# %% [markdown] lang="en"\n# # 91 · Small\n# It is {n:.1f}.\n\n# %%\nfrom minidl.learn.show import number\nnumber("n", 2.0)\n'
     source.write_text(program)
-    monkeypatch.setattr(notebooks, "FOLDERS", {"en": tmp_path / "en", "zh": tmp_path / "zh"})
-    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
-    assert notebooks.check(source) == ["91_small.ipynb (en) has not been built"]
-    (path,) = notebooks.build(source)
-    assert "It is 2.0." in path.read_text() and notebooks.title(path) == "Small"
-    assert notebooks.check(source) == []
+    monkeypatch.setattr(tutorials, "FOLDERS", {"en": tmp_path / "en", "zh": tmp_path / "zh"})
+    monkeypatch.setattr(tutorials, "ROOT", tmp_path)
+    assert tutorials.check(source) == ["91_small.ipynb (en) has not been built"]
+    (path,) = tutorials.build(source)
+    assert "It is 2.0." in path.read_text() and tutorials.title(path) == "Small"
+    assert tutorials.check(source) == []
     source.write_text(program.replace("2.0", "3.0"))
-    complaints = notebooks.check(source)
+    complaints = tutorials.check(source)
     assert "not built from its source" in complaints[0] and "n was 2 and is 3 now" in complaints[1]
     source.write_text(program + "\n# %%\nimport sys\nprint('x', file=sys.stderr)\n")
     with pytest.raises(NotebookError, match="stderr"):
-        notebooks.check(source)
+        tutorials.check(source)
 
 
 def test_the_command_lists_copies_and_refuses(tmp_path):

@@ -1,7 +1,7 @@
 """The tutorials' notebooks: one source each, two languages, built one way.
 
-    python -m minidl.learn.notebooks            build all; give numbers (01 06) to build some
-    python -m minidl.learn.notebooks --check    run them again and compare, writing nothing
+    python -m minidl.learn.tutorials            build all; give numbers (01 06) to build some
+    python -m minidl.learn.tutorials --check    run them again and compare, writing nothing
 
 A source, tutorials/src/NN_name.py, is a Python program in cells ("# %%"). A prose cell says its language:
 
@@ -214,7 +214,7 @@ def _kinds(cell: Any) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command of this module."""
-    parser = argparse.ArgumentParser(prog="python -m minidl.learn.notebooks", description="Build the tutorials' notebooks.")
+    parser = argparse.ArgumentParser(prog="python -m minidl.learn.tutorials", description="Build the tutorials' notebooks.")
     parser.add_argument("numbers", nargs="*", help="01, 06, ...; all by default")
     parser.add_argument("--check", action="store_true", help="run again and compare with what is there; write nothing")
     given = parser.parse_args(arguments)
