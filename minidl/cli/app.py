@@ -15,7 +15,7 @@ def start(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         typer.echo(
             "minidl: a deep-learning engine made to be read.\n\n"
-            "  minidl train     train on handwritten digits, with curves and a report\n"
+            "  minidl train     train on digits, names, text and more, with a report\n"
             "  minidl demo      rerun the experiments behind statements about deep learning\n"
             "  minidl compress  make a trained model smaller, with what each step costs and saves\n"
             "  minidl quiz      questions of interviews, asked again when they are about to be forgotten\n"
