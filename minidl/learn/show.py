@@ -24,14 +24,13 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "x")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 
-def number(name: str, value: float, tolerance: float = 0.05) -> float:
+def number(name: str, value: float, tolerance: float = 0.05) -> None:
     """Show a measured number by name. The prose around may cite it as {name}; a test measures it again.
 
     tolerance: how far another machine's figure may be away, relative to the value.
     """
     value = float(value)
     _show({NUMBER: {"name": name, "value": value, "tolerance": tolerance}, "text/plain": f"{name} = {value:.4g}"})
-    return value
 
 
 def predict(name: str, guess: float | None, measured: float) -> None:
