@@ -7,6 +7,7 @@ from . import (
     demo,
     learn,
     measure,
+    notebook,
     quiz,
     trace,
     train,

@@ -22,6 +22,7 @@ def start(context: typer.Context) -> None:
             "  minidl mock      an interview with a report\n"
             "  minidl stats     what was asked, what is due and what is remembered\n"
             "  minidl learn     exercises: write a function, have it checked, see what you believed\n"
+            "  minidl notebook  the tutorials, to read, run and change\n"
             "  minidl doctor    what this machine has, and what that means\n"
             "  minidl bench     measure against PyTorch, where it is installed\n"
             "  minidl profile   where the time and the memory of a program go\n"

@@ -51,6 +51,9 @@ class Verdict:
     failed: int = field(default=-1, repr=False)  # place of the check that failed, among those of `in_order`
     seen: list[Observation] = field(default_factory=list, repr=False)  # what it saw
 
+    def _ipython_display_(self) -> None:
+        """Nothing: `check` has printed it."""
+
     @property
     def passed(self) -> bool:
         return self.verdict == "passed"
