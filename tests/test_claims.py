@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,6 +84,20 @@ def test_every_demo_is_described_in_full(name):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_numbers_that_cite_a_demo_are_in_its_band(document):
     assert demos.misquoted(document.read_text()) == []
+
+
+def test_evidence_of_questions_names_figures_that_there_are():
+    def tables(part):
+        """Every table, however deep, that names a demo."""
+        if isinstance(part, dict):
+            yield from [part] if "demo" in part else []
+            part = list(part.values())
+        for inner in part if isinstance(part, list) else []:
+            yield from tables(inner)
+
+    for file in sorted((ROOT / "tutorials" / "questions").glob("*.toml")):
+        there = [table for table in tables(tomllib.loads(file.read_text())) if table["demo"] in demos.DEMOS]
+        assert [why for table in there if (why := demos.misquoted_evidence(table))] == [], file.name
 
 
 def test_the_readme_cites_demos():

@@ -8,6 +8,7 @@ from . import (
     class_incremental,
     dropout_scaling,
     f1_from_accuracy,
+    forget_bias,
     init_variance,
     l1_proximal,
     l2_squared,
@@ -41,6 +42,7 @@ DEMOS = {
         dropout_scaling,
         permutation_attention,
         lr_decay_noise,
+        forget_bias,
     )
 }
 
