@@ -14,11 +14,11 @@ import minidl as md
 
 from .. import nn, optim
 from ..datasets import digits
-from ..recipes.classifiers import digits_model
 from ..tensor import Tensor
 from .distillation import distillation_loss, soft_target_loss
 from .gradual import GradualPruning
 from .measure import accuracy
+from .pipeline import network
 from .proximal import proximal_l1
 from .pruning import copy_of, prune_to, sparsity, weights
 
@@ -26,12 +26,12 @@ Effect = dict[str, float]
 
 
 def pruning(seed: int, recipe: str = "mlp", amount: float = 0.9, steps: int = 1200) -> Effect:
-    """Test accuracy of a recipe of minidl.recipes dense, pruned at once, and pruned little by little in further training.
+    """Test accuracy of a recipe of minidl train dense, pruned at once, and pruned little by little in further training.
 
     The dense network is trained for 600 steps; the schedule takes the first half of the further `steps`.
     """
     (x, y), test = _digits(seed)
-    dense = digits_model(recipe)
+    dense = network(recipe)
     train(dense, x, lambda logits, i: nn.functional.cross_entropy(logits, y[i]), 600, seed)
     at_once, slowly = copy_of(dense), copy_of(dense)
     prune_to(weights(at_once), amount, scope="global")
@@ -48,7 +48,7 @@ def distillation(seed: int, labels: int = 100, hidden: int = 16) -> Effect:
     what the teacher says of all images, without any label.
     """
     (x, y), test = _digits(seed)
-    teacher = digits_model("mlp")
+    teacher = network("mlp")
     train(teacher, x, lambda logits, i: nn.functional.cross_entropy(logits, y[i]), 600, seed)
     with md.no_grad():
         answers = teacher.eval()(x)
@@ -73,7 +73,7 @@ def l1(seed: int, weight: float = 2e-3) -> Effect:
     found = {}
     for name in ("gradient", "proximal step"):
         md.manual_seed(seed)
-        model = digits_model("linear")
+        model = network("linear")
         (matrix, _), *_ = weights(model)
 
         def loss(logits: Tensor, i: Tensor, name: str = name, matrix: Any = matrix) -> Tensor:

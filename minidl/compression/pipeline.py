@@ -17,8 +17,7 @@ from typing import Any
 import minidl as md
 
 from .. import nn, optim, training
-from ..datasets import digits
-from ..recipes.classifiers import digits_model
+from ..recipes.classifiers import Classifier
 from ..serialization import write_whole
 from ..utils.data import DataLoader
 from . import measure
@@ -77,9 +76,17 @@ def read_run(folder: Path) -> Source:
         config = training.Config(**json.loads((folder / "config.json").read_text()))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{folder / 'config.json'} is damaged: {error}") from None
-    model = digits_model(config.recipe)
+    model, recipe = network(config.recipe), training.RECIPES[config.recipe]
     model.load_state_dict(md.load(folder / "best.ckpt", map_location="cpu")["model"])
-    return Source(config, model.eval(), {split: digits(split, config.seed) for split in ("train", "test")})
+    return Source(config, model.eval(), recipe.data(config.seed))
+
+
+def network(recipe: str) -> nn.Module:
+    """The network of a recipe, with fresh weights. Raises ValueError for one that does not tell images apart."""
+    found = training.RECIPES.get(recipe)
+    if not isinstance(found, Classifier):
+        raise ValueError(f"{recipe} is no recipe for images in classes, and others are not understood here")
+    return found.model({})  # which does not look at the data
 
 
 class Compression:
@@ -203,7 +210,7 @@ def load(folder: str | Path) -> nn.Module:
         config = json.loads((folder / "config.json").read_text())
         if config.get("kind") != FILE:
             raise ValueError("it is no compressed model's; minidl compress makes one of a run")
-        model = digits_model(config["recipe"])
+        model = network(config["recipe"])
         for edit in config["edits"]:
             model = _edited(model, **edit)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
