@@ -42,9 +42,10 @@ def notebook(
             typer.echo(f"  {stem[:2]}  {tutorials.title(path)}{'  (en, zh)' if both else ''}")
         typer.echo("\nminidl notebook NUMBER opens one; tutorials/README.md says what each assumes.")
         return
-    stem = next((stem for stem in there if stem[:2] == number.zfill(2)), None)
-    if stem is None:
+    chosen = [stem for stem in there if stem[:2] == number.zfill(2)]
+    if not chosen:
         fail(f"notebook: there is no notebook {number}; there are: {', '.join(s[:2] for s in there)}")
+    stem = chosen[0]
     source = tutorials.FOLDERS[asked] / f"{stem}.ipynb"
     if not source.is_file():
         typer.echo(f"minidl: {stem} is there in English only", err=True)
@@ -62,5 +63,7 @@ def notebook(
     if not open:
         return
     if find_spec("jupyterlab") is None:
-        fail('notebook: JupyterLab is missing; pip install "minidl[notebooks]", or open the copy with another program', 1)
+        fail(
+            'notebook: JupyterLab is missing; pip install "minidl[notebooks]", or open the copy with another program', 1
+        )
     raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(copy)]))

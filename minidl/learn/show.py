@@ -103,7 +103,7 @@ def figure(width: float = 7.0, height: float = 3.2, panels: int = 1, **subplots:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    style = {
+    style: Any = {
         "axes.prop_cycle": cycler(color=COLORS) + cycler(marker=MARKERS) + cycler(linestyle=DASHES),
         "axes.spines.top": False,
         "axes.spines.right": False,
