@@ -11,11 +11,11 @@
 # %% [markdown] lang="zh"
 # # 01 · 从一个数到一个梯度
 #
-# 训练一个十亿参数的网络, 归根结底只靠一件工具: 求一个数(损失)对每一个参数的导数. 本篇从零造出这件工具: 先只处理标量,
-# 四十来行代码, 然后在引擎里找到与之对应的那几行.
+# 训练一个十亿参数的网络，归根结底只靠一件工具：求一个数（损失）对每一个参数的导数。本篇从零造出这件工具：先只处理标量，
+# 四十来行代码，然后在引擎里找到与之对应的那几行。
 #
-# **预备知识**: 会 Python, 记得中学学过的链式法则. **用时**: 连做练习约 40 分钟.
-# **学完之后**: 你会有一条能对任意算式求导的"带子"(tape), 明白它为什么非讲顺序不可, 还用它训练了一个小网络.
+# **预备知识**：会 Python，记得中学学过的链式法则。**用时**：连做练习约 40 分钟。
+# **学完之后**：你会有一条能对任意算式求导的“带子”(tape)，明白它为什么非讲顺序不可，还用它训练了一个小网络。
 
 # %%
 import math
@@ -38,12 +38,12 @@ from minidl.learn.show import figure, number, picture, predict, present, quote, 
 # %% [markdown] lang="zh"
 # ## 导数是一个问句
 #
-# *x 动一点点, 结果会动多少?* 那就直接去问: 让 x 移动 h, 看结果变了多少. 问法有两种:
+# *x 动一点点，结果会动多少？* 那就直接去问：让 x 移动 h，看结果变了多少。问法有两种：
 #
-# - 前向差分: (f(x + h) − f(x)) / h
-# - 中心差分: (f(x + h) − f(x − h)) / 2h
+# - 前向差分：(f(x + h) − f(x)) / h
+# - 中心差分：(f(x + h) − f(x − h)) / 2h
 #
-# 取 f(x) = x · sin x, 它的导数我们会算: sin x + x · cos x.
+# 取 f(x) = x · sin x，它的导数我们会算：sin x + x · cos x。
 
 
 # %%
@@ -62,8 +62,8 @@ central = [abs((f(x0 + h) - f(x0 - h)) / (2 * h) - exact) for h in steps]
 # will be the best one for the central difference? Type your guess in place of `None`.
 
 # %% [markdown] lang="zh"
-# **先猜再看.** 按导数的定义, h 应当趋于 0, 似乎越小越好; 而 float64 大约有 16 位有效数字. 对中心差分来说, 哪个 h 最好?
-# 把下面的 `None` 换成你的猜测.
+# **先猜再看。** 按导数的定义，h 应当趋于 0，似乎越小越好；而 float64 大约有 16 位有效数字。对中心差分来说，哪个 h 最好？
+# 把下面的 `None` 换成你的猜测。
 
 # %%
 guess = None
@@ -98,14 +98,14 @@ number("best_forward", min(forward), tolerance=1.0)
 # 2. As a judge they are excellent, if they use float64 and a sensible h. Every operation of this engine is checked by them.
 
 # %% [markdown] lang="zh"
-# 两条曲线都呈 V 形. 右半边怪公式: 被略去的项随 h 减小(中心差分的一阶误差互相抵消, 所以随 h² 减小). 左半边怪机器:
-# f(x + h) 与 f(x − h) 几乎每一位都相同, 剩下那几位不同的数字再除以极小的 h, 误差就被放大了. 中心差分的最佳步长是 {best_h:.0e},
-# 误差为 {best_central:.0e}; 前向差分的误差怎么也降不到 {best_forward:.0e} 以下.
+# 两条曲线都呈 V 形。右半边怪公式：被略去的项随 h 减小（中心差分的一阶误差互相抵消，所以随 h² 减小）。左半边怪机器：
+# f(x + h) 与 f(x − h) 几乎每一位都相同，剩下那几位不同的数字再除以极小的 h，误差就被放大了。中心差分的最佳步长是 {best_h:.0e},
+# 误差为 {best_central:.0e}；前向差分的误差怎么也降不到 {best_forward:.0e} 以下。
 #
-# 由此得到两条贯穿全部教程的结论:
+# 由此得到两条贯穿全部教程的结论：
 #
-# 1. 差分是裁判, 不是干活的. 它*每个参数*都要重算一两次损失: 一百万个参数, 走一步就要算一百万遍.
-# 2. 但作为裁判它极好用, 前提是用 float64, 步长取得合适. 本引擎的每个运算都要经过它的检验.
+# 1. 差分是裁判，不是干活的。它*每个参数*都要重算一两次损失：一百万个参数，走一步就要算一百万遍。
+# 2. 但作为裁判它极好用，前提是用 float64，步长取得合适。本引擎的每个运算都要经过它的检验。
 
 # %% [markdown] lang="en"
 # ## All derivatives in one backward pass
@@ -126,9 +126,9 @@ number("best_forward", min(forward), tolerance=1.0)
 # a class.
 
 # %% [markdown] lang="zh"
-# ## 倒着走一遍, 得到全部导数
+# ## 倒着走一遍，得到全部导数
 #
-# 设 L = (a·b + c)², 其中 a = 2, b = −3, c = 10. 每算一步就记一行:
+# 设 L = (a·b + c)²，其中 a = 2, b = −3, c = 10。每算一步就记一行：
 #
 # | 步骤 | 值 | 局部导数 |
 # |---|---|---|
@@ -136,11 +136,11 @@ number("best_forward", min(forward), tolerance=1.0)
 # | s = p + c | 4 | ∂s/∂p = 1, ∂s/∂c = 1 |
 # | L = s² | 16 | ∂L/∂s = 2s |
 #
-# 现在从下往上读这张表. ∂L/∂s = 8. 链式法则把它往上传: ∂L/∂p = 8 · 1, ∂L/∂c = 8 · 1; 再经过 p 得到 ∂L/∂a = 8 · b = −24,
-# ∂L/∂b = 8 · a = 16. 倒着走一遍, 三个导数就都有了, 代价与正着算一遍差不多. 这就是*反向模式求导*, 用在网络上就叫反向传播
-# (Linnainmaa 1970; Rumelhart, Hinton, Williams 1986).
+# 现在从下往上读这张表。∂L/∂s = 8。链式法则把它往上传：∂L/∂p = 8 · 1, ∂L/∂c = 8 · 1；再经过 p 得到 ∂L/∂a = 8 · b = −24,
+# ∂L/∂b = 8 · a = 16。倒着走一遍，三个导数就都有了，代价与正着算一遍差不多。这就是*反向模式求导*，用在网络上就叫反向传播
+# (Linnainmaa 1970; Rumelhart, Hinton, Williams 1986)。
 #
-# 每一步需要记住的只有两样: 它的输入, 以及怎样把结果的梯度变成各输入的梯度. 写成一个类正好.
+# 每一步需要记住的只有两样：它的输入，以及怎样把结果的梯度变成各输入的梯度。写成一个类正好。
 
 
 # %%
@@ -244,11 +244,11 @@ present(
 # %% [markdown] lang="zh"
 # ## 为什么顺序很要紧
 #
-# 一个数若被用了两次, 每次使用都会送回一份梯度; 只有*全部*到齐, 它自己的梯度才算完整. 提早往下传, 传下去的就少了. 看一个菱形:
-# d = x·x, 下面用到它两回: L = d + d·d.
+# 一个数若被用了两次，每次使用都会送回一份梯度；只有*全部*到齐，它自己的梯度才算完整。提早往下传，传下去的就少了。看一个菱形：
+# d = x·x，下面用到它两回：L = d + d·d。
 #
-# **先猜再看.** x = 2 时 d = 4, 所以 dL/dx = (2d + 1)·2x = 36. 若有人从 L 出发按广度优先走这条带子, 每个数只在第一次碰到时处理一次,
-# 他算出的 dL/dx 会是多少?
+# **先猜再看。** x = 2 时 d = 4，所以 dL/dx = (2d + 1)·2x = 36。若有人从 L 出发按广度优先走这条带子，每个数只在第一次碰到时处理一次，
+# 他算出的 dL/dx 会是多少？
 
 
 # %%
@@ -291,11 +291,11 @@ number("right", x.grad)
 # a number was made after it, so it is enough to number them as they are made and to go by falling number. The engine does the same.
 
 # %% [markdown] lang="zh"
-# 心急的走法得到 {hasty:g}, 而正确答案是 {right:g}: d 刚收到第一份梯度("+ d" 送来的 1)就被处理了, 后来经 d·d 到达的那份再也没能往下传.
-# 没有异常, 没有 NaN, 只是网络训练得比应有的差一些: 这是最难缠的一种 bug.
+# 心急的走法得到 {hasty:g}，而正确答案是 {right:g}：d 刚收到第一份梯度（"+ d" 送来的 1）就被处理了，后来经 d·d 到达的那份再也没能往下传。
+# 没有异常，没有 NaN，只是网络训练得比应有的差一些：这是最难缠的一种 bug。
 #
-# 解决办法是: 一个数要等所有用到它的运算都处理完再处理, 即*拓扑序*. 我们的 `Value` 不费力气就有了这个顺序: 用到某个数的运算必定在它之后产生,
-# 所以只要在产生时编号, 再按编号从大到小处理即可. 引擎也是这样做的.
+# 解决办法是：一个数要等所有用到它的运算都处理完再处理，即*拓扑序*。我们的 `Value` 不费力气就有了这个顺序：用到某个数的运算必定在它之后产生，
+# 所以只要在产生时编号，再按编号从大到小处理即可。引擎也是这样做的。
 
 # %% [markdown] lang="en"
 # ## Now train something
@@ -306,8 +306,8 @@ number("right", x.grad)
 # %% [markdown] lang="zh"
 # ## 拿它训练点东西
 #
-# 网络有 2 个输入、8 个 tanh 隐藏单元、1 个输出, 数据是两个交错的半圆. 每个权重都是一个 `Value`; 训练一步就是: 前向计算, `backward`,
-# 再让每个权重逆着梯度挪动一点.
+# 网络有 2 个输入、8 个 tanh 隐藏单元、1 个输出，数据是两个交错的半圆。每个权重都是一个 `Value`；训练一步就是：前向计算，`backward`,
+# 再让每个权重逆着梯度挪动一点。
 
 # %%
 minidl.manual_seed(0)
@@ -361,8 +361,8 @@ present(
 # meant by a *dynamic* graph.
 
 # %% [markdown] lang="zh"
-# 损失从 {first_loss:.2f} 降到 {last_loss:.2f}, {correct:.0%} 的点被分到了正确的一侧. 每一步都新造一条几千个数的带子, 倒着走一遍, 然后扔掉:
-# 图是每次前向计算现造的. 所谓*动态图*, 说的就是这件事.
+# 损失从 {first_loss:.2f} 降到 {last_loss:.2f}，{correct:.0%} 的点被分到了正确的一侧。每一步都新造一条几千个数的带子，倒着走一遍，然后扔掉：
+# 图是每次前向计算现造的。所谓*动态图*，说的就是这件事。
 
 # %% [markdown] lang="en"
 # ## The same in the engine
@@ -373,8 +373,8 @@ present(
 # %% [markdown] lang="zh"
 # ## 引擎里的同一件事
 #
-# minidl 用数组代替单个的数, 做的是同样的事. 一个运算就是一个类, 它的 `backward` 相当于上面的 `pull`: 拿到结果的梯度, 并在参数里写明自己需要什么.
-# 乘法是这样写的:
+# minidl 用数组代替单个的数，做的是同样的事。一个运算就是一个类，它的 `backward` 相当于上面的 `pull`：拿到结果的梯度，并在参数里写明自己需要什么。
+# 乘法是这样写的：
 
 # %%
 from minidl.autograd import engine
@@ -388,7 +388,7 @@ quote(trigonometric.Tanh)
 # and adds up what arrives, as `Value.backward` does.
 
 # %% [markdown] lang="zh"
-# 下面这段收集需要走到的节点; 同一文件中它上面的 `run` 按编号从大到小排序(`by_sequence`), 逐个调用规则, 把到达的梯度加起来, 与 `Value.backward` 如出一辙.
+# 下面这段收集需要走到的节点；同一文件中它上面的 `run` 按编号从大到小排序（`by_sequence`），逐个调用规则，把到达的梯度加起来，与 `Value.backward` 如出一辙。
 
 # %%
 quote(engine._reach)
@@ -397,7 +397,7 @@ quote(engine._reach)
 # The judge has the last word: the same diamond, by our tape, by the engine, and by central differences.
 
 # %% [markdown] lang="zh"
-# 最后请裁判出场: 同一个菱形, 分别用我们的带子、引擎和中心差分来算.
+# 最后请裁判出场：同一个菱形，分别用我们的带子、引擎和中心差分来算。
 
 # %%
 t = minidl.tensor(2.0, dtype=minidl.float64, requires_grad=True)
@@ -418,7 +418,7 @@ picture(minidl.autograd.graph.draw(L, names={"x": t}).svg, "The engine's own dra
 # %% [markdown] lang="zh"
 # ## 轮到你了
 #
-# 题库里的练习既可以在这里做, 也可以在编辑器里做(`minidl learn`), 判分方式完全一样. 补全函数后运行, 它会指出你的答案符合哪一种常见误解.
+# 题库里的练习既可以在这里做，也可以在编辑器里做（`minidl learn`），判分方式完全一样。补全函数后运行，它会指出你的答案符合哪一种常见误解。
 
 # %%
 from minidl.learn import check
@@ -445,14 +445,14 @@ check("ag02", backward_order)
 # **Next**: 02, the same for arrays, where shapes begin to matter.
 
 # %% [markdown] lang="zh"
-# 同类练习还有: `ag01`(自己写一个 `Value`), `ag03`(一个数用了 k 次), `ag08`(自己写裁判).
+# 同类练习还有：`ag01`（自己写一个 `Value`），`ag03`（一个数用了 k 次），`ag08`（自己写裁判）。
 #
 # ## 面试官在这里会问
 #
-# - 为什么每一步之前都要把梯度清零? 什么时候反而故意不清?
-# - 带子在内存里留着什么? 什么时候释放?
-# - 输入多、输出只有一个时, 为什么反向比前向划算? 反过来呢?
+# - 为什么每一步之前都要把梯度清零？什么时候反而故意不清？
+# - 带子在内存里留着什么？什么时候释放？
+# - 输入多、输出只有一个时，为什么反向比前向划算？反过来呢？
 #
-# `minidl quiz --topic autograd` 会问这些问题, 并给出可以对照的答案.
+# `minidl quiz --topic autograd` 会问这些问题，并给出可以对照的答案。
 #
-# **下一篇**: 02, 把数换成数组, 形状开始变得重要.
+# **下一篇**：02，把数换成数组，形状开始变得重要。

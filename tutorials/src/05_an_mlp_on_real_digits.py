@@ -10,13 +10,13 @@
 # file that carries the network to another machine.
 
 # %% [markdown] lang="zh"
-# # 05 · 第一个网络: 用 MLP 认手写数字
+# # 05 · 第一个网络：用 MLP 认手写数字
 #
-# 多层感知机(MLP)是最朴素的网络, 而训练它的循环也是训练一切网络的循环: 前向, 损失, 反向, 更新. 数据是 1797 张 8 × 8 的手写数字.
-# 循环之外还要有几项检查, 才分得清"真的在学"和"只是没报错": 训练前的损失应该是多少, 能否把一个批次背下来, 最后还错在哪里.
+# 多层感知机（MLP）是最朴素的网络，而训练它的循环也是训练一切网络的循环：前向，损失，反向，更新。数据是 1797 张 8 × 8 的手写数字。
+# 循环之外还要有几项检查，才分得清“真的在学”和“只是没报错”：训练前的损失应该是多少，能否把一个批次背下来，最后还错在哪里。
 #
-# **预备知识**: 01 与 02(梯度, 形状). **用时**: 连做练习约 40 分钟.
-# **学完之后**: 你会亲手写出一个层和一个损失并与引擎对照, 有一个训练循环, 有三项适用于任何训练程序的检查, 还有一个能把网络带到别的机器上的文件.
+# **预备知识**：01 与 02（梯度，形状）。**用时**：连做练习约 40 分钟。
+# **学完之后**：你会亲手写出一个层和一个损失并与引擎对照，有一个训练循环，有三项适用于任何训练程序的检查，还有一个能把网络带到别的机器上的文件。
 
 # %%
 import math
@@ -50,11 +50,11 @@ present(drawn, f"Ten training images of 8 by 8 pixels with their labels: {', '.j
 # that an optimizer can find them.
 
 # %% [markdown] lang="zh"
-# 三份数据各有用途: 训练集用来学; 验证集用来做选择(练多久, 学习率取多少); 测试集只在最后看一次. 凡是照着测试集挑出来的数字, 都说明不了新样本上的表现.
+# 三份数据各有用途：训练集用来学；验证集用来做选择（练多久，学习率取多少）；测试集只在最后看一次。凡是照着测试集挑出来的数字，都说明不了新样本上的表现。
 #
 # ## 一个层
 #
-# 线性层就是 y = x Wᵀ + b: B 张 64 像素的图变成 B 行得分. 写成 `Module`, 它的张量登记为参数, 优化器才找得到.
+# 线性层就是 y = x Wᵀ + b: B 张 64 像素的图变成 B 行得分。写成 `Module`，它的张量登记为参数，优化器才找得到。
 
 
 # %%
@@ -89,7 +89,7 @@ table([[name, str(tuple(p.shape)), p.numel()] for name, p in model.named_paramet
 # {parameters:.0f} numbers. The engine's `nn.Linear` is this class with an operation behind it that does product and bias in one:
 
 # %% [markdown] lang="zh"
-# 一共 {parameters:.0f} 个数. 引擎的 `nn.Linear` 与它是同一个类, 只是背后的运算把乘积和偏置合成了一步:
+# 一共 {parameters:.0f} 个数。引擎的 `nn.Linear` 与它是同一个类，只是背后的运算把乘积和偏置合成了一步：
 
 # %%
 quote(nn.Linear.forward)
@@ -105,10 +105,10 @@ quote(nn.Linear.forward)
 # %% [markdown] lang="zh"
 # ## 一个损失
 #
-# 得分 z 经 softmax 变成概率, pₖ = exp(zₖ) / Σ exp(zⱼ); 标签为 y 的图, 损失是 −log p_y, 即交叉熵. 合成一步写: −log p_y = log Σ exp(zⱼ) − z_y,
-# 先把最大值提出来, 就不会溢出.
+# 得分 z 经 softmax 变成概率，pₖ = exp(zₖ) / Σ exp(zⱼ)；标签为 y 的图，损失是 −log p_y，即交叉熵。合成一步写：−log p_y = log Σ exp(zⱼ) − z_y,
+# 先把最大值提出来，就不会溢出。
 #
-# **先猜再看.** 训练之前网络什么都不知道. 十个类别, 平均损失应该是多少?
+# **先猜再看。** 训练之前网络什么都不知道。十个类别，平均损失应该是多少？
 
 
 # %%
@@ -137,12 +137,12 @@ assert math.isclose(start, nn.functional.cross_entropy(model(train_x), train_y).
 # finds most bugs: labels shifted by one, a missing step, gradients that are never zeroed.
 
 # %% [markdown] lang="zh"
-# 什么都不知道, 就是每类概率 1/10, 损失为 −log(1/10) = ln 10 = 2.303. 这里是 {loss_at_start:.2f}, 高出一些: 最后一层的起始得分并不都是 0, 瞎猜的自信有对有错.
-# 这就是任何训练程序的**检查一**: 起始损失应接近类别数的对数.(十个类别起始损失却是 4.1, 要么最后一层起始值太大, 要么标签和图对不上.)
+# 什么都不知道，就是每类概率 1/10，损失为 −log(1/10) = ln 10 = 2.303。这里是 {loss_at_start:.2f}，高出一些：最后一层的起始得分并不都是 0，瞎猜的自信有对有错。
+# 这就是任何训练程序的**检查一**：起始损失应接近类别数的对数。（十个类别起始损失却是 4.1，要么最后一层起始值太大，要么标签和图对不上。）
 #
 # ## 训练循环
 #
-# **检查二**: 连 32 张图都背不下来的网络, 不可能学会 1257 张. 先在一个批次上过拟合; 只要一秒, 却能抓住大多数 bug: 标签错了一位, 漏了更新, 梯度从不清零.
+# **检查二**：连 32 张图都背不下来的网络，不可能学会 1257 张。先在一个批次上过拟合；只要一秒，却能抓住大多数 bug：标签错了一位，漏了更新，梯度从不清零。
 
 # %%
 torch.manual_seed(0)
@@ -160,7 +160,7 @@ number("one_batch", loss.item(), tolerance=0.5)
 # {one_batch:.3f}: learned by heart. Now all of it, in batches of 64, with the loss on the validation set beside.
 
 # %% [markdown] lang="zh"
-# 损失降到 {one_batch:.3f}, 背下来了. 现在用全部数据, 每批 64 张, 同时记录验证集上的损失.
+# 损失降到 {one_batch:.3f}，背下来了。现在用全部数据，每批 64 张，同时记录验证集上的损失。
 
 
 # %%
@@ -217,11 +217,11 @@ present(
 # one kind? Then something is wrong with the data or the program.
 
 # %% [markdown] lang="zh"
-# 训练集上答对 {train_accuracy:.1%}, 新图上答对 {test_accuracy:.1%}. 两条曲线分开的地方, 网络开始背训练图片而不是认数字了; 该怎么办, 见 09.
+# 训练集上答对 {train_accuracy:.1%}，新图上答对 {test_accuracy:.1%}。两条曲线分开的地方，网络开始背训练图片而不是认数字了；该怎么办，见 09。
 #
 # ## 错在哪里
 #
-# **检查三**: 不要只数错了多少, 要看错的是什么. 你自己也难认吗? 那剩下的空间不大了. 错的都是同一类吗? 那是数据或程序有问题.
+# **检查三**：不要只数错了多少，要看错的是什么。你自己也难认吗？那剩下的空间不大了。错的都是同一类吗？那是数据或程序有问题。
 
 # %%
 with torch.no_grad():
@@ -250,7 +250,7 @@ number("wrong", len(wrong), tolerance=0.5)
 # %% [markdown] lang="zh"
 # ## 带到别的机器上
 #
-# 网络 = 参数 + 使用参数的代码. `state_dict` 按名字给出参数; 读这样的文件不会执行其中任何东西, 名字或形状对不上会被拒绝.
+# 网络 = 参数 + 使用参数的代码。`state_dict` 按名字给出参数；读这样的文件不会执行其中任何东西，名字或形状对不上会被拒绝。
 
 # %%
 import tempfile
@@ -300,13 +300,13 @@ check("nn02", cross_entropy, cross_entropy_backward)
 # **Next**: 06, what the first numbers of a deep network decide.
 
 # %% [markdown] lang="zh"
-# 还有: `nn01`(Module 怎样找到自己的参数), `nn10`(保存与加载), `bug02`(一个埋了两处 bug 的训练程序).
-# `minidl train` 就是这个循环, 外加检查点、进度条和报告.
+# 还有：`nn01`（Module 怎样找到自己的参数），`nn10`（保存与加载），`bug02`（一个埋了两处 bug 的训练程序）。
+# `minidl train` 就是这个循环，外加检查点、进度条和报告。
 #
 # ## 面试官在这里会问
 #
-# - 十个类别, 起始损失却是 4.1, 说明什么?
-# - 训练损失接近 0, 测试准确率很差: 按什么顺序查哪些东西?
-# - 交叉熵为什么接收得分(logits)而不是概率?
+# - 十个类别，起始损失却是 4.1，说明什么？
+# - 训练损失接近 0，测试准确率很差：按什么顺序查哪些东西？
+# - 交叉熵为什么接收得分（logits）而不是概率？
 #
-# **下一篇**: 06, 深层网络最初的那些随机数决定了什么.
+# **下一篇**：06，深层网络最初的那些随机数决定了什么。

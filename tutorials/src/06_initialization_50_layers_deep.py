@@ -10,14 +10,14 @@
 # state of any network at a glance, and the measured answer to a favourite interview question.
 
 # %% [markdown] lang="zh"
-# # 06 · 初始化: 深到 50 层
+# # 06 · 初始化：深到 50 层
 #
-# 训练还没走第一步时, 网络里只有随机数. 用怎样的随机数, 决定了还有没有第二步: 太小, 信号一层层衰减到消失; 太大, 信号一层层放大到溢出;
-# 前向的信号会遭遇的, 反向的梯度同样会遭遇.
+# 训练还没走第一步时，网络里只有随机数。用怎样的随机数，决定了还有没有第二步：太小，信号一层层衰减到消失；太大，信号一层层放大到溢出；
+# 前向的信号会遭遇的，反向的梯度同样会遭遇。
 #
-# **预备知识**: 05(网络与训练循环). **用时**: 连做练习约 45 分钟.
-# **学完之后**: 你会做 Xavier 与 He 两个公式背后的那一步推导, 知道为什么要有两个, 会用探针一眼看清任何网络的状态,
-# 并且对一道常见的面试题有实测的答案.
+# **预备知识**：05（网络与训练循环）。**用时**：连做练习约 45 分钟。
+# **学完之后**：你会做 Xavier 与 He 两个公式背后的那一步推导，知道为什么要有两个，会用探针一眼看清任何网络的状态，
+# 并且对一道常见的面试题有实测的答案。
 
 # %%
 import numpy as np
@@ -50,17 +50,17 @@ inputs = torch.randn(BATCH, WIDTH)
 # %% [markdown] lang="zh"
 # ## 一层会怎样改变信号的大小
 #
-# 一个单元计算 y = w₁x₁ + … + wₙxₙ, n 即 fan_in. 设权重与输入独立, 均值为 0, 方差为 Var(w), 那么 y² 的均值是
+# 一个单元计算 y = w₁x₁ + … + wₙxₙ, n 即 fan_in。设权重与输入独立，均值为 0，方差为 Var(w)，那么 y² 的均值是
 #
-# E[y²] = n · Var(w) · E[x²].
+# E[y²] = n · Var(w) · E[x²]。
 #
-# 也就是说, 每层把 E[x²] 乘上 n · Var(w), 50 层就乘上它的 50 次方. 只有因子为 1 才经得起这样连乘: 在线性网络里,
-# **Var(w) = 1/n** 能让信号大小保持不变(LeCun 等, 1998).
+# 也就是说，每层把 E[x²] 乘上 n · Var(w), 50 层就乘上它的 50 次方。只有因子为 1 才经得起这样连乘：在线性网络里，
+# **Var(w) = 1/n** 能让信号大小保持不变（LeCun 等，1998）。
 #
-# 激活函数又会改变一次大小. ReLU 把负的一半置零; y 关于 0 对称, 所以每层恰好丢掉 E[y²] 的一半. 要补回来, 就取 **Var(w) = 2/n**(He 等, 2015).
-# 可见选哪一个看的是激活函数, 而不是网络深浅.
+# 激活函数又会改变一次大小。ReLU 把负的一半置零；y 关于 0 对称，所以每层恰好丢掉 E[y²] 的一半。要补回来，就取 **Var(w) = 2/n**（He 等，2015）。
+# 可见选哪一个看的是激活函数，而不是网络深浅。
 #
-# **先猜再看.** 50 层 ReLU, 宽 256, 输入的均方根为 1, 权重方差取 1/256. 到第 50 层, 均方根是多少?
+# **先猜再看。** 50 层 ReLU，宽 256，输入的均方根为 1，权重方差取 1/256。到第 50 层，均方根是多少？
 
 
 # %%
@@ -96,8 +96,8 @@ number("relu_xavier", relu_with_1_over_n, tolerance=2.0)
 # is exactly zero; the network has only stopped telling its inputs apart. All the schemes side by side:
 
 # %% [markdown] lang="zh"
-# 均方值减半 50 次: 2⁻⁵⁰ = 9e-16, 开方得 3e-8; 实测 {relu_xavier:.1e}. 既没有溢出, 也没有哪个数恰好为零, 只是网络已经分不清不同的输入了.
-# 把各种方案放在一起看:
+# 均方值减半 50 次：2⁻⁵⁰ = 9e-16，开方得 3e-8；实测 {relu_xavier:.1e}。既没有溢出，也没有哪个数恰好为零，只是网络已经分不清不同的输入了。
+# 把各种方案放在一起看：
 
 # %%
 schemes = {
@@ -139,8 +139,8 @@ number("tanh_xavier", measured["tanh", "1/n"][-1], tolerance=0.5)
 # to {tanh_xavier:.2f}, since tanh shrinks whatever is not very small. A level line of sizes is therefore not enough; look at both directions.
 
 # %% [markdown] lang="zh"
-# 中间那幅要多看一眼. 用 tanh 时, He 方案不会爆炸, 因为 tanh 不超过 1; 它稳定在 {tanh_he:.2f}, 看着健康, 其实不然: 接近 ±1 的单元导数接近 0,
-# 吃亏的是*梯度*. 1/n 方案则缓慢下降到 {tanh_xavier:.2f}, 因为只要数值不是很小, tanh 就会把它压小一些. 所以光看激活的大小是否走平还不够, 两个方向都要看.
+# 中间那幅要多看一眼。用 tanh 时，He 方案不会爆炸，因为 tanh 不超过 1；它稳定在 {tanh_he:.2f}，看着健康，其实不然：接近 ±1 的单元导数接近 0,
+# 吃亏的是*梯度*。1/n 方案则缓慢下降到 {tanh_xavier:.2f}，因为只要数值不是很小，tanh 就会把它压小一些。所以光看激活的大小是否走平还不够，两个方向都要看。
 
 # %% [markdown] lang="en"
 # ## And backward
@@ -153,8 +153,8 @@ number("tanh_xavier", measured["tanh", "1/n"][-1], tolerance=0.5)
 # %% [markdown] lang="zh"
 # ## 反方向
 #
-# 梯度经过的是同一批权重的转置: 每层把它的均方值乘上 fan_out · Var(w)(再乘激活函数的导数). 前向要 1/fan_in, 反向要 1/fan_out, 层不是方阵时两者不可兼得.
-# Glorot 与 Bengio(2010)取了折中: **Var(w) = 2/(fan_in + fan_out)**, 这才是 "Xavier". 常被引用的 1/n 只在 fan_in = fan_out 时与它相等.
+# 梯度经过的是同一批权重的转置：每层把它的均方值乘上 fan_out · Var(w)（再乘激活函数的导数）。前向要 1/fan_in，反向要 1/fan_out，层不是方阵时两者不可兼得。
+# Glorot 与 Bengio(2010)取了折中：**Var(w) = 2/(fan_in + fan_out)**，这才是 "Xavier"。常被引用的 1/n 只在 fan_in = fan_out 时与它相等。
 
 # %%
 quote(nn.init.xavier_normal_)
@@ -200,8 +200,8 @@ present(
 # *level* is not enough either: look at the size. With tanh it is He's scheme that fails backward, as the saturated units foretold.
 
 # %% [markdown] lang="zh"
-# 注意 ReLU 配 1/n 的那条线: 它是平的, 网络却等于死了. 权重的梯度 = 传进来的激活 × 传回来的梯度: 越往上激活每层缩小 √2 倍, 越往下梯度每层缩小 √2 倍,
-# 乘积在每一层都是同一个极小的数. 所以光看*平不平*也不够, 还要看大小. 而用 tanh 时, 反方向出问题的正是 He 方案, 饱和的单元早已预示了这一点.
+# 注意 ReLU 配 1/n 的那条线：它是平的，网络却等于死了。权重的梯度 = 传进来的激活 × 传回来的梯度：越往上激活每层缩小 √2 倍，越往下梯度每层缩小 √2 倍，
+# 乘积在每一层都是同一个极小的数。所以光看*平不平*也不够，还要看大小。而用 tanh 时，反方向出问题的正是 He 方案，饱和的单元早已预示了这一点。
 
 # %% [markdown] lang="en"
 # ## Does momentum help?
@@ -213,12 +213,12 @@ present(
 # **Predict** the test accuracy with std 0.01 and momentum 0.9 (ten classes).
 
 # %% [markdown] lang="zh"
-# ## 动量能救吗?
+# ## 动量能救吗？
 #
-# 面试答案里流传着一种说法: *动量可以防止梯度消失, 所以属于初始化方法.* 其实动量只规定拿到梯度之后怎么用. 梯度若是 1e-20, 它的滑动平均也还是 1e-20.
-# 用 20 个 ReLU 隐藏层训练手写数字, 走 600 步, 有动量与没有动量各一次:
+# 面试答案里流传着一种说法：*动量可以防止梯度消失，所以属于初始化方法。* 其实动量只规定拿到梯度之后怎么用。梯度若是 1e-20，它的滑动平均也还是 1e-20。
+# 用 20 个 ReLU 隐藏层训练手写数字，走 600 步，有动量与没有动量各一次：
 #
-# **先猜再看**: 标准差 0.01, 动量 0.9, 十个类别, 测试准确率会是多少?
+# **先猜再看**：标准差 0.01，动量 0.9，十个类别，测试准确率会是多少？
 
 # %%
 splits = {name: torch.datasets.digits(name, 0).tensors for name in ("train", "test")}
@@ -290,12 +290,12 @@ present(
 # row per layer.
 
 # %% [markdown] lang="zh"
-# 小初始化: 不用动量 {small_plain:.3f}, 用动量 {small_momentum:.3f}, 都等于瞎猜. He 初始化: 分别是 {he_plain:.3f} 和 {he_momentum:.3f}.
-# 起点好时, 动量能让训练更快; 但它变不出不存在的梯度(Sutskever 等, 2013 的结论也是: 两样都重要). 换随机种子重做一遍: `minidl demo momentum-vs-init`.
+# 小初始化：不用动量 {small_plain:.3f}，用动量 {small_momentum:.3f}，都等于瞎猜。He 初始化：分别是 {he_plain:.3f} 和 {he_momentum:.3f}。
+# 起点好时，动量能让训练更快；但它变不出不存在的梯度（Sutskever 等，2013 的结论也是：两样都重要）。换随机种子重做一遍：`minidl demo momentum-vs-init`。
 #
 # ## 可以挂到任何网络上的探针
 #
-# 前面手工量的东西, 可以挂到任何模型上自动量. 训练深层网络*之前*, 先看下面这样一张图: 一行是一层.
+# 前面手工量的东西，可以挂到任何模型上自动量。训练深层网络*之前*，先看下面这样一张图：一行是一层。
 
 # %%
 from minidl.probes import Probe
@@ -310,7 +310,7 @@ print(probe.table())
 # The loss at the start is a check of its own: a network that knows nothing should say so, with a cross-entropy near ln 10 = 2.303.
 
 # %% [markdown] lang="zh"
-# 起始损失本身也是一项检查: 一个什么都不知道的网络, 交叉熵应当接近 ln 10 = 2.303.
+# 起始损失本身也是一项检查：一个什么都不知道的网络，交叉熵应当接近 ln 10 = 2.303。
 
 # %%
 with torch.no_grad():
@@ -322,7 +322,7 @@ with torch.no_grad():
 # ## Your turn
 
 # %% [markdown] lang="zh"
-# 这里是 {loss_at_start:.2f}. 若远大于 ln 10, 说明最后一层起始值太大: 网络还什么都没学, 就已经满怀信心地答错了.
+# 这里是 {loss_at_start:.2f}。若远大于 ln 10，说明最后一层起始值太大：网络还什么都没学，就已经满怀信心地答错了。
 #
 # ## 轮到你了
 
@@ -349,13 +349,13 @@ check("init02", xavier_normal)
 # `minidl quiz --topic initialization` asks them.
 
 # %% [markdown] lang="zh"
-# 还有: `init01`(fan_in 与 fan_out, 包括卷积), `init03`(He 方案与增益 gain), `init05`(50 层探针).
+# 还有：`init01`（fan_in 与 fan_out，包括卷积），`init03`（He 方案与增益 gain），`init05`（50 层探针）。
 #
 # ## 面试官在这里会问
 #
-# - He 还是 Xavier, 由什么决定?("深层网络用 He" 是错误答案.)
-# - 2/fan_in 里的 2 从何而来? 换成 GELU 呢?
-# - 有了残差连接和归一化, 这个问题还剩下多少?
-# - 权重什么时候可以从零开始?
+# - He 还是 Xavier，由什么决定？（“深层网络用 He” 是错误答案。）
+# - 2/fan_in 里的 2 从何而来？换成 GELU 呢？
+# - 有了残差连接和归一化，这个问题还剩下多少？
+# - 权重什么时候可以从零开始？
 #
-# `minidl quiz --topic initialization` 会问这些问题.
+# `minidl quiz --topic initialization` 会问这些问题。
