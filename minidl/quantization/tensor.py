@@ -140,6 +140,13 @@ class QTensor(Tensor):
         """Bytes per element."""
         return self.itemsize
 
+    def __len__(self) -> int:
+        return len(self.integers)
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the integers lie in memory in row-major order without gaps."""
+        return bool(self.integers.flags.c_contiguous)
+
     def is_floating_point(self) -> bool:
         return False
 
