@@ -200,20 +200,20 @@ class Conv2d(_Product):
             raise RuntimeError(
                 f"quantized.Conv2d: a kernel of {self.kernel_size} is larger than the padded image {list(x.shape)}"
             )
-        parts = []
+        parts, images = [], x.transpose(0, 2, 3, 1)
         for g, weights in enumerate(self._filters()):
-            own = x[:, g * C // self.groups : (g + 1) * C // self.groups]
+            own = images[..., g * C // self.groups : (g + 1) * C // self.groups]
             columns = -(-weights.integers.shape[1] // 4) * 4
             rows = windows(own, self.kernel_size, self.stride, self.padding, self.dilation, zero, columns)
             of_group = slice(g * outputs // self.groups, (g + 1) * outputs // self.groups)
             bias = None if self._bias is None else self._bias.array[of_group]
             parts.append(product(self, rows, scale, zero, weights, bias))
         out = parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
-        images = out.reshape(len(x), H, W, outputs).transpose(0, 3, 1, 2)
-        return QTensor(images, self.scale.array, self.zero_point.array, quint8)
+        channels_last = out.reshape(len(x), H, W, outputs)
+        return QTensor(channels_last.transpose(0, 3, 1, 2), self.scale.array, self.zero_point.array, quint8)
 
     def _filters(self) -> list[Weights]:
-        """The filters of each group as a matrix (O / groups, C / groups KH KW)."""
+        """The filters of each group as a matrix (O / groups, KH KW C / groups)."""
         weight = self._weight
         if self.groups == 1:
             return [weight.weights()]
