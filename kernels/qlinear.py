@@ -9,6 +9,8 @@ simd.py), 64 products at a time with AVX-512, where float32 has 16; and a byte c
 The sums are exact. An older instruction, vpmaddubsw, adds up pairs in int16, which does not hold 2 * 255 * 127: libraries that
 use it keep inputs to 7 bits ("reduce_range"). It is not used here: without `dot4` in one instruction the same sums take ten.
 
+These kernels are for the CPU; gemm_int8 (int8.py) is the product of bytes on a GPU.
+
 **Packed weights.** Columns of the result are worked on in panels of two registers. A panel lies in memory in the order in which
 it is read: four weights for each of its columns, the next four, and so on, with zeros where there are no more.
 """

@@ -115,18 +115,24 @@ def to_bytes(x: Any, inverse: Any, zero_point: int, low: int, high: int, out: An
 
 @Kernel
 def windows(
-    x: Array, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], zero: int,
+    x: Array,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    zero: int,
     columns: int,
-) -> Array:  # fmt: skip
-    """The windows of images x (B, C, H, W) of bytes as rows: (B H' W', columns), of C KH KW bytes and zeros after them.
+) -> Array:
+    """The windows of images x (B, H, W, C) of bytes as rows: (B H' W', columns), of KH KW C bytes and zeros after them.
 
-    Beyond the border stands `zero`, the integer of 0. The rows times filters (O, C KH KW) are a convolution.
+    Channels come last, so that a row of a window is one piece of memory. Beyond the border stands `zero`, the integer of 0. The
+    rows times filters (O, KH KW C) are a convolution.
     """
     (KH, KW), (SH, SW), (PH, PW), (DH, DW) = kernel, stride, padding, dilation
-    wide = np.pad(x, ((0, 0), (0, 0), (PH, PH), (PW, PW)), constant_values=zero)
-    seen = np.lib.stride_tricks.sliding_window_view(wide, (DH * (KH - 1) + 1, DW * (KW - 1) + 1), (2, 3))
-    seen = seen[:, :, ::SH, ::SW, ::DH, ::DW].transpose(0, 2, 3, 1, 4, 5)  # (B, H', W', C, KH, KW)
-    rows = seen.reshape(-1, seen.shape[3] * KH * KW)
+    wide = np.pad(x, ((0, 0), (PH, PH), (PW, PW), (0, 0)), constant_values=zero)
+    seen = np.lib.stride_tricks.sliding_window_view(wide, (DH * (KH - 1) + 1, DW * (KW - 1) + 1), (1, 2))
+    seen = seen[:, ::SH, ::SW, :, ::DH, ::DW].transpose(0, 1, 2, 4, 5, 3)  # (B, H', W', KH, KW, C)
+    rows = seen.reshape(-1, KH * KW * x.shape[3])
     out = np.zeros((len(rows), columns), x.dtype)
     out[:, : rows.shape[1]] = rows
     return out
@@ -134,39 +140,54 @@ def windows(
 
 @windows.variant("numba", device="cpu", supports=lambda x, *rest: x.dtype == np.uint8)
 def windows_numba(
-    x: Array, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], zero: int,
+    x: Array,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    zero: int,
     columns: int,
-) -> Array:  # fmt: skip
-    B, C, *size = x.shape
+) -> Array:
+    B, *size, C = x.shape
     each = zip(size, kernel, stride, padding, dilation, strict=True)
-    positions = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
-    out = np.empty((B, *positions, columns), np.uint8)
-    gather(np.ascontiguousarray(x), kernel, stride, padding, dilation, zero, C * kernel[0] * kernel[1], out)
-    return out.reshape(-1, columns)
+    H, W = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
+    out = np.empty((B * H * W, columns), np.uint8)
+    count = kernel[0] * kernel[1] * C
+    gather(np.ascontiguousarray(x), (B, H, W), kernel, stride, padding, dilation, zero, count, out.reshape(-1))
+    return out
 
 
 @jit
-def gather(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, zero: int, count: int, out: Any) -> None:
-    H, W = x.shape[2], x.shape[3]
-    for b in range(x.shape[0]):
-        for i in range(out.shape[1]):
-            for j in range(out.shape[2]):
-                row = out[b, i, j]
-                place, left = 0, j * stride[1] - padding[1]
-                inside = left >= 0 and left + dilation[1] * (kernel[1] - 1) < W
-                for c in range(x.shape[1]):
-                    for ki in range(kernel[0]):
-                        h = i * stride[0] - padding[0] + ki * dilation[0]
-                        if not 0 <= h < H:
-                            for kj in range(kernel[1]):
-                                row[place + kj] = zero
-                        elif inside:
-                            for kj in range(kernel[1]):
-                                row[place + kj] = x[b, c, h, left + kj * dilation[1]]
-                        else:
-                            for kj in range(kernel[1]):
-                                w = left + kj * dilation[1]
-                                row[place + kj] = x[b, c, h, w] if 0 <= w < W else zero
-                        place += kernel[1]
-                for k in range(count, row.size):
-                    row[k] = 0
+def gather(x: Any, places: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, zero: int, count: int, out: Any) -> None:
+    B, H, W, C = x.shape
+    flat, positions = x.reshape(-1), places[0] * places[1] * places[2]
+    columns = out.size // max(positions, 1)
+    for position in range(positions):
+        j = position % places[2]
+        i = position // places[2] % places[1]
+        b = position // (places[1] * places[2])
+        place, left = position * columns, j * stride[1] - padding[1]
+        together = dilation[1] == 1 and left >= 0 and left + kernel[1] <= W
+        for ki in range(kernel[0]):
+            h = i * stride[0] - padding[0] + ki * dilation[0]
+            begin = (b * H + h) * W * C
+            if together and 0 <= h < H:
+                copy_bytes(flat, begin + left * C, out, place, kernel[1] * C)
+            else:
+                for kj in range(kernel[1]):
+                    w = left + kj * dilation[1]
+                    if 0 <= h < H and 0 <= w < W:
+                        copy_bytes(flat, begin + w * C, out, place + kj * C, C)
+                    else:
+                        for c in range(C):
+                            out[place + kj * C + c] = zero
+            place += kernel[1] * C
+        for k in range(count, columns):
+            out[position * columns + k] = 0
+
+
+@jit
+def copy_bytes(x: Any, begin: int, out: Any, place: int, count: int) -> None:
+    source, target = x[begin : begin + count], out[place : place + count]
+    for k in range(count):  # from 0: an index that might be negative keeps the loop from being vectorised
+        target[k] = source[k]

@@ -332,6 +332,25 @@ def int8_linear(m: Any, batch: int, width: int) -> Step:
     return step
 
 
+def int8_convolution(m: Any) -> Step:
+    """A convolution on quantized images, statically, with a quantized result."""
+    q, layer = m.ao.quantization, m.nn.Conv2d(32, 64, 3, padding=1)
+    with m.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(m.tensor(_random(*parameter.shape)))
+    model, x = q.QuantWrapper(layer).eval(), m.tensor(_random(16, 32, 28, 28))
+    model.qconfig = q.default_per_channel_qconfig
+    model = q.prepare(model)
+    model(x)
+    model = q.convert(model)
+    integers = model.quant(x)
+
+    def step() -> float:
+        return float(model.module(integers)[:, :, ::9, ::9].dequantize().mean())  # errors of rounding cancel out
+
+    return step
+
+
 MLP_SHAPES = ((512, 784), (512,), (256, 512), (256,), (10, 256), (10,))
 
 WORKLOADS: dict[str, Callable[[Any], Step]] = {
@@ -363,4 +382,5 @@ WORKLOADS: dict[str, Callable[[Any], Step]] = {
     "train embedding 100k x 64, sparse gradient, SGD": sparse_embedding,
     "int8 linear 64 x 1024 x 1024, dynamic": lambda m: int8_linear(m, 64, 1024),
     "int8 linear 1 x 4096 x 4096, dynamic": lambda m: int8_linear(m, 1, 4096),
+    "int8 convolution 32 to 64, 3 x 3, static": int8_convolution,
 }

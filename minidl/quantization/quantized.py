@@ -134,12 +134,14 @@ class _Product(_Quantized):
         """The bias, float32; in the sums it is an integer."""
         return self._bias
 
-    def _product(self, x: Any, scale: Any, zero: int, weights: Weights, bias: Any) -> Any:
-        out_scale, out_zero = np.float32(self.scale.array), int(self.zero_point.array)
-        return qlinear_requantized(x, scale, zero, weights, bias, self.relu, out_scale, out_zero)
-
     def _get_name(self) -> str:
         return f"{super()._get_name()}{'ReLU' if self.relu else ''}"
+
+
+def product(layer: _Product, x: Any, scale: Any, zero: int, weights: Weights, bias: Any) -> Any:
+    """Rows of bytes times weights, in the integers of the layer's result."""
+    out_scale, out_zero = np.float32(layer.scale.array), int(layer.zero_point.array)
+    return qlinear_requantized(x, scale, zero, weights, bias, layer.relu, out_scale, out_zero)
 
 
 class Linear(_Product):
@@ -156,7 +158,7 @@ class Linear(_Product):
             raise RuntimeError(f"quantized.Linear: expected inputs of {K} features, got shape {list(x.shape)}")
         rows = np.ascontiguousarray(x).reshape(x.size // K if K else 0, K)
         bias = None if self._bias is None else self._bias.array
-        out = self._product(rows, scale, zero, self._weight.weights(), bias)
+        out = product(self, rows, scale, zero, self._weight.weights(), bias)
         return QTensor(out.reshape(*x.shape[:-1], N), self.scale.array, self.zero_point.array, quint8)
 
     def extra_repr(self) -> str:
@@ -198,20 +200,20 @@ class Conv2d(_Product):
             raise RuntimeError(
                 f"quantized.Conv2d: a kernel of {self.kernel_size} is larger than the padded image {list(x.shape)}"
             )
-        parts = []
+        parts, images = [], x.transpose(0, 2, 3, 1)
         for g, weights in enumerate(self._filters()):
-            own = x[:, g * C // self.groups : (g + 1) * C // self.groups]
+            own = images[..., g * C // self.groups : (g + 1) * C // self.groups]
             columns = -(-weights.integers.shape[1] // 4) * 4
             rows = windows(own, self.kernel_size, self.stride, self.padding, self.dilation, zero, columns)
             of_group = slice(g * outputs // self.groups, (g + 1) * outputs // self.groups)
             bias = None if self._bias is None else self._bias.array[of_group]
-            parts.append(self._product(rows, scale, zero, weights, bias))
+            parts.append(product(self, rows, scale, zero, weights, bias))
         out = parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
-        images = out.reshape(len(x), H, W, outputs).transpose(0, 3, 1, 2)
-        return QTensor(images, self.scale.array, self.zero_point.array, quint8)
+        channels_last = out.reshape(len(x), H, W, outputs)
+        return QTensor(channels_last.transpose(0, 3, 1, 2), self.scale.array, self.zero_point.array, quint8)
 
     def _filters(self) -> list[Weights]:
-        """The filters of each group as a matrix (O / groups, C / groups KH KW)."""
+        """The filters of each group as a matrix (O / groups, KH KW C / groups)."""
         weight = self._weight
         if self.groups == 1:
             return [weight.weights()]

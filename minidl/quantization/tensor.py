@@ -140,6 +140,13 @@ class QTensor(Tensor):
         """Bytes per element."""
         return self.itemsize
 
+    def __len__(self) -> int:
+        return len(self.integers)
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the integers lie in memory in row-major order without gaps."""
+        return bool(self.integers.flags.c_contiguous)
+
     def is_floating_point(self) -> bool:
         return False
 
@@ -219,7 +226,7 @@ class QTensor(Tensor):
         return quantize_per_tensor(function(self.dequantize()), self.q_scale(), self.q_zero_point(), self.kind)
 
     def weights(self) -> Weights:
-        """The matrix (N, K), or filters (N, ...) as one, as the kernels of linear layers take it. It is packed once.
+        """The matrix (N, K), or filters (O, C, KH, KW) as (O, KH KW C), as the kernels take it. It is packed once.
 
         Raises RuntimeError for what is not int8 with zero points of 0, per tensor or per row.
         """
@@ -229,7 +236,8 @@ class QTensor(Tensor):
                     f"the weights of a quantized layer are qint8 and symmetric, with one scale or one for each output; got "
                     f"{self.dtype}, {self.qscheme()}"
                 )
-            self.packed = Weights(self.integers.reshape(len(self.integers), -1), self.scale)
+            rows = self.integers if self.ndim < 4 else self.integers.transpose(0, 2, 3, 1)  # as `windows` has them
+            self.packed = Weights(rows.reshape(len(rows), -1), self.scale)
         return self.packed
 
     # -- copies, files, text -------------------------------------------------------------------------------------------

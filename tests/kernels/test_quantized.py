@@ -146,11 +146,11 @@ def test_finite_range(size, variant, rng):
     ids=str,
 )  # fmt: skip
 def test_windows(geometry, rng):
-    x = rng.integers(0, 256, (2, 3, 9, 8)).astype(np.uint8)
+    x = rng.integers(0, 256, (2, 9, 8, 3)).astype(np.uint8)
     columns = 3 * geometry[0][0] * geometry[0][1] + 3
     found = windows(x, *geometry, 99, columns)
     np.testing.assert_array_equal(found, windows.reference(x, *geometry, 99, columns))
-    turned = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    turned = np.ascontiguousarray(x.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
     np.testing.assert_array_equal(found, windows(turned, *geometry, 99, columns))
 
 

@@ -29,6 +29,7 @@ def test_per_tensor_against_pytorch(dtype, zero):
     assert ours.q_zero_point() == theirs.q_zero_point() and np.isclose(ours.q_scale(), theirs.q_scale(), rtol=1e-7)
     assert repr(ours.qscheme()) == repr(theirs.qscheme()) and repr(ours.dtype) == repr(theirs.dtype)
     assert (ours.element_size(), ours.numel(), ours.ndim) == (theirs.element_size(), theirs.numel(), theirs.ndim)
+    assert len(ours) == 3 and ours.is_contiguous() and not ours.transpose(0, 1).is_contiguous()
     assert ours.is_quantized and not md.zeros(1).is_quantized
 
 
