@@ -54,7 +54,7 @@ def factorize(layer: Any, error: float = 0.1, rank: int | None = None) -> tuple[
     """A Linear or Conv2d as two in a row, of the smallest rank within `error`, or of a given one; with rank and error.
 
     Linear (in, out): Linear(in, rank) without a bias, then Linear(rank, out). Conv2d: `rank` filters of its size, then a
-    1 x 1 convolution, as in Denton et al., "Exploiting Linear Structure Within Convolutional Networks ...", 2014.
+    1 x 1 convolution, as in Zhang et al., "Accelerating Very Deep Convolutional Networks for Classification and Detection", 2016.
     The singular values are shared out between both, which keeps their sizes alike for further training.
     Raises TypeError for another layer, ValueError for a convolution in groups and for a rank that the weight does not have.
     """

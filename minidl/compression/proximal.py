@@ -31,9 +31,10 @@ def proximal_l1(optimizer: Optimizer, weight: float, params: Iterable[Tensor] | 
     """From now on a proximal step of `weight` |w| follows each step of the optimizer; remove() of what it returns ends that.
 
     params: those that are penalized (default: all with more than one dimension, which leaves out biases and norms).
-    With SGD this is ISTA, whose steps converge to the minimum of loss and penalty for a convex loss (Daubechies, Defrise & De
-    Mol, 2004; Beck & Teboulle, "A Fast Iterative Shrinkage-Thresholding Algorithm", 2009). With Adam, whose steps have another
-    length for each weight, the threshold lr * weight is the same for all: zeros all the same, but of another penalty.
+    With plain SGD on all data at once this is ISTA, which for a convex loss and a small lr finds the minimum of loss and penalty
+    (Daubechies, Defrise & De Mol, 2004; Beck & Teboulle, "A Fast Iterative Shrinkage-Thresholding Algorithm for Linear Inverse
+    Problems", 2009). With Adam, whose steps have another length for each weight, the threshold lr * weight is the same for all:
+    there are zeros all the same, but of another penalty.
     Raises ValueError for a negative weight and for parameters that the optimizer does not have.
 
     Example:

@@ -44,7 +44,9 @@ def weights(model: Module) -> Pairs:
 
 def mask_of(module: Module, name: str) -> Tensor:
     """The mask of a parameter: its buffer, or ones where it is not pruned."""
-    return module._buffers[f"{name}_mask"] if is_masked(module, name) else ones_like(getattr(module, name).detach())  # type: ignore[return-value]  # never None
+    if is_masked(module, name):
+        return getattr(module, f"{name}_mask")
+    return ones_like(getattr(module, name).detach())
 
 
 def is_masked(module: Module, name: str) -> bool:
