@@ -206,7 +206,9 @@ class Dialogue:
 
     def full(self, question: Question) -> None:
         """The long answer and its sources."""
-        for paragraph in text(question.full, self.lang).split("\n"):
+        from ..demos import plain
+
+        for paragraph in plain(text(question.full, self.lang)).split("\n"):
             self.say(paragraph, indent=2)
         self.say(self.word("sources"), "cyan")
         for source in question.sources:

@@ -66,7 +66,7 @@ def read(source: Path) -> Any:
     notebook = jupytext.read(source)
     for i, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown" and cell.metadata.get("lang") not in FOLDERS:
-            raise NotebookError(f"{source.name}, cell {i + 1}: prose says its language, lang=\"en\" or lang=\"zh\"")
+            raise NotebookError(f'{source.name}, cell {i + 1}: prose says its language, lang="en" or lang="zh"')
         cell.id = f"{source.stem.replace('_', '-')}-{i + 1:03d}"[-64:]
     return notebook
 
@@ -214,7 +214,9 @@ def _kinds(cell: Any) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command of this module."""
-    parser = argparse.ArgumentParser(prog="python -m minidl.learn.tutorials", description="Build the tutorials' notebooks.")
+    parser = argparse.ArgumentParser(
+        prog="python -m minidl.learn.tutorials", description="Build the tutorials' notebooks."
+    )
     parser.add_argument("numbers", nargs="*", help="01, 06, ...; all by default")
     parser.add_argument("--check", action="store_true", help="run again and compare with what is there; write nothing")
     given = parser.parse_args(arguments)

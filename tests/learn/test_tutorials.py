@@ -48,7 +48,9 @@ def test_a_reader_sees_results_words_for_pictures_and_no_path_of_a_machine(sourc
         built = committed(source, language)
         text = json.dumps(built, ensure_ascii=False)
         assert "Traceback" not in text and not re.search(r"/(home|root|tmp|work|usr)/", text)
-        assert not re.search(r"\{[a-z_]\w*:[^{}]*[efg%]\}", "".join(c.source for c in built.cells if c.cell_type == "markdown"))
+        assert not re.search(
+            r"\{[a-z_]\w*:[^{}]*[efg%]\}", "".join(c.source for c in built.cells if c.cell_type == "markdown")
+        )
         for cell in built.cells:
             for output in cell.get("outputs", ()):
                 picture = output.get("data", {}).get("image/png")
