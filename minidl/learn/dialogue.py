@@ -206,7 +206,9 @@ class Dialogue:
 
     def full(self, question: Question) -> None:
         """The long answer and its sources."""
-        for paragraph in text(question.full, self.lang).split("\n"):
+        from ..demos import plain
+
+        for paragraph in plain(text(question.full, self.lang)).split("\n"):
             self.say(paragraph, indent=2)
         self.say(self.word("sources"), "cyan")
         for source in question.sources:
@@ -298,15 +300,17 @@ class Dialogue:
         self.say(f"[{self.word(rating)}]", _STYLES[rating])
 
     def evidence(self, evidence: Sequence[Evidence]) -> None:
-        """The figures of demos with the bands that were measured, and how to run them."""
+        """The figures of demos with the bands that were measured, and how to run the demos."""
         from .. import demos
 
         for found in evidence:
-            demo = demos.find(found.demo)
-            for figure in demo.figures:
-                if found.figure in (None, figure.name):
-                    self.say(f"{figure.name}: {self.band(demo, figure)} ({figure.what})", indent=2)
-            self.say(f"{self.word('see')}minidl demo {demo.name}", "dim", indent=2)
+            if found.figure is not None:
+                demo = demos.find(found.demo)
+                figure = demo.figure(found.figure)
+                self.say(f"{figure.what}: {self.band(demo, figure)}", indent=2)
+        if evidence:
+            names = dict.fromkeys(f"minidl demo {found.demo}" for found in evidence)
+            self.say(self.word("see") + ", ".join(names), "dim", indent=2)
 
     def band(self, demo: Demo, figure: Figure) -> str:
         """The band of a figure, and over how many seeds it was measured."""

@@ -58,6 +58,24 @@ def test_everything_that_is_referred_to_is_there(bank):
     assert not questions.unknown_references(bank, figures(), exercises())
 
 
+def test_numbers_in_answers_are_those_of_demos(bank):
+    quoted = 0
+    for where, text in questions.texts(bank):
+        for words in text.values():
+            assert not demos.misquoted(words), where
+        cited = [{(c.demo, c.figure, c.value) for c in demos.citations(text[lang])} for lang in ("en", "zh")]
+        assert cited[0] == cited[1], f"{where}: the languages cite different numbers"
+        quoted += len(cited[0])
+    assert quoted >= 10
+
+
+def test_demos_that_answers_name_are_there(bank):
+    for where, text in questions.texts(bank):
+        named = re.findall(r"\bdemo ([a-z0-9]+(?:-[a-z0-9]+)+)", text["en"])
+        named += re.findall(r"\b([a-z0-9]+(?:-[a-z0-9]+)+) ?演示", text["zh"])
+        assert set(named) <= set(demos.DEMOS), where
+
+
 def test_unknown_references_are_found(bank):
     problems = questions.unknown_references(bank, {"init-variance": ["relu.he"]}, [])
     assert "initialization.criterion: exercises: there is no 'init02'" in problems

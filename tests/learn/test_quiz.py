@@ -207,7 +207,7 @@ def test_claim_shows_the_figures_that_decide_it(home):
     assert result.exit_code == 0 and all(f"{typed!r} is none of t, f, h" in result.output for typed in ("x", "", "fh"))
     said = " ".join(result.output.split())
     for part in (
-        "relu.xavier: over 20 seeds: 3.7e-09 to 1.7e-07",
+        "ReLU, Xavier: dies out: over 20 seeds: 3.7e-09 to 1.7e-07",
         "minidl demo init-variance",
         "minidl demo momentum-vs-init",
     ):
