@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -179,6 +180,14 @@ def test_the_learners_numpy_is_whole_again_and_the_runner_untouched():
     before = np.isclose
     attempt(function("np.isclose = None", RIGHT))
     assert np.isclose is before
+
+
+def test_a_run_can_be_stopped_from_outside():
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    began = time.monotonic()
+    attempt(function("while True: pass"), seconds=60, stop=stop)
+    assert time.monotonic() - began < 30
 
 
 def test_usage_counts_this_process():
