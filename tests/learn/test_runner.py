@@ -367,6 +367,14 @@ def test_check_gives_the_same_verdicts(capsys):
         check("sofmax", softmax)
 
 
+def test_a_mistake_that_is_not_known_is_not_named():
+    """A variance of zero is not that of a forgotten root, small as both are beside the right one's error."""
+    verdict = check("init02", lambda fan_in, fan_out, rng: np.zeros((fan_in, fan_out)))
+    assert (verdict.verdict, verdict.misconception) == ("wrong", "")
+    double = check("init02", lambda fan_in, fan_out, rng: rng.normal(size=(fan_in, fan_out)))
+    assert (double.verdict, double.misconception) == ("wrong", "")
+
+
 def test_check_of_an_operation_looks_at_values_and_both_gradients(capsys):
     arrays = check("softmax", lambda x, axis: mine(x, axis))
     tensors = check("softmax", mine)

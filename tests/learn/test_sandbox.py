@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -128,6 +129,7 @@ def test_what_is_printed_comes_along_once():
     assert found["verdict"] == "wrong" and found["output"].count("fan 512\n") == 1 + 1  # shape and moments
 
 
+@pytest.mark.skipif(shutil.which("ps") is None, reason="there is no ps to look for them")
 def test_processes_and_threads_that_are_left_are_ended():
     marker = f"left-{os.getpid()}"
     code = f"import time; time.sleep(600)  # {marker}"
