@@ -85,14 +85,19 @@ def watch(
 
     Without a command: watch the current exercise and check it whenever its file is saved. `minidl learn init` comes first.
     """
-    if context.invoked_subcommand is not None:
-        return
     import sys
 
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a character is no reason to stop
+    if context.invoked_subcommand is not None:
+        return
+    from ..learn.sandbox import lacking
     from ..learn.watch import watch as watching
 
     with _ending():
         workspace, style = _open(dir, lang, plain)
+        if lacking():
+            fail(lacking(), code=1)
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             fail("learn: watching needs a terminal; `minidl learn run` checks the current exercise once", code=1)
         raise typer.Exit(watching(workspace, style, poll, seed))

@@ -8,6 +8,7 @@ Whoever changes NumPy on purpose can fool a check, and only himself; who does so
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -99,7 +100,8 @@ def limit(seconds: float, size: int) -> None:
     for name, most in wanted.items():
         number = getattr(resource, name)
         _, hard = resource.getrlimit(number)
-        resource.setrlimit(number, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+        with contextlib.suppress(ValueError, OSError):  # a system that does not have this one
+            resource.setrlimit(number, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 class Originals:

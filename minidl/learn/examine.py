@@ -179,11 +179,11 @@ def summary(verdict: Verdict, *files: str) -> dict[str, Any]:
 
 
 def _raised(error: BaseException, files: tuple[str, ...]) -> dict[str, Any]:
-    frames = [
-        {"line": frame.lineno, "function": frame.name, "code": frame.line or ""}
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename in files
-    ]
+    frames: list[dict[str, Any]] = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        place = {"line": frame.lineno, "function": frame.name, "code": frame.line or ""}
+        if frame.filename in files and (not frames or frames[-1] != place):  # a recursion once
+            frames.append(place)
     caret = None
     if isinstance(error, SyntaxError) and error.filename in files:
         frames = [{"line": error.lineno, "function": "", "code": (error.text or "").rstrip()}]

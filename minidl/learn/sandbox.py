@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,12 @@ def lacking() -> str:
 
 def run(
     exercise: Exercise, source: str, name: str, *, seed: int = 0, thorough: bool = False,
-    seconds: float = 0.0, memory: int = BYTES,
+    seconds: float = 0.0, memory: int = BYTES, stop: threading.Event | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The verdict on a text as plain values, with its output; `name` is what tracebacks call it.
 
-    seconds: for the learner's code and the checks (default: 10, or 60 if a check trains). Raises OSError where `lacking()`.
+    seconds: for the learner's code and the checks (default: 10, or 60 if a check trains).
+    stop: ends the run when it is set. Raises OSError where `lacking()`.
     """
     if lacking():
         raise OSError(lacking())
@@ -57,7 +59,7 @@ def run(
            "thorough": thorough, "seconds": seconds, "bytes": memory}  # fmt: skip
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="minidl-", ignore_cleanup_errors=True) as folder:
-        group = _Group(folder, token, memory)
+        group = _Group(folder, token, memory, stop or threading.Event())
         try:
             group.give(json.dumps(job).encode())
             group.watch()
@@ -74,8 +76,8 @@ def run(
 class _Group:
     """The process that runs the learner's code, and all that it starts."""
 
-    def __init__(self, folder: str, token: str, memory: int) -> None:
-        self.token, self.memory = token.encode(), memory
+    def __init__(self, folder: str, token: str, memory: int, stop: threading.Event) -> None:
+        self.token, self.memory, self.stop = token.encode(), memory, stop
         self.output, self.messages = _Kept(KEPT), _Kept(1 << 20)
         self.verdict: dict[str, Any] | None = None
         self.final = False
@@ -107,7 +109,7 @@ class _Group:
             for stream in (self.process.stdout, self.channel):
                 ready.register(stream, selectors.EVENT_READ)  # type: ignore[arg-type]
             looked = time.monotonic()
-            while not self.final and not self.trouble:
+            while not self.final and not self.trouble and not self.stop.is_set():
                 for key, _ in ready.select(TICK):
                     data = os.read(key.fd, 1 << 16)
                     if not data:
@@ -221,7 +223,8 @@ def _places(dump: str, name: str) -> list[int]:
 
 
 def _environment(folder: str) -> dict[str, str]:
-    """One thread for each library, so that a check gives the same twice; no window; text in UTF-8."""
+    """One thread for each library, so that a check gives the same twice; kernels that need no compiling, which would take
+    longer than a check may; no window; text in UTF-8."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
     return {
         **os.environ,

@@ -66,6 +66,7 @@ class Session:
     def check(self) -> None:
         """Check the current exercise and say what comes next."""
         workspace, lang = self.workspace, self.style.lang
+        workspace.refresh()
         exercise, source = workspace.current, self.source()
         self.checked = source
         path = workspace.shown(workspace.path(exercise))
@@ -84,6 +85,7 @@ class Session:
 
     def press(self, key: str, read_key: Callable[[], str]) -> None:
         """Do what a key stands for. An end of input ends the session."""
+        self.workspace.refresh()
         workspace, exercise, style = self.workspace, self.workspace.current, self.style
         actions: dict[str, Callable[[], Any]] = {
             "h": lambda: self.show("", *views.hint(exercise, workspace.hint(exercise), style)),
@@ -133,8 +135,9 @@ class Session:
     def quiz(self) -> None:
         """A card on the topic, by `minidl quiz`, which has the terminal for as long as it takes."""
         command = [sys.executable, "-m", "minidl", "quiz", "--count", "1", "--lang", self.style.lang]
+        home = {"MINIDL_HOME": str(self.workspace.folder.resolve())}  # the cards are kept beside the exercises
         with usual():
-            subprocess.run([*command, *(["--plain"] if self.style.plain else [])], check=False)
+            subprocess.run([*command, *(["--plain"] if self.style.plain else [])], env=os.environ | home, check=False)
         self.workspace.refresh()
         self.show(self.style.paint(say("keys", self.style.lang), "dim"))
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -200,8 +201,9 @@ class Workspace:
         """Check every file that was begun, several at a time: exercise, verdict, whether it was solved and fails now."""
         begun = [one for one in bank().values() if self.path(one).exists() and not one.untouched(self.source(one))]
         gone = [one for one in bank().values() if self.solved(one.id) and one not in begun]
+        stop = threading.Event()
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            waiting = {one.id: pool.submit(grade, one, self.source(one), seed) for one in begun}
+            waiting = {one.id: pool.submit(grade, one, self.source(one), seed, stop=stop) for one in begun}
             try:
                 for one in bank().values():
                     if one.id in waiting:
@@ -213,6 +215,7 @@ class Workspace:
                         self.save()
                         yield one, "not started", True
             finally:
+                stop.set()
                 pool.shutdown(cancel_futures=True)
 
     def go(self, exercise: Exercise) -> None:
@@ -276,12 +279,14 @@ def is_workspace(folder: Path) -> bool:
     return (folder / progress.NAME).is_file() and "learn" in progress.load(folder / progress.NAME)
 
 
-def grade(exercise: Exercise, source: str, seed: int = 0, thorough: bool = False) -> dict[str, Any]:
+def grade(
+    exercise: Exercise, source: str, seed: int = 0, thorough: bool = False, stop: threading.Event | None = None
+) -> dict[str, Any]:
     """The verdict on a text, in plain values."""
     if exercise.untouched(source):
         return {"exercise": exercise.id, "verdict": "not started", "stage": "", "seed": seed, "problems": [], "later": [],
                 "misconception": "", "observations": 0, "held": 0, "statistical": 0, "seconds": 0.0, "output": ""}  # fmt: skip
-    return run(exercise, source, f"{exercise.topic}/{exercise.id}.py", seed=seed, thorough=thorough)
+    return run(exercise, source, f"{exercise.topic}/{exercise.id}.py", seed=seed, thorough=thorough, stop=stop)
 
 
 def head(exercise: Exercise, lang: Language) -> str:

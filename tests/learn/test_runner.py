@@ -281,6 +281,24 @@ def test_cards_of_the_quiz_are_kept(work):
     assert progress.load(work / "progress.json")["cards"] == {"one": {"due": "now"}}
 
 
+def test_two_programs_at_once_lose_nothing(work, capsys):
+    from minidl.learn.watch import Session
+
+    session = Session(Workspace(work), Style("en", plain=True), 0)
+    Workspace(work).hint(ARR04)  # another program
+    session.check()
+    assert "not started" in capsys.readouterr().out and Workspace(work).record(ARR04)["hint"] == 1
+    session.press("h", lambda: "")
+    assert "hint 2 of 3" in capsys.readouterr().out
+
+
+def test_a_terminal_that_lacks_characters_is_no_reason_to_stop(work):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "minidl", "learn", "run", "init02", "--lang", "zh"]
+    found = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 1 and "init02" in found.stdout and "Traceback" not in found.stderr
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Words and columns
 
@@ -347,6 +365,14 @@ def test_check_gives_the_same_verdicts(capsys):
         check("arr04", soft=softmax)
     with pytest.raises(ValueError, match="is neither an exercise nor an operation; is it softmax"):
         check("sofmax", softmax)
+
+
+def test_a_mistake_that_is_not_known_is_not_named():
+    """A variance of zero is not that of a forgotten root, small as both are beside the right one's error."""
+    verdict = check("init02", lambda fan_in, fan_out, rng: np.zeros((fan_in, fan_out)))
+    assert (verdict.verdict, verdict.misconception) == ("wrong", "")
+    double = check("init02", lambda fan_in, fan_out, rng: rng.normal(size=(fan_in, fan_out)))
+    assert (double.verdict, double.misconception) == ("wrong", "")
 
 
 def test_check_of_an_operation_looks_at_values_and_both_gradients(capsys):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -127,6 +129,7 @@ def test_what_is_printed_comes_along_once():
     assert found["verdict"] == "wrong" and found["output"].count("fan 512\n") == 1 + 1  # shape and moments
 
 
+@pytest.mark.skipif(shutil.which("ps") is None, reason="there is no ps to look for them")
 def test_processes_and_threads_that_are_left_are_ended():
     marker = f"left-{os.getpid()}"
     code = f"import time; time.sleep(600)  # {marker}"
@@ -179,6 +182,14 @@ def test_the_learners_numpy_is_whole_again_and_the_runner_untouched():
     before = np.isclose
     attempt(function("np.isclose = None", RIGHT))
     assert np.isclose is before
+
+
+def test_a_run_can_be_stopped_from_outside():
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    began = time.monotonic()
+    attempt(function("while True: pass"), seconds=60, stop=stop)
+    assert time.monotonic() - began < 30
 
 
 def test_usage_counts_this_process():
