@@ -237,7 +237,8 @@ class Dialogue:
     def judge(self, claim: Claim, random: Random) -> str:
         """True, false or half-true, and why; then the figures that decide it."""
         self.say(f"“{text(claim.claim, self.lang)}”", "bold")
-        verdict = VERDICTS[self.one(self.word("verdict"), ("t", "f", "h"))]
+        said = self.one(self.word("verdict"), ("t", "f", "h", *VERDICTS))  # a letter, or the word
+        verdict = VERDICTS[said % len(VERDICTS)]
         self.say(self.word("why"))
         reasons = random.sample(claim.reasons, len(claim.reasons))
         right = reasons[self.numbered([text(reason.text, self.lang) for reason in reasons])].right
