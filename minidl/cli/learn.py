@@ -93,13 +93,14 @@ def watch(
         return
     from ..learn.sandbox import lacking
     from ..learn.watch import watch as watching
+    from ..learn.words import say
 
     with _ending():
         workspace, style = _open(dir, lang, plain)
         if lacking():
             fail(lacking(), code=1)
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            fail("learn: watching needs a terminal; `minidl learn run` checks the current exercise once", code=1)
+            fail(say("no terminal", style.lang), code=1)
         raise typer.Exit(watching(workspace, style, poll, seed))
 
 
@@ -147,7 +148,7 @@ def list_exercises(
 
     with _ending():
         workspace, style = _open(dir, lang, plain)
-        chosen = views.chosen(topic, core)
+        chosen = views.chosen(topic, core, style.lang)
         if as_json:
             _json(views.rows(workspace, chosen, style))
         else:
@@ -340,9 +341,14 @@ def diff(id: Id = None, dir: Dir = None, lang: Lang = None, plain: Plain = False
 def doctor(dir: Dir = None, lang: Lang = None, plain: Plain = False, as_json: Json = False) -> None:
     """What the exercises need, and whether it is here."""
     from ..learn.doctor import findings, lines
+    from ..learn.progress import ProgressError
+    from ..learn.workspace import WorkspaceError
 
     with _ending():
-        style = _style(lang, None, plain)
+        try:
+            style = _open(dir, lang, plain)[1]
+        except (WorkspaceError, ProgressError):  # which is one of the findings
+            style = _style(lang, None, plain)
         found = findings(dir, style)
         if as_json:
             _json([{"what": what, "found": state, "means": means} for what, state, means in found])

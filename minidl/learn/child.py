@@ -60,10 +60,11 @@ def main() -> None:
     try:
         subject = checks.Subject.of_source(job["source"], job["name"], exercise.names)
         verdict = examine.judge(exercise, subject, job["seed"], job["thorough"])
+        plain = examine.summary(verdict, job["name"])  # which prints objects of the learner's
     except BaseException as error:
-        verdict.verdict = "not started" if isinstance(error, NotImplementedError) else "error"
-        verdict.exception = error
-    plain = examine.summary(verdict, job["name"])
+        word = "not started" if isinstance(error, NotImplementedError) else "error"
+        verdict = examine.Verdict(exercise.id, word, job["seed"], exception=error)
+        plain = examine.summary(verdict, job["name"])
     changed = originals.changed()
     flush()
     if changed:

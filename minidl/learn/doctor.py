@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 from .bank import bank
+from .language import Language
 from .layout import Style, pad, wide, wrap
 from .progress import ProgressError
 from .sandbox import BYTES, lacking, run
+from .words import say
 from .workspace import Workspace, WorkspaceError
 
 Finding = tuple[str, str, str]  # what, what was found, what it means
@@ -18,55 +20,51 @@ Finding = tuple[str, str, str]  # what, what was found, what it means
 
 def findings(folder: Path | None, style: Style) -> list[Finding]:
     """Everything, in the order in which it matters."""
-    engine = ("engine", "minidl doctor", "says what else this machine has")
-    return [_workspace(folder), _bank(), _sandbox(), _watching(), _terminal(style), engine]
+    lang = style.lang
+    engine = (say("d engine", lang), "minidl doctor", say("d rest", lang))
+    pool = (say("d bank", lang), say("d count", lang, count=len(bank())), say("d bank means", lang))
+    return [_workspace(folder, lang), pool, _sandbox(lang), _watching(lang), _terminal(style), engine]
 
 
-def _workspace(folder: Path | None) -> Finding:
+def _workspace(folder: Path | None, lang: Language) -> Finding:
+    what = say("d exercises", lang)
     try:
         workspace = Workspace.find(folder)
     except (WorkspaceError, ProgressError) as error:
-        return "exercises", "none", str(error)
+        return what, say("d none", lang), str(error)
     gone = [id for id, one in bank().items() if not workspace.path(one).exists()]
-    means = f"{workspace.done} of {len(bank())} solved"
     if gone:
-        means = f"files are missing: {', '.join(gone)}; `minidl learn init` writes those that are"
-    return "exercises", str(workspace.folder), means
+        return what, str(workspace.folder), say("d gone", lang, ids=", ".join(gone))
+    return what, str(workspace.folder), say("solved", lang, done=workspace.done, all=workspace.total)
 
 
-def _bank() -> Finding:
-    return "bank", f"{len(bank())} exercises", "they come with minidl"
-
-
-def _sandbox() -> Finding:
+def _sandbox(lang: Language) -> Finding:
+    what = say("d sandbox", lang)
     if lacking():
-        return "sandbox", "missing", lacking()
+        return what, say("d missing", lang), lacking()
     exercise = next(iter(bank().values()))
     found = run(exercise, exercise.source("solution"), "doctor.py")
     if found["verdict"] != "passed":
-        return "sandbox", "does not work", f"the reference of {exercise.id}: {found}"
-    memory = "by the system" if sys.platform == "linux" else "by watching"
-    return "sandbox", "works", f"{found['seconds']:.1f} s for {exercise.id}; memory held to {BYTES >> 30} GiB {memory}"
+        return what, say("d broken", lang), f"{exercise.id}: {found}"
+    key = "d system" if sys.platform == "linux" else "d watched"
+    return what, say("d works", lang), say(key, lang, id=exercise.id, seconds=found["seconds"], gib=BYTES >> 30)
 
 
-def _watching() -> Finding:
+def _watching(lang: Language) -> Finding:
+    what = say("d watching", lang)
     if importlib.util.find_spec("watchfiles") is None:
-        return "file watching", "by polling", 'watchfiles is not installed: pip install "minidl[learn]"'
-    if os.environ.get("WSL_DISTRO_NAME") or Path("/.dockerenv").exists():
-        return (
-            "file watching",
-            "by watchfiles",
-            "in WSL or a container it may hear nothing: then minidl learn --poll, or r",
-        )
-    return "file watching", "by watchfiles", "minidl learn sees a saved file at once"
+        return what, say("d polls", lang), say("d install", lang)
+    contained = os.environ.get("WSL_DISTRO_NAME") or Path("/.dockerenv").exists()
+    return what, "watchfiles", say("d container" if contained else "d at once", lang)
 
 
 def _terminal(style: Style) -> Finding:
-    where = "a terminal" if sys.stdin.isatty() and sys.stdout.isatty() else "no terminal"
-    looks = (
-        f"{'colour' if style.colour else 'no colour'}, {'words' if style.plain else 'symbols'}, language {style.lang}"
-    )
-    return "terminal", where, looks
+    def word(value: bool) -> str:
+        return say("d yes" if value else "d none", style.lang)
+
+    here = sys.stdin.isatty() and sys.stdout.isatty()
+    looks = say("d looks", style.lang, colour=word(style.colour), symbols=word(not style.plain), language=style.lang)
+    return say("d terminal", style.lang), word(here), looks
 
 
 def lines(found: list[Finding], style: Style) -> list[str]:

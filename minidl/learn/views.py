@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .bank import TOPICS, Exercise, bank
-from .language import text
+from .language import Language, text
 from .layout import Style, cut, pad, wide, wrap
 from .words import say
 from .workspace import Workspace, WorkspaceError
@@ -15,10 +15,10 @@ SYMBOLS = {"passed": "✓", "wrong": "✗", "error": "✗", "pending": "!", "ski
 COLOURS = {"passed": "green", "wrong": "red", "error": "red", "pending": "yellow", "skipped": "dim"}
 
 
-def chosen(topic: str | None, core: bool) -> list[Exercise]:
+def chosen(topic: str | None, core: bool, lang: Language) -> list[Exercise]:
     """The exercises of a topic, or of the short way, or all."""
     if topic is not None and topic not in TOPICS:
-        raise WorkspaceError(f"--topic {topic}: it is one of {', '.join(TOPICS)}")
+        raise WorkspaceError(say("no topic", lang, topic=topic, topics=", ".join(TOPICS)))
     return [one for one in bank().values() if topic in (None, one.topic) and (one.core or not core)]
 
 

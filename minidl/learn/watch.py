@@ -89,7 +89,7 @@ class Session:
         workspace, exercise, style = self.workspace, self.workspace.current, self.style
         actions: dict[str, Callable[[], Any]] = {
             "h": lambda: self.show("", *views.hint(exercise, workspace.hint(exercise), style)),
-            "l": lambda: self.show("", *views.table(workspace, views.chosen(None, False), style)),
+            "l": lambda: self.show("", *views.table(workspace, views.chosen(None, False, style.lang), style)),
             "d": self.diff, "n": self.next, "s": self.skip, "r": self.check, "q": self.quiz,
             "x": lambda: self.reset(read_key), "Q": self.quit, "": self.quit, "\x04": self.quit,
         }  # fmt: skip

@@ -112,6 +112,59 @@ WORDS: dict[str, dict[Language, str]] = {
         "en": "> current   * short way through   last: state, tries, deepest hint (4: answer)",
         "zh": "> 当前   * 核心路线   行末依次为: 状态, 次数, 用到的提示(4: 答案)",
     },
+    # mistakes
+    "no workspace": {
+        "en": "there are no exercises in {folder} or above; `minidl learn init` makes a folder of them",
+        "zh": "{folder} 及其上级中没有练习; 用 `minidl learn init` 新建",
+    },
+    "no folder": {"en": "{folder} is no folder", "zh": "{folder} 不是文件夹"},
+    "not empty": {
+        "en": "{folder} is not empty and is no folder of exercises; name a new one",
+        "zh": "{folder} 不是空的, 也不是练习文件夹; 请换一个名字",
+    },
+    "no exercise": {"en": "there is no exercise {id}; `minidl learn list` has all", "zh": "没有练习 {id}; `minidl learn list` 列出全部"},
+    "no exercise, near": {"en": "there is no exercise {id}; is it {near}?", "zh": "没有练习 {id}; 是不是 {near}?"},
+    "no topic": {"en": "--topic {topic}: it is one of {topics}", "zh": "--topic {topic}: 只能是 {topics} 之一"},
+    "no text": {"en": "{path} is not text in UTF-8: {error}", "zh": "{path} 不是 UTF-8 文本: {error}"},
+    "no terminal": {
+        "en": "watching needs a terminal; `minidl learn run` checks the current exercise once",
+        "zh": "监视需要终端; `minidl learn run` 把当前练习检查一次",
+    },
+    # doctor
+    "d exercises": {"en": "exercises", "zh": "练习"},
+    "d none": {"en": "none", "zh": "没有"},
+    "d gone": {
+        "en": "files are missing: {ids}; `minidl learn init` writes them anew",
+        "zh": "缺少文件: {ids}; `minidl learn init` 可以补上",
+    },
+    "d bank": {"en": "bank", "zh": "题库"},
+    "d count": {"en": "{count} exercises", "zh": "{count} 题"},
+    "d bank means": {"en": "they come with minidl", "zh": "随 minidl 一起安装"},
+    "d sandbox": {"en": "sandbox", "zh": "沙箱"},
+    "d missing": {"en": "missing", "zh": "缺失"},
+    "d broken": {"en": "does not work", "zh": "不可用"},
+    "d works": {"en": "works", "zh": "可用"},
+    "d system": {
+        "en": "{id} took {seconds:.1f} s; memory is held to {gib} GiB by the system",
+        "zh": "{id} 用时 {seconds:.1f} 秒; 内存由系统限制在 {gib} GiB 以内",
+    },
+    "d watched": {
+        "en": "{id} took {seconds:.1f} s; memory is held to {gib} GiB by looking at it",
+        "zh": "{id} 用时 {seconds:.1f} 秒; 内存靠监视限制在 {gib} GiB 以内",
+    },
+    "d watching": {"en": "file watching", "zh": "文件监视"},
+    "d polls": {"en": "by polling", "zh": "轮询"},
+    "d install": {"en": 'watchfiles is not installed: pip install "minidl[learn]"', "zh": '未安装 watchfiles: pip install "minidl[learn]"'},
+    "d container": {
+        "en": "in WSL or a container it may hear nothing: then minidl learn --poll, or r",
+        "zh": "在 WSL 或容器中可能收不到通知: 请用 minidl learn --poll, 或按 r",
+    },
+    "d at once": {"en": "minidl learn sees a saved file at once", "zh": "保存后 minidl learn 立即可见"},
+    "d terminal": {"en": "terminal", "zh": "终端"},
+    "d yes": {"en": "yes", "zh": "有"},
+    "d looks": {"en": "colour: {colour}, symbols: {symbols}, language: {language}", "zh": "颜色: {colour}, 符号: {symbols}, 语言: {language}"},
+    "d engine": {"en": "engine", "zh": "引擎"},
+    "d rest": {"en": "says what else this machine has", "zh": "说明本机的其余情况"},
     # watch mode
     "watching": {"en": "watching {path}; save it to have it checked", "zh": "正在监视 {path}; 保存即检查"},
     "keys": {

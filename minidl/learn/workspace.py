@@ -23,7 +23,7 @@ from typing import Any
 from ..serialization import write_whole
 from . import progress
 from .bank import Exercise, bank
-from .language import Language, text
+from .language import Language, language, text
 from .layout import Style, wrap
 from .report import Place
 from .sandbox import run
@@ -53,8 +53,7 @@ class Workspace:
         for folder in places:
             if is_workspace(folder):
                 return cls(folder)
-        where = f"in {asked}" if asked is not None else "here or above"
-        raise WorkspaceError(f"there are no exercises {where}; `minidl learn init` makes a folder of them")
+        raise WorkspaceError(say("no workspace", language(), folder=asked or here))
 
     @classmethod
     def make(cls, folder: Path, lang: Language, asked: bool = False) -> tuple[Workspace, list[Exercise]]:
@@ -63,9 +62,9 @@ class Workspace:
         asked: whether `lang` was asked for; it is then that of the folder from now on.
         """
         if folder.exists() and not folder.is_dir():
-            raise WorkspaceError(f"{folder} is no folder")
+            raise WorkspaceError(say("no folder", lang, folder=folder))
         if folder.is_dir() and any(folder.iterdir()) and not is_workspace(folder):
-            raise WorkspaceError(f"{folder} is not empty and is no folder of exercises; name a new one")
+            raise WorkspaceError(say("not empty", lang, folder=folder))
         folder.mkdir(parents=True, exist_ok=True)
         workspace = cls(folder)
         learn = workspace.data.setdefault("learn", {"current": next(iter(bank())), "language": lang})
@@ -87,6 +86,7 @@ class Workspace:
 
     @property
     def language(self) -> Language:
+        """That of the files."""
         lang: Language = self.data["learn"].get("language", "en")
         return lang
 
@@ -111,7 +111,8 @@ class Workspace:
             return self.current
         if id not in bank():
             near = difflib.get_close_matches(id, bank(), 3)
-            raise WorkspaceError(f"there is no exercise {id!r}" + (f"; is it {' or '.join(near)}?" if near else ""))
+            key = "no exercise, near" if near else "no exercise"
+            raise WorkspaceError(say(key, self.language, id=id, near=", ".join(near)))
         return bank()[id]
 
     def source(self, exercise: Exercise) -> str:
@@ -121,7 +122,7 @@ class Workspace:
         except FileNotFoundError:
             raise WorkspaceError(say("gone", self.language, path=self.shown(path), id=exercise.id)) from None
         except UnicodeDecodeError as error:
-            raise WorkspaceError(f"{self.shown(path)} is not text in UTF-8: {error}") from None
+            raise WorkspaceError(say("no text", self.language, path=self.shown(path), error=error)) from None
 
     def record(self, exercise: Exercise) -> dict[str, Any]:
         """The progress of an exercise; what is changed in it is kept by `save`."""

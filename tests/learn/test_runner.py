@@ -272,6 +272,19 @@ def test_mistakes_end_in_one_line(work, small, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_doctor_looks_at_what_is_needed(work, lang):
+    shown = learn("doctor", "--lang", lang, "--plain").stdout
+    assert not [line for line in shown.splitlines() if wide(line) > 80 and str(work) not in line]
+    assert (
+        ("file watching" in shown and "works" in shown) if lang == "en" else ("文件监视" in shown and "可用" in shown)
+    )
+    (work / "arrays" / "arr04.py").unlink()
+    assert "arr04" in json.loads(learn("doctor", "--json").stdout)[0]["means"]
+    nowhere = json.loads(learn("doctor", "--json", "--dir", work / "arrays").stdout)
+    assert "minidl learn init" in nowhere[0]["means"]
+
+
 def test_cards_of_the_quiz_are_kept(work):
     from minidl.learn import progress
 
