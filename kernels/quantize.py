@@ -158,7 +158,9 @@ def windows_numba(
 
 
 @jit
-def gather(x: Any, places: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, zero: int, count: int, out: Any) -> None:
+def gather(
+    x: Any, places: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, zero: int, count: int, out: Any
+) -> None:
     B, H, W, C = x.shape
     flat, positions = x.reshape(-1), places[0] * places[1] * places[2]
     columns = out.size // max(positions, 1)
