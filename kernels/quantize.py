@@ -158,8 +158,10 @@ def windows_numba(
 
 
 @jit
-def gather(x: Any, places: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, zero: int, count: int, out: Any) -> None:
-    B, H, W, C = x.shape
+def gather(
+    x: Any, places: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, zero: int, count: int, out: Any
+) -> None:
+    _, H, W, C = x.shape
     flat, positions = x.reshape(-1), places[0] * places[1] * places[2]
     columns = out.size // max(positions, 1)
     for position in range(positions):

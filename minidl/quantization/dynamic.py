@@ -1,7 +1,8 @@
 """Layers with quantized weights and float inputs, which are quantized for the while of each product: dynamic quantization.
 
 Each takes and returns float32 and holds int8 weights, a quarter of the memory. No calibration is needed, and a scale is as good as
-the batch at hand allows; it costs a pass over the input. PyTorch's names are in torch.ao.nn.quantized.dynamic.
+the batch at hand allows; it costs a pass over the input. Results are in no graph: no gradient passes. PyTorch's names are in
+torch.ao.nn.quantized.dynamic.
 """
 
 from __future__ import annotations
