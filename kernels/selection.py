@@ -1,4 +1,4 @@
-"""Choice between two values by a condition, which masks of attention are made of."""
+"""Choice: between two values by a condition, which masks of attention are made of; of the largest values of a row."""
 
 from __future__ import annotations
 
@@ -71,3 +71,63 @@ def fill_rows(condition: Any, at: bool, value: Any, x: Any, out: Any) -> None:
     for i in range(out.shape[0]):
         for j in range(condition.size):
             out[i, j] = value if condition[j] == at else x[i, j]
+
+
+@Kernel
+def top_k(x: Array, k: int, largest: bool) -> Array:
+    """The places of the k largest (or smallest) elements of each row of x (N, D), in order: (N, k) int64.
+
+    Equal elements keep their order; NaN counts as the largest.
+
+    Example:
+        >>> top_k(np.array([[3.0, 1.0, 2.0]]), 2, True)
+        array([[0, 2]])
+    """
+    xp = array_module(x)
+    if not largest:
+        return xp.argsort(x, axis=1, kind="stable")[:, :k]
+    # stable and descending: sort the reversed row upwards and read it backwards
+    return xp.flip(x.shape[1] - 1 - xp.argsort(xp.flip(x, 1), axis=1, kind="stable"), 1)[:, :k].copy()
+
+
+# Numba. A sort puts all D elements in order where k are asked for. One pass that keeps the best so far, in order, compares
+# each element with the worst of them; where the row is in no order of its own, few elements get further than that.
+
+FEW = 64  # of so many the row could be in the worst of orders, and the pass would still not take longer than a sort
+
+
+def supports_top_k(x: Array, k: int, largest: bool) -> bool:
+    return x.dtype.kind == "f" and x.dtype.itemsize >= 4 and x.flags.c_contiguous and 0 < k <= FEW
+
+
+@top_k.variant("numba", device="cpu", supports=supports_top_k)
+def top_k_numba(x: Array, k: int, largest: bool) -> Array:
+    out = np.empty((len(x), k), np.int64)
+    keep_best(x, np.empty(k, x.dtype), largest, out)
+    return out
+
+
+@jit
+def keep_best(x: Any, best: Any, largest: bool, out: Any) -> None:
+    """best (k,): the best elements of a row so far, the best one first."""
+    k = best.size
+    for i in range(x.shape[0]):
+        n = 0
+        for j in range(x.shape[1]):
+            value = x[i, j]
+            if n == k and not better(value, best[k - 1], largest):
+                continue
+            place = n if n < k else k - 1
+            while place > 0 and better(value, best[place - 1], largest):
+                best[place], out[i, place] = best[place - 1], out[i, place - 1]
+                place -= 1
+            best[place], out[i, place] = value, j
+            if n < k:
+                n += 1
+
+
+@jit
+def better(a: Any, b: Any, largest: bool) -> bool:
+    if largest:
+        return a > b or (a != a and b == b)
+    return a < b or (b != b and a == a)

@@ -11,6 +11,7 @@ from ..autograd.op import Op, wrap
 from ..kernels import array_module
 from ..kernels.accumulate import accumulate
 from ..kernels.common import row_major
+from ..kernels.scan import running_sum
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .axes import axes_of
@@ -32,11 +33,7 @@ class CumSum(Op):
 
     def forward(self, x: Any, *, axis: int, reverse: bool) -> Any:
         self.axis, self.reverse = axis, reverse
-        if not x.ndim:
-            return x.copy()
-        xp = array_module(x)
-        x = row_major(x)
-        return xp.flip(xp.cumsum(xp.flip(x, axis), axis), axis) if reverse else xp.cumsum(x, axis, dtype=x.dtype)
+        return running_sum(row_major(x), axis, reverse) if x.ndim else x.copy()
 
     def backward(self, g: Any) -> Any:
         return CumSum.apply(g, axis=self.axis, reverse=not self.reverse)

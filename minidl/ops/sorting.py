@@ -9,6 +9,8 @@ import numpy as np
 from .. import devices
 from ..autograd.op import Op, as_array, wrap
 from ..kernels import array_module
+from ..kernels.common import row_major
+from ..kernels.selection import top_k
 from ..tensor import Tensor, method
 from .gather import gather
 from .shape import normalize_dim
@@ -40,6 +42,18 @@ class Median(Sort):
     """The middle values, and where each stood."""
 
     __slots__ = ()
+
+
+class TopIndices(Op):
+    """The indices of the k largest or smallest elements along a dimension, in order."""
+
+    def forward(self, x: Any, *, k: int, dim: int, largest: bool) -> Any:
+        xp = array_module(x)
+        if not x.ndim:
+            return xp.zeros((), np.int64)
+        last = xp.moveaxis(x, dim, -1)
+        index = top_k(row_major(last).reshape(-1, x.shape[dim]), k, largest)
+        return row_major(xp.moveaxis(index.reshape(*last.shape[:-1], k), -1, dim))
 
 
 class ArgSort(Op):
@@ -83,8 +97,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     n = input.array.shape[along] if input.array.ndim else 1
     if not 0 <= k <= n:
         raise RuntimeError(f"topk: selected index k out of range: k is {k}, dimension {dim} has {n} elements")
-    index = argsort(input, along, largest)
-    index = index.narrow(along, 0, k) if input.array.ndim else index
+    index = TopIndices.apply(input, k=k, dim=along, largest=largest)
     return TopK(gather(input, along, index), index)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidl.kernels.selection import where
+from minidl.kernels.selection import FEW, top_k, where
 
 
 @pytest.mark.parametrize("shape", [(1,), (17,), (3, 5), (2, 3, 40, 5)])
@@ -33,3 +33,23 @@ def test_what_takes_the_reference(rng, compare):
         (condition[:0], x[:0], 0.0),
     ):
         compare(where, *arguments, compiled=False)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize(("rows", "n", "k"), [(1, 1, 1), (3, 40, 5), (7, 200, FEW), (2, 9, 9), (0, 5, 2)])
+def test_top_k_agrees(rows, n, k, largest, dtype, rng, compare):
+    x = rng.integers(0, 30, (rows, n)).astype(dtype)  # equal elements keep their order
+    compare(top_k, x, k, largest)
+    x.flat[::3] = np.nan
+    compare(top_k, x, k, largest)
+    x.flat[::5], x.flat[1::7] = np.inf, -np.inf
+    compare(top_k, x, k, largest)
+    compare(top_k, np.sort(x, 1), k, largest)  # the worst of orders for one of the two
+
+
+def test_top_k_of_what_takes_the_reference(rng, compare):
+    x = rng.standard_normal((4, 300)).astype(np.float32)
+    for arguments in ((x, FEW + 1, True), (x, 0, True), (x[:, ::2], 3, False), (x.astype(np.float16), 3, True)):
+        compare(top_k, *arguments, compiled=False)
+    compare(top_k, np.arange(12).reshape(3, 4), 2, True, compiled=False)
