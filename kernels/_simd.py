@@ -397,13 +397,35 @@ def dot4(typing: Any, total: Any, u: Any, s: Any) -> Any:
 
 def dot4_of(builder: Any, total: Any, u: Any, s: Any) -> Any:
     one = "avx512vnni" in FEATURES if WIDTH == 16 else FEATURES >= {"avx512vnni", "avx512vl"} or "avxvnni" in FEATURES
-    return (dot4_instruction if one else dot4_shifts)(builder, total, u, s)
+    if one:
+        return dot4_instruction(builder, total, u, s)
+    return (dot4_pairs if PAIRS[WIDTH][0] in FEATURES else dot4_shifts)(builder, total, u, s)
 
 
 def dot4_instruction(builder: Any, total: Any, u: Any, s: Any) -> Any:
     function = ir.FunctionType(total.type, [total.type] * 3)
     name = f"llvm.x86.avx512.vpdpbusd.{32 * WIDTH}"
     return builder.call(cgutils.get_or_insert_function(builder.module, function, name), [total, u, s])
+
+
+# what the CPU needs for it, and LLVM's name of the instruction that multiplies int16 and adds up pairs of products in int32
+PAIRS = {
+    4: ("sse2", "llvm.x86.sse2.pmadd.wd"),
+    8: ("avx2", "llvm.x86.avx2.pmadd.wd"),
+    16: ("avx512bw", "llvm.x86.avx512.pmaddw.d.512"),
+}
+
+
+def dot4_pairs(builder: Any, total: Any, u: Any, s: Any) -> Any:
+    """The bytes as int16, first those in even places, then those in odd ones: two products fit into int32, not into int16."""
+    halves = ir.VectorType(ir.IntType(16), 2 * WIDTH)
+    eight, low = ir.Constant(halves, [8] * 2 * WIDTH), ir.Constant(halves, [255] * 2 * WIDTH)
+    function = ir.FunctionType(total.type, [halves, halves])
+    pairs = cgutils.get_or_insert_function(builder.module, function, PAIRS[WIDTH][1])
+    u, s = (builder.bitcast(x, halves) for x in (u, s))
+    even = builder.call(pairs, [builder.and_(u, low), builder.ashr(builder.shl(s, eight), eight)])
+    odd = builder.call(pairs, [builder.lshr(u, eight), builder.ashr(s, eight)])
+    return builder.add(total, builder.add(even, odd))
 
 
 def dot4_shifts(builder: Any, total: Any, u: Any, s: Any) -> Any:

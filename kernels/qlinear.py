@@ -7,7 +7,7 @@ zero_point sum_k w off it, which is known beforehand. CPUs have an instruction f
 simd.py), 64 products at a time with AVX-512, where float32 has 16; and a byte comes from memory in a quarter of the time.
 
 The sums are exact. An older instruction, vpmaddubsw, adds up pairs in int16, which does not hold 2 * 255 * 127: libraries that
-use it keep inputs to 7 bits ("reduce_range"). It is not used here: without `dot4` in one instruction the same sums take ten.
+use it keep inputs to 7 bits ("reduce_range"). It is not used here: without `dot4` in one instruction the same sums take eight.
 
 These kernels are for the CPU; gemm_int8 (int8.py) is the product of bytes on a GPU.
 

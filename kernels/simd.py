@@ -246,7 +246,7 @@ def broadcast4(x: Any, i: int) -> Any:
 def dot4(total: Any, u: Any, s: Any) -> Any:
     """total + u0 s0 + u1 s1 + u2 s2 + u3 s3: the four bytes of u without sign times those of s with sign, exactly.
 
-    One instruction (vpdpbusd) with AVX-512 VNNI or AVX-VNNI, about ten on other CPUs; the result is the same.
+    One instruction (vpdpbusd) with AVX-512 VNNI or AVX-VNNI, eight on other x86, more elsewhere; the result is the same.
     """
     products = u.view(np.uint8).astype(np.int32) * s.view(np.int8).astype(np.int32)
     return total + products.reshape(-1, 4).sum(1, dtype=np.int32)
