@@ -25,7 +25,7 @@ def compress(
         bool | None,
         typer.Option(help="make pruned linear layers CSR layers (default: keep them if they are faster here)"),
     ] = None,
-    finetune_epochs: Annotated[int, typer.Option(min=0, help="epochs of further training after each step")] = 60,
+    finetune_epochs: Annotated[int, typer.Option(min=0, help="epochs of further training after each step")] = 120,
     out: Annotated[Path | None, typer.Option(help="new folder for the result (default RUN/compressed)")] = None,
 ) -> None:
     """Make the model of a run smaller, and say what each step costs and saves, as a table and a picture.

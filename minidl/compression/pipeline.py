@@ -46,7 +46,7 @@ class Plan:
     low_rank: float = 0.0
     prune: float = 0.0
     csr: bool | None = None
-    finetune_epochs: int = 60
+    finetune_epochs: int = 120
 
     def __post_init__(self) -> None:
         for name in ("channels", "low_rank", "prune"):
