@@ -25,7 +25,10 @@ def compress(
         bool | None,
         typer.Option(help="make pruned linear layers CSR layers (default: keep them if they are faster here)"),
     ] = None,
-    finetune_epochs: Annotated[int, typer.Option(min=0, help="epochs of further training after each step")] = 60,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="store and multiply linear layers that are dense still in bytes")
+    ] = False,
+    finetune_epochs: Annotated[int, typer.Option(min=0, help="epochs of further training after each step")] = 120,
     out: Annotated[Path | None, typer.Option(help="new folder for the result (default RUN/compressed)")] = None,
 ) -> None:
     """Make the model of a run smaller, and say what each step costs and saves, as a table and a picture.
@@ -44,7 +47,7 @@ def compress(
         fail(f"{out} exists and is not empty; choose another --out")
     console = Console(markup=False)
     try:
-        plan = pipeline.Plan(channels, low_rank, prune, csr, finetune_epochs)
+        plan = pipeline.Plan(channels, low_rank, prune, csr, int8, finetune_epochs)
         with _progress(console) as on_progress:
             compression = pipeline.Compression(pipeline.read_run(run), plan, on_progress)
             compression.run()

@@ -25,7 +25,7 @@ from .pruning import copy_of, prune_to, sparsity, weights
 Effect = dict[str, float]
 
 
-def pruning(seed: int, recipe: str = "mlp", amount: float = 0.9, steps: int = 1200) -> Effect:
+def pruning(seed: int, recipe: str = "mlp", amount: float = 0.9, steps: int = 2400) -> Effect:
     """Test accuracy of a recipe of minidl train dense, pruned at once, and pruned little by little in further training.
 
     The dense network is trained for 600 steps; the schedule takes the first half of the further `steps`.

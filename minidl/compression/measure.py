@@ -15,8 +15,10 @@ import numpy as np
 from .. import serialization
 from ..autograd.grad_mode import no_grad
 from ..nn.module import Module
+from ..quantization import dynamic
 from ..tensor import Tensor
 from ..utils.flop_counter import PRODUCTS, FlopCounterMode
+from .distillation import features_of
 from .packing import pack
 
 
@@ -45,12 +47,16 @@ def accuracy(model: Module, x: Tensor, labels: Tensor) -> float:
 
 
 def nonzero(model: Module) -> int:
-    """How many elements of the parameters are not 0; masks count."""
+    """How many elements of the parameters are not 0; masks count, and a quantized layer's weight and bias."""
     total = 0
     for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                total += int((getattr(module, name.removesuffix("_orig")).detach() != 0).sum().item())
+        buffers = [t for t in module._buffers.values() if t is not None]
+        learned = [
+            getattr(module, name.removesuffix("_orig")) for name, p in module._parameters.items() if p is not None
+        ]
+        for t in buffers if any(t.is_quantized for t in buffers) else learned:
+            values = t.dequantize() if t.is_quantized else t.detach()
+            total += int((values != 0).sum().item())
     return total
 
 
@@ -65,9 +71,13 @@ def size(model: Module) -> int:
 def multiply_adds(model: Module, x: Tensor) -> int:
     """The multiplications, each with its addition, of all products in one call on x."""
     model.eval()
-    with FlopCounterMode(display=False) as counter:
+    of_bytes = {
+        path: m.in_features for path, m in model.named_modules() if isinstance(m, dynamic.Linear)
+    }  # no operations
+    with FlopCounterMode(display=False) as counter, features_of(model, of_bytes) as outputs:
         model(x)
-    return sum(n for name, n in counter.get_flop_counts()["Global"].items() if name in PRODUCTS) // 2
+    counted = sum(n for name, n in counter.get_flop_counts()["Global"].items() if name in PRODUCTS) // 2
+    return counted + sum(outputs[path].numel() * width for path, width in of_bytes.items() if path in outputs)
 
 
 @no_grad()

@@ -17,6 +17,7 @@ from typing import Any
 import minidl as md
 
 from .. import nn, optim, training
+from ..quantization import quantize_dynamic
 from ..recipes.classifiers import Classifier
 from ..serialization import write_whole
 from ..utils.data import DataLoader
@@ -38,7 +39,8 @@ class Plan:
 
     channels: the share of each layer's channels that are removed. low_rank: the relative error that each weight may have.
     prune: the share of single weights that go. csr: linear layers that are mostly 0 become CSR layers; None: they are tried,
-    and kept if they are faster on this machine.
+    unless there is int8 to come, and kept if they are faster on this machine.
+    int8: the weights of linear layers that are dense still become bytes, and so do their inputs, for the while of a product.
     finetune_epochs: of further training after each step that loses accuracy.
     """
 
@@ -46,7 +48,8 @@ class Plan:
     low_rank: float = 0.0
     prune: float = 0.0
     csr: bool | None = None
-    finetune_epochs: int = 60
+    int8: bool = False
+    finetune_epochs: int = 120
 
     def __post_init__(self) -> None:
         for name in ("channels", "low_rank", "prune"):
@@ -54,8 +57,8 @@ class Plan:
                 raise ValueError(f"{name} is a share from 0 to below 1, got {getattr(self, name)}")
         if self.finetune_epochs < 0:
             raise ValueError(f"finetune_epochs must not be negative, got {self.finetune_epochs}")
-        if not (self.channels or self.low_rank or self.prune):
-            raise ValueError("nothing to do: channels, low_rank and prune are all 0")
+        if not (self.channels or self.low_rank or self.prune or self.int8):
+            raise ValueError("nothing to do: channels, low_rank and prune are all 0, and int8 is not asked for")
 
 
 @dataclass
@@ -122,8 +125,10 @@ class Compression:
             self._finetune("pruning", plan.prune)
             make_permanent(self.model)
             self._done(f"{plan.prune:.0%} pruned")
-        if plan.prune and plan.csr is not False:
+        if plan.prune and (plan.csr or (plan.csr is None and not plan.int8)):
             self._to_csr()
+        if plan.int8:
+            self._to_int8()
         for batch in BATCHES:
             for row, seconds in zip(self.costs, self._latencies(self.models, batch), strict=True):
                 row.latency[batch] = seconds
@@ -143,6 +148,13 @@ class Compression:
         if kept:
             self.model = sparse
             self.edits += [{"kind": "csr", "path": path} for path in paths]
+
+    def _to_int8(self) -> None:
+        paths = [path for path, module in self.model.named_modules() if type(module) is nn.Linear]
+        if paths:
+            self.model = quantize_dynamic(self.model, set(paths), dtype=md.qint8)
+            self.edits.append({"kind": "int8", "paths": paths})
+        self._done(f"int8, {len(paths)} layers")
 
     def _cost(self, step: str, model: nn.Module) -> measure.Cost:
         return measure.cost(step, model, *self.source.data["test"].tensors)
@@ -223,6 +235,8 @@ def _edited(model: nn.Module, kind: str, **edit: Any) -> nn.Module:
     """The model with one change of its structure repeated; its values come later."""
     if kind == "channels":
         return keep_channels(model, {path: range(n) for path, n in edit["kept"].items()})
+    if kind == "int8":
+        return quantize_dynamic(model, set(edit["paths"]), dtype=md.qint8)
     layer: Any = model.get_submodule(edit["path"])
     if kind == "low_rank":
         new: nn.Module = nn.Sequential(*thin_layers(layer, edit["rank"]))
