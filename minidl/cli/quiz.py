@@ -28,7 +28,7 @@ def _opened(lang: str | None) -> tuple[Language, Bank, Path, dict[str, Any]]:
         path = progress.default_path()
         data = progress.load(path)
         schedule.check(data["cards"], path)
-        return language(lang), questions.load(), path, data
+        return language(lang), questions.bank(), path, data
     except (ValueError, OSError) as error:
         fail(str(error))
 

@@ -212,7 +212,8 @@ class Dialogue:
             self.say(paragraph, indent=2)
         self.say(self.word("sources"), "cyan")
         for source in question.sources:
-            self.say(f"{source.ref}. {source.title}. {source.year}. {source.url or ''}".rstrip(), indent=2)
+            said = f"{source.ref.removesuffix('.')}. {source.title}. {source.year}. {source.url or ''}"
+            self.say(said.rstrip(), indent=2)
 
     def missed(self, question: Question, ticked: set[int]) -> None:
         """The points that were not made."""

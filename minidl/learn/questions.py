@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -345,6 +346,12 @@ def load(folder: Path = FOLDER) -> Bank:
         if item.question not in bank.questions:
             raise QuestionError(f"{item.id}: question: there is no question {item.question!r}")
     return bank
+
+
+@cache
+def bank() -> Bank:
+    """What the package has, read once."""
+    return load()
 
 
 def unknown_references(bank: Bank, demos: Mapping[str, Collection[str]], exercises: Collection[str]) -> list[str]:

@@ -15,7 +15,7 @@ from minidl.learn.questions import QuestionError, load
 
 @pytest.fixture(scope="module")
 def bank():
-    return load()
+    return questions.bank()
 
 
 def figures():

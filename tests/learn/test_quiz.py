@@ -20,7 +20,7 @@ needs_fsrs = pytest.mark.skipif(not schedule.installed(), reason="fsrs is not in
 
 @pytest.fixture(scope="module")
 def bank():
-    return questions.load()
+    return questions.bank()
 
 
 @pytest.fixture
