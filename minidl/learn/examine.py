@@ -186,7 +186,9 @@ def _raised(error: BaseException, files: tuple[str, ...]) -> dict[str, Any]:
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename in files
     ]
-    if isinstance(error, KernelError) and error.line and error.file in files:  # the simulator's, about the learner's line
+    if (
+        isinstance(error, KernelError) and error.line and error.file in files
+    ):  # the simulator's, about the learner's line
         code = linecache.getline(error.file, error.line).rstrip()
         frames = [{"line": error.line, "function": error.kernel, "code": code}]
     caret = None
