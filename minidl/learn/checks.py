@@ -65,6 +65,7 @@ class Observation:
     `what` says for which input, short and the same in every language ("fan_in=64, fan_out=512", "d loss/dx at x=-1e4").
     `relation` is "equal", "at least", "at most" or "near" (within `atol`, a stated bound of a statistic).
     `noise` is the standard error of a random `got`: two files that draw differently but do the same show the same up to it.
+    `alike`, if given, is what two files are compared by instead of `got`, which may name lines that only one of them has.
     """
 
     what: str
@@ -74,6 +75,7 @@ class Observation:
     rtol: float = 1e-6
     atol: float = 1e-9
     noise: float = 0.0
+    alike: Any = None
 
 
 def equal(what: str, got: Any, expected: Any, *, rtol: float = 1e-6, atol: float = 1e-9) -> Observation:

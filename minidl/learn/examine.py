@@ -9,6 +9,7 @@ learner's file shows, right or wrong, is what the learner has written.
 
 from __future__ import annotations
 
+import linecache
 import time
 import traceback
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..sim.errors import KernelError
 from .bank import Exercise
 from .checks import Check, MissingName, Observation, Subject
 from .compare import Problem, problem, same
@@ -184,6 +186,9 @@ def _raised(error: BaseException, files: tuple[str, ...]) -> dict[str, Any]:
         place = {"line": frame.lineno, "function": frame.name, "code": frame.line or ""}
         if frame.filename in files and (not frames or frames[-1] != place):  # a recursion once
             frames.append(place)
+    if isinstance(error, KernelError) and error.line and error.file in files:  # the simulator's, about the learner's line
+        code = linecache.getline(error.file, error.line).rstrip()
+        frames = [{"line": error.line, "function": error.kernel, "code": code}]
     caret = None
     if isinstance(error, SyntaxError) and error.filename in files:
         frames = [{"line": error.lineno, "function": "", "code": (error.text or "").rstrip()}]

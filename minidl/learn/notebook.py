@@ -45,7 +45,9 @@ def check(
         raise ValueError(f"check: {id} asks for {', '.join(exercise.names)}; given: {', '.join(given) or 'nothing'}")
     verdict = examine(exercise, Subject(given, exercise.names, "\n".join(map(_source, given.values()))), seed)
     # in a notebook each function knows its own file
-    files = {getattr(getattr(function, "__code__", None), "co_filename", "") for function in given.values()}
+    files = {
+        getattr(getattr(inspect.unwrap(function), "__code__", None), "co_filename", "") for function in given.values()
+    }
     lines = report(exercise, summary(verdict, *files), style(language(lang), plain))
     print("\n".join(lines))
     return verdict

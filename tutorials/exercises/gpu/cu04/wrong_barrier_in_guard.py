@@ -1,0 +1,13 @@
+from numba import cuda, float32
+
+THREADS = 64
+
+
+@cuda.jit
+def reverse(x, out):
+    s = cuda.shared.array(THREADS, float32)
+    t, n = cuda.threadIdx.x, x.size
+    if t < n:
+        s[t] = x[t]
+        cuda.syncthreads()
+        out[t] = s[n - 1 - t]

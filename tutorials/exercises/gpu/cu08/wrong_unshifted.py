@@ -1,0 +1,24 @@
+import math
+
+from numba import cuda, float32
+
+THREADS = 64
+
+
+@cuda.jit
+def softmax(x, out):
+    part = cuda.shared.array(THREADS, float32)
+    row, t, width = cuda.blockIdx.x, cuda.threadIdx.x, x.shape[1]
+    total = float32(0)
+    for j in range(t, width, THREADS):
+        total += math.exp(x[row, j])
+    part[t] = total
+    step = THREADS // 2
+    while step > 0:
+        cuda.syncthreads()
+        if t < step:
+            part[t] += part[t + step]
+        step //= 2
+    cuda.syncthreads()
+    for j in range(t, width, THREADS):
+        out[row, j] = math.exp(x[row, j]) / part[0]
