@@ -186,7 +186,9 @@ def _raised(error: BaseException, files: tuple[str, ...]) -> dict[str, Any]:
         place = {"line": frame.lineno, "function": frame.name, "code": frame.line or ""}
         if frame.filename in files and (not frames or frames[-1] != place):  # a recursion once
             frames.append(place)
-    if isinstance(error, KernelError) and error.line and error.file in files:  # the simulator's, about the learner's line
+    if (
+        isinstance(error, KernelError) and error.line and error.file in files
+    ):  # the simulator's, about the learner's line
         code = linecache.getline(error.file, error.line).rstrip()
         frames = [{"line": error.line, "function": error.kernel, "code": code}]
     caret = None

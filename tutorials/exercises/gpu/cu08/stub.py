@@ -1,5 +1,3 @@
-import math
-
 from numba import cuda, float32
 
 THREADS = 64  # of a block
