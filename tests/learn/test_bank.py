@@ -7,6 +7,7 @@ import importlib
 
 import pytest
 
+from minidl.demos import names
 from minidl.learn.bank import LANGUAGES, BankError, bank, read
 from minidl.learn.checks import Subject
 from minidl.learn.examine import examine, solves
@@ -47,6 +48,7 @@ def test_every_text_is_there_and_every_reference_leads_somewhere(exercise):
     assert len(exercise.wrong) >= 2, "at least two wrong answers are known by name"
     assert 1 <= exercise.difficulty <= 5 and 1 <= exercise.minutes <= 90
     assert all(1 <= number <= 50 for number in exercise.seed)
+    assert not exercise.demo or exercise.demo in names()
     assert exercise.engine, "where the engine has the same"
     module, _, path = exercise.engine.partition(":")
     found = importlib.import_module(module)
