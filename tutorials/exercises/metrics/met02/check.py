@@ -25,7 +25,7 @@ def cases(rng):
         yield case(np.array(y_true), np.array(y_pred), note=f"y_true={y_true}, y_pred={y_pred}")
     for n, positive, flipped in [(11, 0.5, 0.3), (101, 0.3, 0.2), (997, 0.05, 0.04), (997, 0.9, 0.2)]:
         y_true, y_pred = drawn(rng, n, positive, flipped)
-        yield case(y_true, y_pred, note=f"{n} samples, {y_true.sum()} positive, {y_pred.sum()} predicted")
+        yield case(y_true, y_pred, note=f"{n} samples, {y_true.sum()} positive, {y_pred.sum()} predicted positive")
 
 
 def nothing_to_divide_by(rng):
