@@ -1,17 +1,18 @@
 # %% [markdown] lang="en"
 # # 20 · Kernels without a GPU, training without a cluster
 #
-# A GPU runs a program in thousands of threads that see one memory, and nearly everything that goes wrong with it, or goes slowly, is about
-# that memory: who writes where, before whom, and how scattered. All of this can be *counted* without a GPU. This notebook runs six kernels
-# thread by thread and looks at every access, and then does the same to the two patterns behind training on many machines.
+# A GPU runs a program in thousands of threads that see one memory, and nearly everything that goes wrong with it, or goes slowly,
+# is about that memory: who writes where, before whom, and how scattered. All of this can be *counted* without a GPU. This
+# notebook runs six kernels thread by thread and looks at every access, and then does the same to the two patterns behind training
+# on many machines.
 #
-# **You need** 02 and some Python. No GPU, no driver, no cluster. **Time**: about 75 minutes with the exercises.
-# **You will have**: a race found that no test would show, the reason for tiles and for padding in numbers, a ring all-reduce whose bytes
-# are counted, and a pipeline's timetable.
+# **You need** 02 and some Python. No GPU, no driver, no cluster. **Time**: about 75 minutes with the exercises. **You will
+# have**: a race found that no test would show, the reason for tiles and for padding in numbers, a ring all-reduce whose bytes are
+# counted, and a pipeline's timetable.
 #
-# **Everything here is simulated, and no time is measured.** The model: 32 threads in a warp, memory in lines of 128 bytes, 32 banks of shared
-# memory. It says how often memory is touched. How fast a given GPU is with that, only the GPU can say; the kernels would run on one
-# as they stand.
+# **Everything here is simulated, and no time is measured.** The model: 32 threads in a warp, memory in lines of 128 bytes, 32
+# banks of shared memory. It says how often memory is touched. How fast a given GPU is with that, only the GPU can say; the
+# kernels would run on one as they stand.
 
 # %%
 import numpy as np
@@ -31,8 +32,8 @@ def random(*shape):
 # %% [markdown] lang="en"
 # ## 1 · A thread an element
 #
-# A kernel has no loop over the elements; it says what *one* thread does. `cuda.grid(1)` is the thread's number among all of them. A
-# launch says how many there are: so many blocks of so many threads.
+# A kernel has no loop over the elements; it says what *one* thread does. `cuda.grid(1)` is the thread's number among all of them.
+# A launch says how many there are: so many blocks of so many threads.
 
 
 # %%
@@ -49,8 +50,9 @@ except KernelError as error:
     print(f"line {error.line}: {error.message}")
 
 # %% [markdown] lang="en"
-# Blocks are whole: 50 elements need two blocks of 32, and some threads are left over. A GPU would not have said so. It checks no index,
-# and the threads beyond the end would have read and written whatever lies there. So nearly every kernel begins with a guard:
+# Blocks are whole: 50 elements need two blocks of 32, and some threads are left over. A GPU would not have said so. It checks no
+# index, and the threads beyond the end would have read and written whatever lies there. So nearly every kernel begins with a
+# guard:
 
 
 # %%
@@ -70,8 +72,8 @@ picture(
 )
 
 # %% [markdown] lang="en"
-# {idle_threads:.0f} threads do nothing, which costs nearly nothing. *1 transaction per warp* is the best there is: the 32 threads of a warp ask for
-# 32 neighbouring floats, which are one line of 128 bytes. It is called **coalesced**.
+# {idle_threads:.0f} threads do nothing, which costs nearly nothing. *1 transaction per warp* is the best there is: the 32 threads
+# of a warp ask for 32 neighbouring floats, which are one line of 128 bytes. It is called **coalesced**.
 #
 # ## 2 · Threads that exchange numbers
 #
@@ -104,8 +106,8 @@ def wrong_elements(kernel, x, wanted, grid=1, block=64):
 
 
 # %% [markdown] lang="en"
-# **Predict.** The threads of a block may come in any order. Let them come one by one, the last one first ("reverse"). How many of the
-# 64 results are wrong?
+# **Predict.** The threads of a block may come in any order. Let them come one by one, the last one first ("reverse"). How many of
+# the 64 results are wrong?
 
 # %%
 guess = None
@@ -117,9 +119,10 @@ number("wrong_forward", found["forward"], tolerance=0)
 print(report.verdict())
 
 # %% [markdown] lang="en"
-# In reverse, the right neighbour has nearly always been there already, and {wrong_reverse:.0f} result is wrong; forward it is {wrong_forward:.0f}. The kernel
-# did not change. This is a **race**: two threads touch one element, one of them writes, and nothing says who comes first. The simulator
-# does not need the wrong result to find it. It looks at who accessed what between two barriers.
+# In reverse, the right neighbour has nearly always been there already, and {wrong_reverse:.0f} result is wrong; forward it is
+# {wrong_forward:.0f}. The kernel did not change. This is a **race**: two threads touch one element, one of them writes, and
+# nothing says who comes first. The simulator does not need the wrong result to find it. It looks at who accessed what between two
+# barriers.
 #
 # The cure is a barrier, `cuda.syncthreads()`: no thread goes on before all of the block have come.
 
@@ -145,8 +148,8 @@ picture(
 )
 
 # %% [markdown] lang="en"
-# The barrier has to stand where *all* threads of the block come by. Inside of an `if` that some do not enter, a GPU hangs, or goes on
-# without them; exercises cu04 and cu06 are about that.
+# The barrier has to stand where *all* threads of the block come by. Inside of an `if` that some do not enter, a GPU hangs, or
+# goes on without them; exercises cu04 and cu06 are about that.
 #
 # ## 3 · The race that no test finds
 #
@@ -178,9 +181,9 @@ for race in report.races:
     print(race.message)
 
 # %% [markdown] lang="en"
-# Wrong in {bad_orders:.0f} of three: here a thread is not interrupted between its read and its write, so every test passes. On a GPU two threads read
-# the same old count, both add 1, both write, and one is lost: sometimes. Only the accesses show it. An addition that cannot be
-# interrupted is called atomic:
+# Wrong in {bad_orders:.0f} of three: here a thread is not interrupted between its read and its write, so every test passes. On a
+# GPU two threads read the same old count, both add 1, both write, and one is lost: sometimes. Only the accesses show it. An
+# addition that cannot be interrupted is called atomic:
 
 
 # %%
@@ -214,8 +217,8 @@ a = random(32, 32)
 naive = simulate(engine.transpose, (1, 1), (32, 32), a, np.zeros_like(a))
 
 # %% [markdown] lang="en"
-# **Predict.** A warp is 32 threads that differ in x. Reading `a[y, x]`, they ask for one line of memory. How many lines do they touch
-# when they write `out[x, y]`?
+# **Predict.** A warp is 32 threads that differ in x. Reading `a[y, x]`, they ask for one line of memory. How many lines do they
+# touch when they write `out[x, y]`?
 
 # %%
 guess = None
@@ -229,9 +232,10 @@ picture(
 )
 
 # %% [markdown] lang="en"
-# Each of the {naive_lines:.0f} lines is 128 bytes, of which the warp wants 4. Shared memory has no lines: read a tile by rows, write it
-# by rows, and turn it there. But it has 32 **banks**, word k in bank k mod 32, and a bank gives one word at a time. Reading down
-# a column of a tile with 32 words a row asks one bank for everything. The cure is odd and famous: rows of 33, of which one word is never used.
+# Each of the {naive_lines:.0f} lines is 128 bytes, of which the warp wants 4. Shared memory has no lines: read a tile by rows,
+# write it by rows, and turn it there. But it has 32 **banks**, word k in bank k mod 32, and a bank gives one word at a time.
+# Reading down a column of a tile with 32 words a row asks one bank for everything. The cure is odd and famous: rows of 33, of
+# which one word is never used.
 
 
 # %%
@@ -275,8 +279,8 @@ present(
 )
 
 # %% [markdown] lang="en"
-# The same picture, bank by bank: with rows of 32 the column lies in one bank ({conflicts_unpadded:.0f} words after one another), with rows of 33 in all
-# of them ({conflicts_padded:.0f} each).
+# The same picture, bank by bank: with rows of 32 the column lies in one bank ({conflicts_unpadded:.0f} words after one another),
+# with rows of 33 in all of them ({conflicts_padded:.0f} each).
 
 # %%
 picture(
@@ -331,8 +335,9 @@ present(
 )
 
 # %% [markdown] lang="en"
-# {reads_plain:.0f} reads became {reads_tiled:.0f}: {fewer_reads:.0f} times fewer, the side of a tile, because each number that was fetched serves a whole row or column of threads. The
-# price is {gemm_barriers:.0f} barriers: before a tile is used, and before the next one overwrites it.
+# {reads_plain:.0f} reads became {reads_tiled:.0f}: {fewer_reads:.0f} times fewer, the side of a tile, because each number that
+# was fetched serves a whole row or column of threads. The price is {gemm_barriers:.0f} barriers: before a tile is used, and
+# before the next one overwrites it.
 #
 # ## 6 · One number from many
 #
@@ -357,8 +362,8 @@ table(rows, ["kernel", "atomic additions", "barriers", "shared reads by one thre
 #
 # ## The same in the engine
 #
-# Every routine of the engine is first a plain reference, which says what is right. Beside it stand fast variants that must agree with
-# it. Softmax, in NumPy (or in CuPy, by the same lines):
+# Every routine of the engine is first a plain reference, which says what is right. Beside it stand fast variants that must agree
+# with it. Softmax, in NumPy (or in CuPy, by the same lines):
 
 # %%
 from minidl.kernels.numba_cuda.softmax import softmax_block
@@ -371,10 +376,9 @@ quote(softmax, docs=False)
 # `block_max` and `block_sum` in the same file). `running()` lets it run here.
 
 # %%
-quote(softmax_block)
-
 from minidl.sim import running
 
+quote(softmax_block)
 x, reports = random(6, 100), []
 with running(reports=reports):
     twin = softmax.variants["cuda", "numba_cuda"].run(x, -1)
@@ -384,8 +388,8 @@ assert np.allclose(twin, softmax(x, -1), atol=1e-6)
 print(reports[0].verdict())
 
 # %% [markdown] lang="en"
-# They agree but for rounding. On a machine with a GPU, the same file is compiled: `minidl.kernels.use(softmax="numba_cuda")`, and the network
-# runs on it. By default the engine takes CUDA C++ there (`kernels/softmax.cu`).
+# They agree but for rounding. On a machine with a GPU, the same file is compiled: `minidl.kernels.use(softmax="numba_cuda")`, and
+# the network runs on it. By default the engine takes CUDA C++ there (`kernels/softmax.cu`).
 #
 # ## Your turn
 #
@@ -408,12 +412,12 @@ check("cu04", reverse)
 # ## Many machines: the ring
 #
 # In data parallel training each of N workers computes the gradient of its share of the batch, and all need the **mean** of the N
-# gradients. (The mean, and weighted by their rows if the shares are unequal: `minidl demo shard-gradients`.) Let the gradient have S
-# bytes. If one worker collects all and sends the result back, S (N − 1) bytes come in at that one and as many go out: with twice as
-# many workers twice as many.
+# gradients. (The mean, and weighted by their rows if the shares are unequal: `minidl demo shard-gradients`.) Let the gradient
+# have S bytes. If one worker collects all and sends the result back, S (N − 1) bytes come in at that one and as many go out: with
+# twice as many workers twice as many.
 #
-# In a ring each sends to its right neighbour only, and only a piece, 1/N of the gradient, at a time. First N − 1 rounds in which sums
-# travel on and grow; then each worker has one complete piece, and N − 1 more rounds hand the complete ones around.
+# In a ring each sends to its right neighbour only, and only a piece, 1/N of the gradient, at a time. First N − 1 rounds in which
+# sums travel on and grow; then each worker has one complete piece, and N − 1 more rounds hand the complete ones around.
 
 
 # %%
@@ -477,7 +481,8 @@ centre = [n - 1 for n in ns]
 drawn, axes = figure(6, 3)
 axes.plot(ns, centre, label="one worker collects and returns")
 axes.plot(ns, ring, label="ring")
-axes.set(xscale="log", yscale="log", ylim=(0.9, 36), xticks=ns, xticklabels=ns, xlabel="workers N", ylabel="sizes of the gradient", yticks=[1, *ns], yticklabels=[1, *ns],
+axes.set(xscale="log", yscale="log", ylim=(0.9, 36), xticks=ns, xticklabels=ns, yticks=[1, *ns], yticklabels=[1, *ns],
+         xlabel="workers N", ylabel="sizes of the gradient",
          title="bytes sent by the busiest worker")  # fmt: skip
 axes.minorticks_off()
 axes.legend()
@@ -488,15 +493,16 @@ present(
 )
 
 # %% [markdown] lang="en"
-# {ring_8:g} at 8 workers and {ring_32:.4g} at 32: counted, and equal to 2(N − 1)/N, which never reaches 2 (Patarasuk and Yuan 2009, who also show
-# that less is not possible). What does grow is the number of rounds, 2(N − 1), each with its delay: for small arrays trees are better.
+# {ring_8:g} at 8 workers and {ring_32:.4g} at 32: counted, and equal to 2(N − 1)/N, which never reaches 2 (Patarasuk and Yuan
+# 2009, who also show that less is not possible). What does grow is the number of rounds, 2(N − 1), each with its delay: for small
+# arrays trees are better.
 #
 # ## Many machines: the pipeline
 #
-# If the network does not fit into one machine, cut it into p stages. Now nothing is summed: activations go forward from stage to stage,
-# gradients go back. With a single batch all stages but one wait. So the batch is cut into m microbatches (Huang and others 2019,
-# GPipe). Let each stage need one slot of time for a microbatch forward, and one backward; a slot is a unit of the timetable and no
-# measured time.
+# If the network does not fit into one machine, cut it into p stages. Now nothing is summed: activations go forward from stage to
+# stage, gradients go back. With a single batch all stages but one wait. So the batch is cut into m microbatches (Huang and others
+# 2019, GPipe). Let each stage need one slot of time for a microbatch forward, and one backward; a slot is a unit of the timetable
+# and no measured time.
 
 
 # %%
@@ -580,10 +586,12 @@ present(
 )
 
 # %% [markdown] lang="en"
-# {bubble:.0%} with eight microbatches, {bubble_one:.0%} with one, {bubble_many:.0%} with 32. The timetable, which knows nothing but who waits for whom, agrees with
-# (p − 1)/(m + p − 1) at every point. More microbatches cost memory: their activations are kept until they come back.
+# {bubble:.0%} with eight microbatches, {bubble_one:.0%} with one, {bubble_many:.0%} with 32. The timetable, which knows nothing
+# but who waits for whom, agrees with (p − 1)/(m + p − 1) at every point. More microbatches cost memory: their activations are
+# kept until they come back.
 #
-# More kernels to write: `cu01` (a map), `cu02` (the guard), `cu06` (a block's sum), `cu08` (softmax), `cu10` (a matrix product in tiles).
+# More kernels to write: `cu01` (a map), `cu02` (the guard), `cu06` (a block's sum), `cu08` (softmax), `cu10` (a matrix product in
+# tiles).
 #
 # ## Questions that interviewers ask here
 #
