@@ -5,7 +5,7 @@ Without more, that layer gets inputs 1 / (1 - p) times as large as it has learne
 dropout, which every library has, divides what is left by 1 - p while training, so that the mean is the same and evaluation does
 nothing at all.
 
-The same network with p = 0.5 in front of each of two hidden layers and the output is trained on the digits both ways.
+The same network with p = 0.5 behind each of its two hidden layers is trained on the digits both ways.
 """
 
 from __future__ import annotations
