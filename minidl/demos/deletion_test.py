@@ -39,7 +39,7 @@ def without(x: Any, scores: Any, count: int) -> Any:
 
 
 def measure(seed: int, track: Track) -> Measured:
-    x, y, x_test, y_test = digit_rows(seed)
+    x, y, x_test, _ = digit_rows(seed)
     model = network()
     fit(model, optim.Adam(model.parameters(), lr=0.003), x, y, 600)
     model.eval()

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import minidl as md
 from minidl import nn, optim
 from minidl.compression import copy_of, make_permanent, prune_to, sparsity, weights
 
