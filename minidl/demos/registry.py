@@ -5,7 +5,10 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from . import (
+    augmentation_invariance,
     class_incremental,
+    deletion_test,
+    distill_100,
     dropout_scaling,
     f1_from_accuracy,
     forget_bias,
@@ -15,12 +18,15 @@ from . import (
     lr_decay_noise,
     lr_vs_optimizer,
     momentum_vs_init,
+    multitask_aux,
     permutation_attention,
+    prune_finetune,
     quantization_outlier,
     shard_gradients,
     softmax_scale,
     sparsity_break_even,
     tracer_branch,
+    transfer_shots,
 )
 from .demo import Demo, Result
 
@@ -43,6 +49,12 @@ DEMOS = {
         permutation_attention,
         lr_decay_noise,
         forget_bias,
+        transfer_shots,
+        multitask_aux,
+        augmentation_invariance,
+        deletion_test,
+        distill_100,
+        prune_finetune,
     )
 }
 
