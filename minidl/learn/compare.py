@@ -153,8 +153,7 @@ def same(a: Observation, b: Observation) -> bool:
     if a.what != b.what:
         return False
     if isinstance(a.got, BaseException) or isinstance(b.got, BaseException):
-        # a KernelError says by its kind what the simulator objects to
-        return type(a.got) is type(b.got) and getattr(a.got, "kind", "") == getattr(b.got, "kind", "")
+        return type(a.got) is type(b.got) and _stopped(a.got) == _stopped(b.got)
     if a.alike is not None or b.alike is not None:
         return bool(a.alike == b.alike)
     if a.noise and _number(a.got) and _number(b.got):
@@ -163,6 +162,11 @@ def same(a: Observation, b: Observation) -> bool:
         scale = max(abs(x), abs(y)) / wanted if wanted else 1.0
         return abs(x - y) <= 4 * (a.noise + b.noise) * scale
     return _difference("", a.got, b.got, 1e-6, 1e-12) is None
+
+
+def _stopped(error: BaseException) -> tuple[Any, ...]:
+    """Of a KernelError, what the simulator objects to and in which thread; lines differ from file to file."""
+    return tuple(getattr(error, name, None) for name in ("kind", "block", "thread"))
 
 
 def _plain(value: Any) -> Any:

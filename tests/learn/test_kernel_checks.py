@@ -102,3 +102,12 @@ def test_in_the_sandbox_a_kernel_that_never_ends_is_an_error():
     outcome = sandbox.run(CU04, source, "gpu/cu04.py")
     assert outcome["verdict"] == "error" and "turns of a while loop" in outcome["exception"]["message"]
     assert outcome["exception"]["frames"][-1]["line"] == 6
+
+
+def test_a_barrier_that_is_missing_elsewhere_is_not_taken_for_a_known_one():
+    cu08 = bank()["cu08"]
+    solution = cu08.source("solution")
+    barrier = "    cuda.syncthreads()\n    top = part[0]\n"
+    assert solution.count(barrier) == 1
+    verdict = examine(cu08, Subject.of_source(solution.replace(barrier, "    top = part[0]\n"), "other.py", cu08.names))
+    assert verdict.verdict == "wrong" and verdict.problems[0].what.startswith("races") and verdict.misconception == ""

@@ -122,7 +122,7 @@ print(report.verdict())
 # In reverse, the right neighbour has nearly always been there already, and {wrong_reverse:.0f} result is wrong; forward it is
 # {wrong_forward:.0f}. The kernel did not change. This is a **race**: two threads touch one element, one of them writes, and
 # nothing says who comes first. The simulator does not need the wrong result to find it. It looks at who accessed what between two
-# barriers.
+# barriers. (The line "unset" is the same mistake seen from the reader: where the neighbour had not been yet, there was nothing.)
 #
 # The cure is a barrier, `cuda.syncthreads()`: no thread goes on before all of the block have come.
 
