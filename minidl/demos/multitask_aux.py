@@ -5,9 +5,9 @@ hidden layer and a loss that weighs five times as much. Related: which of the te
 five or more is a group of digits. Unrelated: a label drawn at random for each image, which can only be learned by heart.
 
 With 30 labels of both tasks, on the same images, even the related task gains next to nothing here: the first task has no
-image more to learn from. What can help is labels of further images, where the second task has them and the first has none, and
-they help if related. With all labels the second task only pulls at the weights, and the related one pulls harder, as it can be
-learned.
+image more to learn from. Labels of further images, where the second task has them and the first has none, do help if the task
+is related, and random ones do not. With all labels the second task only pulls at the weights, and the related one pulls harder, as
+it can be learned.
 """
 
 from __future__ import annotations
@@ -71,11 +71,10 @@ def measure(seed: int, track: Track) -> Measured:
     x, y, x_test, y_test = digit_rows(seed)
     second = {"alone": y, "related": y, "random": md.randint(0, 10, y.shape)}
 
-    def score(task: str, x_run: Any, labels: Any) -> float:
+    def score(task: str, x_run: Any, labels: Any, steps: int = STEPS) -> float:
         model = TwoHeads()
-        fit(
-            model, optim.Adam(model.parameters(), lr=0.003), x_run, labels, STEPS, loss=loss(WEIGHT * (task != "alone"))
-        )
+        weight = WEIGHT * (task != "alone")
+        fit(model, optim.Adam(model.parameters(), lr=0.003), x_run, labels, steps, loss=loss(weight))
         return accuracy(FirstOnly(model), x_test, (y_test >= 5).long())
 
     scores: dict[str, list[float]] = {}
@@ -114,19 +113,19 @@ DEMO = Demo(
     "it brings by labels of further images.",
     figures=(
         Figure("alone.few", 0.66, 0.85, "test accuracy with 30 labels: alone"),
-        Figure("related.few", 0.67, 0.83, "beside which digit it is, on the same images"),
-        Figure("random.few", 0.62, 0.84, "beside random labels of the same images"),
-        Figure("related.more", 0.68, 0.88, "beside which digit it is, on all images"),
-        Figure("random.more", 0.64, 0.86, "beside random labels of all images"),
-        Figure("alone.all", 0.93, 1, "test accuracy with all labels: alone"),
+        Figure("related.few", 0.66, 0.83, "beside which digit it is, on the same images"),
+        Figure("random.few", 0.64, 0.83, "beside random labels of the same images"),
+        Figure("related.more", 0.72, 0.87, "beside which digit it is, on all images"),
+        Figure("random.more", 0.63, 0.86, "beside random labels of all images"),
+        Figure("alone.all", 0.94, 1, "test accuracy with all labels: alone"),
         Figure("related.all", 0.88, 0.98, "beside which digit it is"),
-        Figure("random.all", 0.92, 1, "beside random labels"),
-        Figure("related.gain.few", -0.065, 0.035, "accuracy gained, 30 labels: which digit it is, on the same images"),
-        Figure("random.gain.few", -0.09, 0.04, "random labels of the same images"),
-        Figure("related.gain.more", -0.045, 0.09, "which digit it is, on all images"),
-        Figure("random.gain.more", -0.065, 0.05, "random labels of all images"),
-        Figure("related.gain.all", -0.085, 0.015, "accuracy gained, all labels: which digit it is"),
-        Figure("random.gain.all", -0.04, 0.02, "random labels"),
+        Figure("random.all", 0.91, 1, "beside random labels"),
+        Figure("related.gain.few", -0.06, 0.03, "accuracy gained, 30 labels: which digit it is, on the same images"),
+        Figure("random.gain.few", -0.11, 0.06, "random labels of the same images"),
+        Figure("related.gain.more", -0.02, 0.12, "which digit it is, on all images"),
+        Figure("random.gain.more", -0.07, 0.03, "random labels of all images"),
+        Figure("related.gain.all", -0.08, 0.005, "accuracy gained, all labels: which digit it is"),
+        Figure("random.gain.all", -0.05, 0.02, "random labels"),
     ),
     seeds=12,
     measure=measure,
@@ -138,5 +137,5 @@ DEMO = Demo(
         "Caruana, Multitask learning, 1997",
         "Standley et al., Which tasks should be learned together in multi-task learning?, 2020",
     ),
-    seconds=4,
+    seconds=5,
 )
