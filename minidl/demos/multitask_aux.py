@@ -6,8 +6,8 @@ five or more is a group of digits. Unrelated: a label drawn at random for each i
 
 With 30 labels of both tasks, on the same images, even the related task gains next to nothing here: the first task has no
 image more to learn from. Labels of further images, where the second task has them and the first has none, do help if the task
-is related, and random ones do not. With all labels the second task only pulls at the weights, and the related one pulls harder, as
-it can be learned.
+is related, more or less from seed to seed, and random ones do not. With all labels the second task only pulls at the weights, and
+the related one pulls harder, as it can be learned.
 """
 
 from __future__ import annotations
