@@ -190,7 +190,7 @@ def values(
             if pure:
                 for i, (before, after) in enumerate(zip(one.args, mine.args, strict=True)):
                     if isinstance(before, np.ndarray):
-                        yield equal(f"argument {i + 1} afterwards, {one}", after, before, rtol=0, atol=0)
+                        yield equal(f"argument {i + 1} must not be changed, {one}", after, before, rtol=0, atol=0)
 
     return Check("values", observe)
 

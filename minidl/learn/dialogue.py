@@ -30,6 +30,8 @@ WORDS: dict[str, dict[Language, str]] = {
     "easy": {"en": "easy", "zh": "轻松"},
     "right": {"en": "Right.", "zh": "正确。"},
     "wrong": {"en": "Wrong.", "zh": "错误。"},
+    "colon": {"en": ": ", "zh": "："},
+    "instead": {"en": "The right one: ", "zh": "应当选："},
     "not for that reason": {"en": "Right, but not for that reason.", "zh": "判断正确，理由不对。"},
     "answer": {
         "en": "Say or type your answer; an empty line ends it (q quits).",
@@ -50,6 +52,7 @@ WORDS: dict[str, dict[Language, str]] = {
     "number": {"en": "a number from 1 to {count}:", "zh": "输入 1 到 {count} 的编号："},
     "guess": {"en": "Your number (as 0.5 or 2e-8):", "zh": "你的预测（如 0.5 或 2e-8）："},
     "band": {"en": "over {seeds} seeds: {low:.3g} to {high:.3g} {unit}", "zh": "{seeds} 个种子：{low:.3g} 到 {high:.3g} {unit}"},
+    "always": {"en": "over {seeds} seeds: always {low:.3g} {unit}", "zh": "{seeds} 个种子：都是 {low:.3g} {unit}"},
     "measured": {"en": "measured now: {value:.4g}", "zh": "本次测得：{value:.4g}"},
     "running": {"en": "running {demo}, about {seconds:.0f} s ...", "zh": "正在运行 {demo}，约 {seconds:.0f} 秒……"},
     "within": {"en": "Your number is within it.", "zh": "你的预测在范围之内。"},
@@ -229,7 +232,7 @@ class Dialogue:
         self.verdict(chosen is None)
         if chosen is not None:
             self.say(text(chosen.why, self.lang), indent=2)
-            self.say(text(question.right, self.lang), "green", indent=2)
+            self.say(self.word("instead") + text(question.right, self.lang), "green", indent=2)
             self.evidence([Evidence(chosen.demo, None)] if chosen.demo else [])
         rating = "again" if chosen else "good"
         self.rated(rating)
@@ -247,7 +250,10 @@ class Dialogue:
             self.say(self.word("not for that reason"), "yellow")
         else:
             self.verdict(verdict == claim.verdict)
-        self.say(f"{self.word(claim.verdict)}: {text(next(r.text for r in reasons if r.right), self.lang)}", indent=2)
+        self.say(
+            f"{self.word(claim.verdict)}{self.word('colon')}{text(next(r.text for r in reasons if r.right), self.lang)}",
+            indent=2,
+        )
         self.say(text(claim.explanation, self.lang), indent=2)
         self.evidence(claim.evidence)
         rating = quiz.judged(claim, verdict, right)
@@ -309,14 +315,15 @@ class Dialogue:
             if found.figure is not None:
                 demo = demos.find(found.demo)
                 figure = demo.figure(found.figure)
-                self.say(f"{figure.what}: {self.band(demo, figure)}", indent=2)
+                self.say(figure.what + self.word("colon") + self.band(demo, figure), indent=2)
         if evidence:
             names = dict.fromkeys(f"minidl demo {found.demo}" for found in evidence)
             self.say(self.word("see") + ", ".join(names), "dim", indent=2)
 
     def band(self, demo: Demo, figure: Figure) -> str:
         """The band of a figure, and over how many seeds it was measured."""
-        return self.word("band", seeds=demo.seeds, low=figure.low, high=figure.high, unit=figure.unit).rstrip()
+        name = "always" if f"{figure.low:.3g}" == f"{figure.high:.3g}" else "band"
+        return self.word(name, seeds=demo.seeds, low=figure.low, high=figure.high, unit=figure.unit).rstrip()
 
     def see(self, question: Question) -> None:
         """Demos and exercises about a question."""

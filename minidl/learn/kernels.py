@@ -87,7 +87,7 @@ def simulated(
                 args = first if order == FIRST else _run(subject.main, one, order, seed)[0]
                 yield equal(f"results, {one.note}, threads {order}", args[-1], expected, rtol=rtol, atol=atol)
             for i, (before, after) in enumerate(zip(one.args[:-1], first, strict=False)):
-                yield equal(f"argument {i + 1} afterwards, {one.note}", after, before, rtol=0, atol=0)
+                yield equal(f"argument {i + 1} must not be changed, {one.note}", after, before, rtol=0, atol=0)
             for bounds, judged in ((one.most, at_most), (one.least, at_least)):
                 for name, bound in bounds.items():
                     yield judged(f"{FIGURES[name]}, {one.note}", getattr(report, name), bound)

@@ -41,7 +41,7 @@ def report(exercise: Exercise, found: dict[str, Any], style: Style, place: Place
     if found.get("output"):
         lines += output(found["output"], style, verbose)
     if word == "not started":
-        lines += wrap(say("edit", style.lang, path=place.path or exercise.names[0]), "  ")
+        lines += wrap(say("edit", style.lang, path=(place.path or exercise.names[0]) + _begun(found)), "  ")
     elif word == "passed":
         lines += success(exercise, style, place)
     elif "trouble" in found:
@@ -53,6 +53,12 @@ def report(exercise: Exercise, found: dict[str, Any], style: Style, place: Place
     if word in ("wrong", "error"):
         lines += advice(exercise, found, style)
     return lines
+
+
+def _begun(found: dict[str, Any]) -> str:
+    """Where a file that has been begun raises NotImplementedError still, as ":18"; the stub itself is not even run."""
+    frames = (found.get("exception") or {}).get("frames")
+    return f":{frames[-1]['line']}" if frames else ""
 
 
 def header(exercise: Exercise, style: Style, place: Place) -> str:
@@ -138,7 +144,8 @@ def problem(one: dict[str, Any], stage: str, style: Style, elements: bool = True
         key = "loops" if one["what"] == "loops" else "uses"
         return wrap(say(key, lang, **one), "  ")
     lines = wrap(one["what"], "  ")
-    ratio = "" if one["ratio"] is None else f"   (\N{MULTIPLICATION SIGN}{one['ratio']:.4g})"
+    factor = "1" if one["ratio"] is None else f"{one['ratio']:.4g}"
+    ratio = "" if factor == "1" else f"   (\N{MULTIPLICATION SIGN}{factor})"
     if kind == "values":
         lines += wrap(
             say("elements", lang, count=one["count"], size=one["size"], ratio=ratio.replace("   ", " ")), "    "
@@ -167,13 +174,18 @@ def problem(one: dict[str, Any], stage: str, style: Style, elements: bool = True
 
 def _apart(got: Any, expected: Any) -> tuple[str, str]:
     """Two values as texts that differ, with as few digits as that takes, at least four."""
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in (got, expected)):
-        return str(got), str(expected)
     for digits in range(4, 18):
-        texts = f"{got:.{digits}g}", f"{expected:.{digits}g}"
+        texts = _rounded(got, digits), _rounded(expected, digits)
         if texts[0] != texts[1]:
             return texts
-    return repr(got), repr(expected)
+    return str(got), str(expected)
+
+
+def _rounded(value: Any, digits: int) -> str:
+    """A number with so many digits; what is none, NaN among it, as it stands."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:.{digits}g}"
+    return str(value)
 
 
 def exception(error: dict[str, Any], style: Style) -> list[str]:

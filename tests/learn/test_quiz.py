@@ -194,7 +194,7 @@ def test_choice(home, bank, lang):
     result = ask(*arguments, typed=f"7\n{right % 4 + 1}\n")
     assert {"en": "'7' is none of 1, 2, 3, 4", "zh": "'7' 不在 1, 2, 3, 4 之中"}[lang] in result.output
     said = "".join(result.output.split())
-    assert "".join(question.right[lang].split()) in said and any(
+    assert {"en": "Therightone:", "zh": "应当选\uff1a"}[lang] + "".join(question.right[lang].split()) in said and any(
         "".join(wrong.why[lang].split()) in said for wrong in question.wrong
     )
     assert kept(home)["choice:initialization.criterion"]["rating"] == "again"

@@ -25,7 +25,7 @@ from minidl.cli import app
 from minidl.learn import bank as bank_module
 from minidl.learn import check, words
 from minidl.learn.layout import Style, cut, pad, wide, wrap
-from minidl.learn.report import report
+from minidl.learn.report import _apart, problem, report
 from minidl.learn.workspace import Workspace, head
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -126,6 +126,44 @@ def test_golden(work):
         assert text == file.read_text("utf-8")
         assert not [line for line in text.splitlines() if wide(line) > 80]
         assert not re.search("[\u2500-\u27ff\x1b]", text), "no box characters, symbols or colours with --plain"
+
+
+def test_a_file_that_is_begun_is_told_where_it_stops(work):
+    write(work, ARR04, "def softmax(x, axis=-1):\n    print(x.ndim)\n    raise NotImplementedError\n")
+    assert "Replace the TODO in arrays/arr04.py:3; hint" in learn("run", "arr04").output
+
+
+def test_an_argument_that_is_changed_is_named_so(work):
+    write(work, ARR04, "import numpy as np\n\n\ndef softmax(x, axis=-1):\n    x -= x.max(axis, keepdims=True)\n"
+          "    return np.exp(x) / np.exp(x).sum(axis, keepdims=True)\n")  # fmt: skip
+    assert "\n  argument 1 must not be changed, shape (5,), axis=0\n" in learn("run", "arr04").output
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "texts"),
+    [
+        ("-inf", -1.009618183538736, ("-inf", "-1.01")),
+        (7.2448219, 7.2448207, ("7.244822", "7.244821")),
+        ("(2, 3)", "(3, 2)", ("(2, 3)", "(3, 2)")),
+        (True, False, ("True", "False")),
+        ("nan", "nan", ("nan", "nan")),
+        (1, 64, ("1", "64")),
+    ],
+)
+def test_two_values_are_told_apart_with_as_few_digits_as_that_takes(got, expected, texts):
+    assert _apart(got, expected) == texts
+
+
+def test_a_factor_of_one_is_not_told():
+    def shown(ratio):
+        return problem({"kind": "value", "what": "x", "got": 2.0, "expected": 1.0, "relation": "equal", "ratio": ratio},
+                       "values", Style("en", plain=True))[-1]  # fmt: skip
+
+    assert (
+        shown(2.0).endswith("got 2   (\N{MULTIPLICATION SIGN}2)")
+        and shown(1.0000001).endswith("got 2")
+        and shown(None).endswith("got 2")
+    )
 
 
 def test_the_verdict_in_the_readme_is_one_that_is_printed():

@@ -83,7 +83,7 @@ def every_node(subject, rng):
     dp = g * q.value + dq
     for name, node, wanted in [("r", r, g), ("q", q, dq), ("p", p, dp), ("x", x, dp + dq), ("y", y, dp)]:
         yield equal(f"gradient of {name}: p = x + y, q = p + x, r = q * p", result[node], wanted, rtol=1e-12)
-    yield equal("g afterwards", given, g)
+    yield equal("g must not be changed", given, g)
     yield equal("the same, a second time", subject.main([r, q, p, x, y], given)[x], dp + dq)
 
 

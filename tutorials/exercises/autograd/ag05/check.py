@@ -35,7 +35,7 @@ def as_given(subject, rng):
     yield equal("<a, gradient of a> = <g, a @ b>", np.sum(a * ga), np.sum(g * (a @ b)))
     yield equal("<b, gradient of b> = <g, a @ b>", np.sum(b * gb), np.sum(g * (a @ b)))
     for name, x, old in zip("gab", (g, a, b), before, strict=True):
-        yield equal(f"{name} afterwards", x, old, rtol=0, atol=0)
+        yield equal(f"{name} must not be changed", x, old, rtol=0, atol=0)
     for dtype in ("float32", "float64"):
         for name, x in zip("ab", subject.main(*(x.astype(dtype) for x in (g, a, b))), strict=True):
             yield equal(f"dtype of the gradient of {name} for {dtype}", str(x.dtype), dtype)

@@ -31,7 +31,7 @@ def grown(subject, rng):
         what = f"‖x‖={np.linalg.norm(x):.2f}, w={w:.2f}, limit={limit:.4g}: {k} products"
         tx = leaf(x)
         yield equal(what, subject.grow(tx, leaf(w), limit), x * w**k)
-        yield equal(f"x afterwards, {what}", tx, x, rtol=0, atol=0)
+        yield equal(f"x must not be changed, {what}", tx, x, rtol=0, atol=0)
 
 
 @check("gradient")

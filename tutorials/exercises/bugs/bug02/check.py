@@ -20,13 +20,13 @@ def made(subject, rng, hidden=32):
 
 
 def said(differ):
-    return "differ" if differ else "are the same"
+    return "different" if differ else "the same"
 
 
 @check("property")
 def modes(subject, rng):
     model, (x, _) = made(subject, rng), data(rng)
-    for mode, wanted in [("evaluation", "are the same"), ("training", "differ")]:
+    for mode, wanted in [("evaluation", "the same"), ("training", "different")]:
         model.train(mode == "training")
         once, twice = (model(x).detach().numpy() for _ in range(2))
         yield equal(f"two results for the same x in {mode}", said(np.any(once != twice)), wanted)

@@ -35,7 +35,7 @@ def training(subject, rng):
         what = f"training, x of shape {x.shape}, eps={eps}"
         wanted = on_batch(x, layer) if channels else x
         yield equal(what, layer.forward(x), wanted, rtol=1e-9)
-        yield equal(f"x afterwards, {what}", x, before, rtol=0, atol=0)
+        yield equal(f"x must not be changed, {what}", x, before, rtol=0, atol=0)
     layer = made(subject, rng, 1)
     yield equal(
         "training, a channel of equal numbers", layer.forward(np.full((4, 1), 3.0)), np.tile(layer.bias, (4, 1))
@@ -92,7 +92,7 @@ def gradients(subject, rng):
         yield equal(f"gradient of x, {mode}, {n} rows", gx, slope(loss, x), atol=1e-7)
         yield equal(f"gradient of weight, {mode}, {n} rows", gweight, (g * normal / layer.weight).sum(0))
         yield equal(f"gradient of bias, {mode}, {n} rows", gbias, g.sum(0))
-        yield equal(f"g afterwards, {mode}, {n} rows", given, g, rtol=0, atol=0)
+        yield equal(f"g must not be changed, {mode}, {n} rows", given, g, rtol=0, atol=0)
 
 
 checks = [forbid("minidl", "torch"), training, running, evaluation, gradients]

@@ -29,7 +29,7 @@ def survivors(subject, rng):
         ratios = y[y != 0] / x[y != 0]
         yield equal(f"result / x where it is not 0, smallest, p={p}", ratios.min(), 1 / (1 - p))
         yield equal(f"result / x where it is not 0, largest, p={p}", ratios.max(), 1 / (1 - p))
-        yield equal(f"x afterwards, p={p}", given, x, rtol=0, atol=0)
+        yield equal(f"x must not be changed, p={p}", given, x, rtol=0, atol=0)
 
 
 @check("property")
