@@ -17,8 +17,9 @@ COLOURS = {"passed": "green", "wrong": "red", "error": "red", "pending": "yellow
 
 def chosen(topic: str | None, core: bool, lang: Language) -> list[Exercise]:
     """The exercises of a topic, or of the short way, or all."""
-    if topic is not None and topic not in TOPICS:
-        raise WorkspaceError(say("no topic", lang, topic=topic, topics=", ".join(TOPICS)))
+    topics = [name for name in TOPICS if any(one.topic == name for one in bank().values())]
+    if topic is not None and topic not in topics:
+        raise WorkspaceError(say("no topic", lang, topic=topic, topics=", ".join(topics)))
     return [one for one in bank().values() if topic in (None, one.topic) and (one.core or not core)]
 
 
