@@ -24,6 +24,8 @@ from minidl import kernels, nn
 from minidl.cli import app
 from minidl.learn import bank as bank_module
 from minidl.learn import check, words
+from minidl.learn.checks import Subject
+from minidl.learn.examine import examine, summary
 from minidl.learn.layout import Style, cut, pad, wide, wrap
 from minidl.learn.report import _apart, problem, report
 from minidl.learn.workspace import Workspace, head
@@ -137,6 +139,16 @@ def test_an_argument_that_is_changed_is_named_so(work):
     write(work, ARR04, "import numpy as np\n\n\ndef softmax(x, axis=-1):\n    x -= x.max(axis, keepdims=True)\n"
           "    return np.exp(x) / np.exp(x).sum(axis, keepdims=True)\n")  # fmt: skip
     assert "\n  argument 1 must not be changed, shape (5,), axis=0\n" in learn("run", "arr04").output
+
+
+def test_a_race_is_told_once():
+    exercise = bank_module.bank()["cu06"]
+    source = "from numba import cuda\n\n\n@cuda.jit\ndef block_sum(x, out):\n    out[cuda.blockIdx.x] += x[cuda.threadIdx.x]\n"
+    subject = Subject.of_source(source, "given.py", exercise.names)
+    found = summary(examine(exercise, subject))
+    text = "\n".join(report(exercise, {**found, "output": ""}, Style("en", plain=True)))
+    assert len(found["problems"]) > 2 and text.count("nothing orders them") == 1
+    assert f"and {len(found['problems']) - 1} more in this stage" in text
 
 
 @pytest.mark.parametrize(
