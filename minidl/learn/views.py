@@ -89,8 +89,10 @@ def arrived(workspace: Workspace, exercise: Exercise | None, style: Style) -> li
 
 def put_back(workspace: Workspace, exercise: Exercise, backup: Path | None, style: Style) -> str:
     """What `reset` did."""
-    kept = "-" if backup is None else workspace.shown(backup)
-    return say("reset", style.lang, path=workspace.shown(workspace.path(exercise)), backup=kept)
+    path = workspace.shown(workspace.path(exercise))
+    if backup is None:
+        return say("stub", style.lang, path=path)
+    return say("reset", style.lang, path=path, backup=workspace.shown(backup))
 
 
 def diff(workspace: Workspace, exercise: Exercise, style: Style) -> list[str]:

@@ -100,6 +100,7 @@ WORDS: dict[str, dict[Language, str]] = {
     "before": {"en": "{id} builds on {needs}, not solved yet", "zh": "{id} 以 {needs} 为基础, 后者还没有通过"},
     "skipped": {"en": "skipped", "zh": "已跳过"},
     "pending": {"en": "pending", "zh": "待重做"},
+    "stub": {"en": "{path} is a stub again", "zh": "{path} 已恢复为题目"},
     "reset": {"en": "{path} is a stub again; what it was: {backup}", "zh": "{path} 已恢复为题目; 原内容在 {backup}"},
     "ask solution": {
         "en": "Show the answer to {id}? It will be marked as assisted.", "zh": "要看 {id} 的答案吗? 会记为「看过答案」.",

@@ -287,6 +287,11 @@ def test_the_solution_is_asked_for_twice_and_marked(work):
     assert Workspace(work).record(ARR04)["assisted"]
 
 
+def test_reset_of_a_file_that_is_gone_writes_the_stub(work):
+    (work / "arrays" / "arr04.py").unlink()
+    assert learn("reset", "arr04").output == "arrays/arr04.py is a stub again\n"
+
+
 def test_reset_keeps_what_was_there(work):
     write(work, ARR04, "mine = 1\n")
     assert learn("reset", "arr04").exit_code == 0
@@ -382,6 +387,21 @@ def test_columns():
             assert all(wide(line) <= width for line in lines)
             assert "".join("".join(line[2:] for line in lines).split()) == "".join(text.split())
             assert not any(line[2:].startswith((",", ".")) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("one\n  two", "one two"),
+        ("溢出\n文字", "溢出文字"),
+        ("溢出\uff0c\nx 大", "溢出\uff0cx 大"),
+        ("一 float\n\uff08二\uff09", "一 float\uff08二\uff09"),
+        ("一,\n二", "一, 二"),
+        ("在 float64\n中", "在 float64 中"),
+    ],
+)
+def test_where_a_line_ends_chinese_has_no_space(text, line):
+    assert wrap(text) == [line]
 
 
 def test_the_head_of_every_exercise_fits_in_both_languages():
