@@ -38,8 +38,10 @@ def notebook(
         fail("notebook: the notebooks are in the repository, and this minidl was installed without it", code=1)
     if number is None:
         for stem, path in there.items():
-            both = (tutorials.FOLDERS["zh"] / path.name).is_file()
-            typer.echo(f"  {stem[:2]}  {tutorials.title(path)}{'  (en, zh)' if both else ''}")
+            translated = tutorials.FOLDERS["zh"] / path.name
+            both = translated.is_file()
+            title = tutorials.title(translated if both and asked == "zh" else path)
+            typer.echo(f"  {stem[:2]}  {title}  ({'en, zh' if both else 'en'})")
         typer.echo("\nminidl notebook NUMBER opens one; tutorials/README.md says what each assumes.")
         return
     chosen = [stem for stem in there if stem[:2] == number.zfill(2)]

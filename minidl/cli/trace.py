@@ -94,11 +94,14 @@ def _kernel_and_arguments(what: str, given: list[str] | None, seed: int) -> tupl
             asked = f"no kernel {name!r}" if name else "several kernels, or none; name one as FILE:KERNEL"
             fail(f"trace: {path.name} has {asked}; under @cuda.jit it has: {', '.join(sorted(found)) or 'nothing'}")
         values = files.inputs_of(module, name) if not given else None
-        if values is None:
-            rng = np.random.default_rng(seed)
-            values = tuple(files.parse(text, rng) for text in given or ())
     except typer.Exit:
         raise
     except Exception as error:
         fail(f"trace: {path.name}: {type(error).__name__}: {error}")
+    if values is None:
+        rng = np.random.default_rng(seed)
+        try:
+            values = tuple(files.parse(text, rng) for text in given or ())
+        except ValueError as error:
+            fail(f"--arg {error}")
     return found[name], values

@@ -73,7 +73,7 @@ WORDS: dict[str, dict[Language, str]] = {
     },
     "columns": {"en": "topic cards asked due missed remembered", "zh": "主题 卡片 已问 到期 答错 记得"},
     "totals": {
-        "en": "{due} cards due; {solved} exercises solved",
+        "en": "cards due: {due}; exercises solved: {solved}",
         "zh": "到期卡片 {due} 张；已完成练习 {solved} 道",
     },
     "clock": {

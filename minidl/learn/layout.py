@@ -69,16 +69,23 @@ def cut(text: str, columns: int) -> str:
     return kept.rstrip() + "..."
 
 
+# line ends between Chinese characters, or beside Chinese punctuation, where no space is written
+_JOINED = re.compile(
+    r"(?<=[\u3000-\u9fff\uff00-\uffef])\s*\n\s*(?=[\u3000-\u9fff\uff00-\uffef])"
+    r"|(?<=[\u3000-\u303f\uff00-\uff1f])\s*\n\s*|\s*\n\s*(?=[\u3000-\u303f\uff00-\uff1f])"
+)
+
+
 def wrap(text: str, first: str = "", rest: str | None = None, width: int = WIDTH) -> list[str]:
     """Lines of at most `width` columns, the first after `first`, the others after `rest` (default: as many spaces).
 
-    Line ends within the text are spaces to it, as in a paragraph. A line breaks at a space or beside a wide character, not
+    Line ends within the text are spaces to it, as in a paragraph, and nothing between Chinese characters. A line breaks at a space or beside a wide character, not
     before punctuation; what has no such place is broken anywhere.
     """
     rest = " " * wide(first) if rest is None else rest
     lines, line, used = [], first, wide(first)
     empty = True
-    for piece in _pieces(re.sub(r"\s*\n\s*", " ", text.strip())):
+    for piece in _pieces(re.sub(r"\s*\n\s*", " ", _JOINED.sub("", text.strip()))):
         size = wide(piece.rstrip())
         if not empty and used + size > width:
             lines.append(line.rstrip())

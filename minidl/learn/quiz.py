@@ -115,7 +115,11 @@ def summary(bank: Bank, records: Mapping[str, schedule.Record], at: datetime) ->
     for topic in bank.topics:
         found = cards(bank, topic)
         asked = [records[card.id] for card in found if card.id in records]
-        kept = [value for record in asked if (value := schedule.retention(record, at)) is not None]
+        kept = [
+            0.0 if record.get("rating") == "again" else value  # missed a minute ago is not remembered
+            for record in asked
+            if (value := schedule.retention(record, at)) is not None
+        ]
         rows.append(
             {
                 "topic": topic,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,11 +113,12 @@ def failure(found: dict[str, Any], style: Style, verbose: bool) -> list[str]:
         problems = _gathered(problems)
     for one in problems:
         what, *rest = problem(one, stage, style, elements=verbose or not shown)
-        # the same words about another input say nothing new
-        if verbose or (shown < PROBLEMS and (not rest or "\n".join(rest) not in said)):
+        # the same words about another input say nothing new, nor does the same race in another block or more often
+        words = re.sub(r" of block \d+| \(\d+ times\)", "", " ".join(line.strip() for line in rest))
+        if verbose or (shown < PROBLEMS and (not rest or words not in said)):
             lines += [what, *rest]
             shown += 1
-            said.add("\n".join(rest))
+            said.add(words)
     if len(problems) > shown:
         lines += wrap(say("more", style.lang, count=len(problems) - shown), "  ")
     stage = ""

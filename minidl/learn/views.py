@@ -17,8 +17,9 @@ COLOURS = {"passed": "green", "wrong": "red", "error": "red", "pending": "yellow
 
 def chosen(topic: str | None, core: bool, lang: Language) -> list[Exercise]:
     """The exercises of a topic, or of the short way, or all."""
-    if topic is not None and topic not in TOPICS:
-        raise WorkspaceError(say("no topic", lang, topic=topic, topics=", ".join(TOPICS)))
+    topics = [name for name in TOPICS if any(one.topic == name for one in bank().values())]
+    if topic is not None and topic not in topics:
+        raise WorkspaceError(say("no topic", lang, topic=topic, topics=", ".join(topics)))
     return [one for one in bank().values() if topic in (None, one.topic) and (one.core or not core)]
 
 
@@ -88,8 +89,10 @@ def arrived(workspace: Workspace, exercise: Exercise | None, style: Style) -> li
 
 def put_back(workspace: Workspace, exercise: Exercise, backup: Path | None, style: Style) -> str:
     """What `reset` did."""
-    kept = "-" if backup is None else workspace.shown(backup)
-    return say("reset", style.lang, path=workspace.shown(workspace.path(exercise)), backup=kept)
+    path = workspace.shown(workspace.path(exercise))
+    if backup is None:
+        return say("stub", style.lang, path=path)
+    return say("reset", style.lang, path=path, backup=workspace.shown(backup))
 
 
 def diff(workspace: Workspace, exercise: Exercise, style: Style) -> list[str]:

@@ -31,7 +31,7 @@ WORDS: dict[str, dict[Language, str]] = {
         "zh": "{held}/{all} 项检查, 其中 {statistical} 项是统计检查(种子 {seed}), 用时 {seconds:.1f} 秒",
     },
     "edit": {"en": "Replace the TODO in {path}; hint: minidl learn hint", "zh": "请改写 {path} 中的 TODO; 提示: minidl learn hint"},
-    "more": {"en": "and {count} more in this stage; -v shows them", "zh": "本环节另有 {count} 处, 用 -v 查看"},
+    "more": {"en": "and {count} more in this stage; minidl learn run -v shows them", "zh": "本环节另有 {count} 处, 用 minidl learn run -v 查看"},
     "later": {"en": "then, in stage: {stage}", "zh": "后续环节: {stage}"},
     "looks": {"en": "looks like: ", "zh": "很可能是: "},
     "see": {"en": "see: ", "zh": "参考: "},
@@ -100,6 +100,7 @@ WORDS: dict[str, dict[Language, str]] = {
     "before": {"en": "{id} builds on {needs}, not solved yet", "zh": "{id} 以 {needs} 为基础, 后者还没有通过"},
     "skipped": {"en": "skipped", "zh": "已跳过"},
     "pending": {"en": "pending", "zh": "待重做"},
+    "stub": {"en": "{path} is a stub again", "zh": "{path} 已恢复为题目"},
     "reset": {"en": "{path} is a stub again; what it was: {backup}", "zh": "{path} 已恢复为题目; 原内容在 {backup}"},
     "ask solution": {
         "en": "Show the answer to {id}? It will be marked as assisted.", "zh": "要看 {id} 的答案吗? 会记为「看过答案」.",

@@ -86,7 +86,8 @@ def parse(text: str, rng: np.random.Generator) -> Any:
     found = PATTERN.fullmatch(text)
     if found is None or found["type"] not in TYPES:
         raise ValueError(
-            f"{text!r}: write TYPE:SHAPE, such as f32:1024 or i32:4x8, with =VALUE to fill it, or i32:=5 for a number"
+            f"{text!r}: write TYPE:SHAPE, such as f32:1024 or i32:4x8, with =VALUE to fill it, or i32:=5 for a number; "
+            f"TYPE is one of {', '.join(TYPES)}"
         )
     dtype, value = np.dtype(TYPES[found["type"]]), found["value"]
     if found["shape"] is None:

@@ -175,7 +175,7 @@ class Launch:
     def error(self, error: Exception, thread: Thread) -> KernelError:
         """An exception of the kernel's code, with the line of the kernel that it came from."""
         kind = error.kind if isinstance(error, Fault) else "python"
-        message = str(error) if isinstance(error, Fault) else f"{type(error).__name__}: {error}"
+        message = str(error) if isinstance(error, Fault) else f"{type(error).__name__}: {error}".rstrip(": ")
         if isinstance(error, ZeroDivisionError):
             message = "division by zero: a GPU goes on with infinity, or with a meaningless integer"
         name, file, line = self.program.main.name, self.program.main.file, 0

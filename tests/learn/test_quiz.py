@@ -320,8 +320,8 @@ def test_stats(home):
     progress.update(home / "progress.json", "exercises", "init03", {"verdict": "wrong", "solved": False})
     output = ask("stats", "--plain").output
     row = next(line.split() for line in output.splitlines() if line.split()[:1] == ["metrics"])
-    assert row[2] == "2" and row[4] == "2/2"
-    assert "1 exercises solved" in output
+    assert row[2] == "2" and row[4] == "2/2" and row[5] == "0%"
+    assert "cards due: 0; exercises solved: 1" in output
 
 
 # ---- mock interviews

@@ -24,6 +24,8 @@ from minidl import kernels, nn
 from minidl.cli import app
 from minidl.learn import bank as bank_module
 from minidl.learn import check, words
+from minidl.learn.checks import Subject
+from minidl.learn.examine import examine, summary
 from minidl.learn.layout import Style, cut, pad, wide, wrap
 from minidl.learn.report import _apart, problem, report
 from minidl.learn.workspace import Workspace, head
@@ -137,6 +139,16 @@ def test_an_argument_that_is_changed_is_named_so(work):
     write(work, ARR04, "import numpy as np\n\n\ndef softmax(x, axis=-1):\n    x -= x.max(axis, keepdims=True)\n"
           "    return np.exp(x) / np.exp(x).sum(axis, keepdims=True)\n")  # fmt: skip
     assert "\n  argument 1 must not be changed, shape (5,), axis=0\n" in learn("run", "arr04").output
+
+
+def test_a_race_is_told_once():
+    exercise = bank_module.bank()["cu06"]
+    source = "from numba import cuda\n\n\n@cuda.jit\ndef block_sum(x, out):\n    out[cuda.blockIdx.x] += x[cuda.threadIdx.x]\n"
+    subject = Subject.of_source(source, "given.py", exercise.names)
+    found = summary(examine(exercise, subject))
+    text = "\n".join(report(exercise, {**found, "output": ""}, Style("en", plain=True)))
+    assert len(found["problems"]) > 2 and text.count("nothing orders them") == 1
+    assert f"and {len(found['problems']) - 1} more in this stage" in text
 
 
 @pytest.mark.parametrize(
@@ -275,6 +287,11 @@ def test_the_solution_is_asked_for_twice_and_marked(work):
     assert Workspace(work).record(ARR04)["assisted"]
 
 
+def test_reset_of_a_file_that_is_gone_writes_the_stub(work):
+    (work / "arrays" / "arr04.py").unlink()
+    assert learn("reset", "arr04").output == "arrays/arr04.py is a stub again\n"
+
+
 def test_reset_keeps_what_was_there(work):
     write(work, ARR04, "mine = 1\n")
     assert learn("reset", "arr04").exit_code == 0
@@ -370,6 +387,21 @@ def test_columns():
             assert all(wide(line) <= width for line in lines)
             assert "".join("".join(line[2:] for line in lines).split()) == "".join(text.split())
             assert not any(line[2:].startswith((",", ".")) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("one\n  two", "one two"),
+        ("溢出\n文字", "溢出文字"),
+        ("溢出\uff0c\nx 大", "溢出\uff0cx 大"),
+        ("一 float\n\uff08二\uff09", "一 float\uff08二\uff09"),
+        ("一,\n二", "一, 二"),
+        ("在 float64\n中", "在 float64 中"),
+    ],
+)
+def test_where_a_line_ends_chinese_has_no_space(text, line):
+    assert wrap(text) == [line]
 
 
 def test_the_head_of_every_exercise_fits_in_both_languages():

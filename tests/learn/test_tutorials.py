@@ -106,7 +106,12 @@ def test_the_command_lists_copies_and_refuses(tmp_path):
     def run(*arguments):
         return CliRunner().invoke(app, ["notebook", *arguments], prog_name="minidl")
 
-    listed = run()
+    listed = run("--lang", "zh")
+    assert (
+        listed.exit_code == 0
+        and tutorials.title(tutorials.FOLDERS["zh"] / "01_one_number_one_gradient.ipynb") in listed.output
+    )
+    listed = run("--lang", "en")
     assert listed.exit_code == 0 and "01  One number, one gradient  (en, zh)" in listed.output
     made = run("1", "--lang", "zh", "--folder", str(tmp_path / "mine"), "--no-open")
     copy = tmp_path / "mine" / "01_one_number_one_gradient.zh.ipynb"

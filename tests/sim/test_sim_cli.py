@@ -109,7 +109,7 @@ def test_launches_that_cannot_be(file, arguments, message):
         (["{}:racy", "--grid", "x"], "--grid x: it is up to three numbers"),
         (["{}:racy", "--order", "no"], "--order no: it is one of forward, reverse, random"),
         (["{}:racy", "--plot", "a.png"], "--plot a.png: it is a file .svg"),
-        (["{}:racy", "--arg", "f31:2"], "write TYPE:SHAPE"),
+        (["{}:racy", "--arg", "f31:2"], "--arg 'f31:2': write TYPE:SHAPE"),
         (["{}:racy", "--arg", "f32:"], "a number needs its value"),
     ],
 )
