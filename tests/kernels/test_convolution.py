@@ -208,7 +208,7 @@ def test_winograd_is_about_as_exact_as_plain_sums(rng):
         convolution_direct.weight_gradient(g, x, weight.shape, *geometry)[0],
     )
     for q, p, w, limit in zip(quick, plain, wanted, (4e-6, 4e-6, 8e-6), strict=True):
-        assert accuracy(p, w) < 2e-6
+        assert accuracy(p, w) < limit / 2  # the last adds up all places of all images, in one thread without a break
         assert accuracy(q, w) < limit
 
 
