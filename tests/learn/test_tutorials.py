@@ -15,7 +15,7 @@ import nbformat
 from typer.testing import CliRunner
 
 from minidl.cli import app
-from minidl.learn import tutorials
+from minidl.learn import glossary, tutorials
 from minidl.learn.tutorials import NotebookError
 
 SOURCES = tutorials.sources()
@@ -40,6 +40,8 @@ def test_both_languages_are_complete(source):
             assert re.search(r"[\u4e00-\u9fff]", chinese.source), chinese.source[:60]
             cited = [sorted(set(re.findall(r"\{(\w+)[:}]", cell.source))) for cell in (english, chinese)]
             assert cited[0] == cited[1], "both cite the same numbers"
+            texts = [(source.name, {"en": english.source, "zh": chinese.source})]
+            assert list(glossary.problems(texts)) == []
 
 
 @each
