@@ -61,7 +61,7 @@ def f(x, out):
         out[0] = place
 """
     wrong = [one.what for one in seen(source, one(1), np.zeros_like) if problem(one)]
-    assert {what.split(",")[0] for what in wrong} == {"results", "argument 1 afterwards"}
+    assert {what.split(",")[0] for what in wrong} == {"results", "argument 1 must not be changed"}
 
 
 def test_figures_are_bounded_both_ways():

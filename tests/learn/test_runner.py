@@ -235,7 +235,7 @@ def test_init_writes_each_exercise_once_in_the_language_asked_for(small):
     assert result.exit_code == 0 and "新增 2 道练习" in result.stdout
     file = small / "minidl-exercises" / "initialization" / "init02.py"
     text = file.read_text("utf-8")
-    assert "返回形状为" in text and "●○○○○" in text and "先修: arr04" in text and text.endswith(INIT02.source("stub"))
+    assert "返回形状为" in text and "●○○○○" in text and "先修：arr04" in text and text.endswith(INIT02.source("stub"))
     assert all(wide(line) <= 90 for line in text.splitlines())
     assert json.loads(learn("list", "--json").stdout)[0]["title"] == "不会溢出的 softmax"  # found in ./minidl-exercises
     file.write_text("mine = 1\n")
