@@ -126,7 +126,7 @@ def test_chinese_by_polling_reset_skip_and_an_interrupt(screen, tmp_path):
     screen.type("stty -a > before; " + learn("--lang", "zh", "--poll"))
     at = screen.wait("未开始", "Xavier(Glorot)初始化", "Q 退出")
     file.write_text(INIT02.source("wrong_lecun"))
-    at = screen.wait("✗ 错误", "很可能是: 你用的是 1/fan_in", "Q 退出", after=at)
+    at = screen.wait("✗ 错误", "很可能是：你用的是 1/fan_in", "Q 退出", after=at)
     screen.press("x")
     at = screen.wait("y/n", after=at)
     screen.press("y")
