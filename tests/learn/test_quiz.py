@@ -339,7 +339,7 @@ def test_interviews_fill_their_time_with_the_level_and_what_is_known_least(bank)
     assert mock.plan(bank, records, "senior", 6, START, Random(0))[0] != first
 
 
-@pytest.mark.parametrize(("lang", "must"), [("en", "missed, must be there: "), ("zh", "漏答（必答）：")])  # noqa: RUF001
+@pytest.mark.parametrize(("lang", "must"), [("en", "missed, must be there: "), ("zh", "漏答（必答）：")])
 def test_mock_writes_a_report(home, bank, lang, must):
     file = home / "report.md"
     typed = "what I say\nand more\n\n1\nnot sure\n\n\n" * 2
