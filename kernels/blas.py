@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -116,24 +115,6 @@ def describe() -> str:
     if found is None:
         return "none found: matrix products inside of kernels are loops"
     return f"{found.path}, threads: {found.get_threads() if found.get_threads else 'its own choice'}"
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """The BLAS works in the thread that calls it, until the end of the block: for kernels that are parallel themselves.
-
-    The setting is one for the process, NumPy's products included.
-    """
-    found = library()
-    if found is None or found.set_threads is None or found.get_threads is None:
-        yield
-        return
-    before = found.get_threads()
-    found.set_threads(1)
-    try:
-        yield
-    finally:
-        found.set_threads(before)
 
 
 @jit

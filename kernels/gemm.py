@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from . import Kernel, array_module, cublas
+from . import Kernel, array_module, cublas, parallel
 from .common import Array, at_least_float32
 from .cuda import Entry, Source, aligned, blocks, launchable, limits
+from .threads import hold_blas
 
 
 @Kernel
@@ -39,31 +40,84 @@ def gemm(a: Array, b: Array, bias: Array | None) -> Array:
 
 
 def supports_blas(a: Array, b: Array, bias: Array | None) -> bool:
-    """One matrix b, and rows of a that are a matrix too."""
-    rows = a.__class__ is np.ndarray and (a.ndim == 2 or (a.ndim > 2 and a.flags.c_contiguous))
-    return rows and b.ndim == 2 and a.dtype.itemsize > 2
+    """Rows of a that are a matrix and one matrix b, or batches of both."""
+    if a.__class__ is not np.ndarray or a.dtype.itemsize <= 2:
+        return False
+    if b.ndim == 2:
+        return a.ndim == 2 or (a.ndim > 2 and bool(a.flags.c_contiguous))
+    return a.ndim == b.ndim > 2 and a.shape[:-2] == b.shape[:-2]
 
 
 @gemm.variant("blas", device="cpu", supports=supports_blas)
 def gemm_blas(a: Array, b: Array, bias: Array | None) -> Array:
-    """One product for all rows of a; `@` makes one for each matrix of a batch."""
-    rows = a if a.ndim == 2 else a.reshape((prod(a.shape[:-1]), a.shape[-1]))
-    if b.size > LARGE and turns_better(rows, b):
-        out = b.T.dot(rows.T).T.copy()
+    """One product for all rows of a, where `@` makes one for each matrix of a batch; and products by several threads."""
+    if b.ndim > 2:
+        out = batch_product(a, b)
     else:
-        out = rows.dot(b)  # what @ does, in half its time for small matrices
+        rows = a if a.ndim == 2 else a.reshape((prod(a.shape[:-1]), a.shape[-1]))
+        size = b.size
+        if size <= LARGE and len(rows) * size <= ALONE:
+            out = rows.dot(b)  # what @ does, in half its time for small matrices
+        elif turns_better(rows, b):
+            out = product(b.T, rows.T).T.copy()
+        else:
+            out = product(rows, b)
+        if a.ndim > 2:
+            out = out.reshape((*a.shape[:-1], b.shape[1]))
     if bias is not None:
         out += bias
-    return out if a.ndim == 2 else out.reshape((*a.shape[:-1], b.shape[1]))
+    return out
 
 
 LARGE = 1 << 14  # elements, from which on it is worth asking
+ALONE = 1 << 18  # multiply-adds, up to which OpenBLAS does not think of threads
 
 
 def turns_better(a: Array, b: Array) -> bool:
     """Whether b lies transposed, as a layer's weight does, and it takes less to transpose a and the result instead."""
     (M, K), N = a.shape, b.shape[1]
     return b.flags.f_contiguous and a.flags.c_contiguous and (N - M) * K > 2 * M * N
+
+
+def product(a: Array, b: Array) -> Any:
+    """a @ b for matrices, one part for each thread."""
+    (M, _), N = a.shape, b.shape[1]
+    work = a.size * N
+    if work > ALONE:
+        hold_blas()
+    if work < 2 * parallel.LEAST:
+        return a.dot(b)
+    out = np.empty((M, N), np.result_type(a, b))
+    if M >= N:  # each thread has the BLAS pack the whole of the other matrix, which should be the smaller one
+        parallel.share(M, some_rows, work, a, b, out)
+    else:
+        parallel.share(N, some_columns, work, a, b, out)
+    return out
+
+
+def some_rows(begin: int, end: int, a: Array, b: Array, out: Array) -> None:
+    np.matmul(a[begin:end], b, out=out[begin:end])
+
+
+def some_columns(begin: int, end: int, a: Array, b: Array, out: Array) -> None:
+    np.matmul(a, b[:, begin:end], out=out[:, begin:end])
+
+
+def batch_product(a: Array, b: Array) -> Any:
+    """a (..., M, K) @ b (..., K, N), the batch in parts."""
+    work = a.size * b.shape[-1]
+    if work > ALONE:
+        hold_blas()
+    if work < 2 * parallel.LEAST:
+        return a @ b
+    out = np.empty((*a.shape[:-1], b.shape[-1]), np.result_type(a, b))
+    longest = max(range(a.ndim - 2), key=lambda axis: a.shape[axis])
+    parallel.share(a.shape[longest], some_matrices, work, *(x.swapaxes(0, longest) for x in (a, b, out)))
+    return out
+
+
+def some_matrices(begin: int, end: int, a: Array, b: Array, out: Array) -> None:
+    np.matmul(a[begin:end], b[begin:end], out=out[begin:end])
 
 
 def supports_cublas(a: Array, b: Array, bias: Array | None) -> bool:

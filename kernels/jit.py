@@ -34,7 +34,7 @@ compiling = RLock()  # threads may call a kernel for the first time at the same 
 
 
 class LazyJit(Lazy):
-    """A function that Numba compiles at its first call; `parallel`, `fastmath` and the like go to `numba.njit`.
+    """A function that Numba compiles at its first call; `nogil`, `fastmath` and the like go to `numba.njit`.
 
     With a `signature` it is compiled for these types and no others, instead of for those of each call: a memory order "A" takes
     arrays of any order, which would be one compilation each.
@@ -65,7 +65,6 @@ class LazyJit(Lazy):
         import numba
 
         from ._cache import cache_of
-        from .threads import limit_numba
 
         scope: dict[str, Any] = self.function.__globals__
         callees = []
@@ -83,8 +82,6 @@ class LazyJit(Lazy):
         made = numba.njit(**{"error_model": "numpy", **self.options})(self.function)
         if self.options.get("cache", True):
             made._cache = cache_of(self.function)  # what njit(cache=True) does, with a cache that does not fail
-        if self.options.get("parallel"):
-            limit_numba()
         if self.signature:
             made.compile(self.signature)
             made.disable_compile()

@@ -1,24 +1,22 @@
 """Work shared out among threads.
 
-A kernel that is compiled with `@jit(nogil=True)` lets go of the interpreter while it runs, so several Python threads can each
-run it on a part of the work. A parallel loop of Numba's would do the same. But Numba takes seconds to compile one besides the
-kernel for one thread, does not let two Python threads run such loops at a time with each of its ways to make threads, and not
-all of these ways work after a fork.
+A kernel that is compiled with `@jit(nogil=True)` lets go of the interpreter while it runs, as a product of NumPy's does, so
+several Python threads can each run it on a part of the work. A parallel loop of Numba's would do the same. But Numba takes
+seconds to compile one besides the kernel for one thread, does not let two Python threads run such loops at a time with each of
+its ways to make threads, and not all of these ways work after a fork.
 
-How many threads there are is what minidl.set_num_threads said (threads.py). They wait between calls. To wake them takes as long
-as some 100,000 multiply-adds, so that little work stays in the thread that has it.
+How many threads there are is what minidl.set_num_threads said (threads.py). They wait between calls (workers.py).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
-from .threads import get_num_threads
+from . import workers
+from .threads import get_num_threads, hold_blas
 
-LEAST = 4_000_000  # multiply-adds that are worth a thread of their own
+LEAST = 1_000_000  # multiply-adds that are worth a thread of their own
 MEMORY = 4  # a number that is read or written, and little done with, counts as so many: two cores share one memory
 
 
@@ -33,18 +31,15 @@ def share(units: int, run: Callable[..., None], work: int, *args: Any) -> None:
     if parts < 2:
         run(0, units, *args)
         return
+    hold_blas()
     bounds = [units * i // parts for i in range(parts + 1)]
-    others = [_pool(os.getpid()).submit(run, bounds[i], bounds[i + 1], *args) for i in range(1, parts)]
+    others = [workers.take() for _ in range(1, parts)]
+    for i, other in enumerate(others, 1):
+        other.start(run, bounds[i], bounds[i + 1], *args)
     try:
         run(bounds[0], bounds[1], *args)
     finally:  # what the others write to must outlive them
-        for other in others:
-            other.result()
-
-
-@cache
-def _pool(process: int) -> Any:
-    """Threads that wait for work. A forked process does not have those of its parent: hence the argument."""
-    from concurrent.futures import ThreadPoolExecutor  # here, for the sake of the time that importing minidl takes
-
-    return ThreadPoolExecutor(thread_name_prefix="minidl")
+        errors = [other.end() for other in others]
+    for error in errors:
+        if error is not None:
+            raise error

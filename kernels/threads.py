@@ -1,14 +1,15 @@
-"""How many threads a kernel may use: one number for the BLAS and for Numba's parallel loops.
+"""How many threads an operation may use. They are minidl's own (parallel.py): the BLAS works in the thread that calls it.
 
-They do not work at the same time: a parallel loop that calls the BLAS holds it to one thread (`blas.one_thread`).
+An OpenBLAS with threads of its own keeps them awake for some 20 ms after a product, in case another one follows. Until then
+they take the cores from the kernels, which with two threads on two cores may be slower than with one.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 
 _asked: int | None = None  # by set_num_threads
+_blas_is_held = False
 
 
 def get_num_threads() -> int:
@@ -26,19 +27,18 @@ def set_num_threads(threads: int) -> None:
     global _asked
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise RuntimeError(f"set_num_threads expects a positive integer, got {threads!r}")
+    _asked = threads
+    hold_blas()
+
+
+def hold_blas() -> None:
+    """Let the BLAS work in the thread that calls it, from now on. That goes for all of the process, NumPy's products too."""
+    global _blas_is_held
+    if _blas_is_held:
+        return
     from . import blas
 
-    _asked = threads
     library = blas.library()
     if library is not None and library.set_threads is not None:
-        library.set_threads(threads)
-    if "numba" in sys.modules:
-        limit_numba()
-
-
-def limit_numba() -> None:
-    """Hold Numba's parallel loops to the number of threads; called before the first of them is compiled."""
-    import numba
-
-    started: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # read from the environment
-    numba.set_num_threads(max(1, min(get_num_threads(), started)))
+        library.set_threads(1)
+    _blas_is_held = True

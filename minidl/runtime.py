@@ -53,7 +53,7 @@ def compile(model: Any = None, **options: Any) -> Any:
 
 
 def get_num_threads() -> int:
-    """How many threads one operation may use: in the BLAS, and in the parallel loops of kernels."""
+    """How many threads one operation may use, in its matrix products and in its kernels."""
     from .kernels import threads
 
     return threads.get_num_threads()
@@ -62,7 +62,8 @@ def get_num_threads() -> int:
 def set_num_threads(threads: int) -> None:
     """Let one operation use that many threads, from now on. Raises RuntimeError for a number below 1.
 
-    Without it: OMP_NUM_THREADS, else as many as the process has cores.
+    Without it: OMP_NUM_THREADS, else as many as the process has cores. NumPy's BLAS is held to one thread: minidl shares its
+    own products out among its threads.
     """
     from .kernels import threads as settings
 

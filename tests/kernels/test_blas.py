@@ -125,22 +125,6 @@ def test_the_library_is_named():
     assert found.path in blas.describe() and "threads: " in blas.describe()
 
 
-def test_one_thread():
-    found = blas.library()
-    if found is None or found.set_threads is None:
-        pytest.skip("the number of threads of this BLAS cannot be set")
-    before = found.get_threads()
-    with blas.one_thread():
-        assert found.get_threads() == 1
-        with blas.one_thread():
-            assert found.get_threads() == 1
-        assert found.get_threads() == 1
-    assert found.get_threads() == before
-    with pytest.raises(RuntimeError, match="inside"), blas.one_thread():
-        raise RuntimeError("inside")
-    assert found.get_threads() == before
-
-
 def test_a_library_that_multiplies_wrongly_is_not_taken():
     found = blas.library()
     if found is None:
@@ -158,8 +142,6 @@ def test_no_library(monkeypatch):
     assert blas.library.__wrapped__() is None
     monkeypatch.setattr(blas, "library", lambda: None)
     assert blas.describe() == "none found: matrix products inside of kernels are loops"
-    with blas.one_thread():
-        pass
 
 
 KERNEL = """

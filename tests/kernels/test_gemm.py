@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from minidl.kernels import blas, parallel, threads
 from minidl.kernels.gemm import gemm
 
 CASES = [
@@ -56,3 +57,57 @@ def test_float16_is_summed_in_float32():
 
 def test_integers_stay_integers():
     assert gemm(np.array([[1, 2]]), np.array([[3], [4]]), np.array([5])).tolist() == [[16]]
+
+
+SHARED = [
+    ((200, 90), (90, 70)),  # rows
+    ((70, 90), (90, 201)),  # columns
+    ((1, 300), (300, 2001)),  # a column has one element
+    ((3, 40, 90), (90, 70)),
+    ((5, 60, 40), (5, 40, 90)),  # matrices
+    ((1, 7, 60, 40), (1, 7, 40, 50)),
+]
+
+
+@pytest.mark.parametrize("a, b", SHARED)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_threads_share_a_product(a, b, transposed, rng, compare, monkeypatch):
+    monkeypatch.setattr(parallel, "LEAST", 1000)
+    monkeypatch.setattr(parallel, "get_num_threads", lambda: 3)
+    started = []
+    monkeypatch.setattr(parallel.workers.Worker, "start", spying(parallel.workers.Worker.start, started))
+    x, y = normal(rng, *a), normal(rng, *b)
+    if transposed:
+        x, y = (np.ascontiguousarray(m.swapaxes(-1, -2)).swapaxes(-1, -2) for m in (x, y))
+    made_for = y.ndim > 2 or x.ndim == 2 or not transposed
+    compare(gemm, x, y, normal(rng, b[-1]), rtol=1e-5, atol=5e-5, compiled=made_for)  # sums of up to 300 products
+    assert len(started) == (2 if made_for else 0)
+
+
+def spying(function, calls):
+    def called(*args):
+        calls.append(args)
+        return function(*args)
+
+    return called
+
+
+def test_threads_share_products_of_mixed_types(rng, monkeypatch):
+    monkeypatch.setattr(parallel, "LEAST", 1000)
+    monkeypatch.setattr(parallel, "get_num_threads", lambda: 2)
+    x, y = normal(rng, 90, 80), rng.standard_normal((80, 70))
+    out = gemm(x, y, None)
+    assert out.dtype == np.float64
+    np.testing.assert_allclose(out, x.astype(np.float64) @ y, rtol=1e-12)
+    integers = rng.integers(-9, 9, (90, 80)), rng.integers(-9, 9, (80, 70))
+    np.testing.assert_array_equal(gemm(*integers, None), integers[0] @ integers[1])
+
+
+def test_the_blas_keeps_to_one_thread(rng, monkeypatch):
+    library = blas.library()
+    if library is None or library.set_threads is None:
+        pytest.skip("the number of threads of this BLAS cannot be set")
+    library.set_threads(2)
+    monkeypatch.setattr(threads, "_blas_is_held", False)
+    gemm(normal(rng, 200, 100), normal(rng, 100, 100), None)
+    assert library.get_threads() == 1
