@@ -21,6 +21,7 @@ from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .elementary import erf32, exp32, sigmoid32, tanh32
 from .jit import jit
 from .layout import numbers_like
+from .parallel import ELEMENTARY, MEMORY, share_rows
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
@@ -167,20 +168,20 @@ def supports_gelu_backward(g: Array, x: Array, approximate: str) -> bool:
     return approximate in GELU and float32_side_by_side(g, x)
 
 
-def elementwise(loop: Callable[..., None], *arrays: Array) -> Array:
+def elementwise(loop: Callable[..., None], cost: int, *arrays: Array) -> Array:
     out = np.empty_like(arrays[0])
-    loop(*[in_memory_order(a) for a in arrays], in_memory_order(out))
+    share_rows(loop, cost, (*[in_memory_order(a) for a in arrays], in_memory_order(out)))
     return out
 
 
 @sigmoid.variant("numba", device="cpu", supports=float32_side_by_side)
 def sigmoid_numba(x: Array) -> Array:
-    return elementwise(sigmoid_loop, x)
+    return elementwise(sigmoid_loop, ELEMENTARY, x)
 
 
 @relu.variant("numba", device="cpu", supports=float32_side_by_side)
 def relu_numba(x: Array) -> Array:
-    return elementwise(relu_loop, x)
+    return elementwise(relu_loop, 2 * MEMORY, x)
 
 
 def supports_relu_backward(g: Array, out: Array) -> bool:
@@ -190,69 +191,69 @@ def supports_relu_backward(g: Array, out: Array) -> bool:
 @relu_backward.variant("numba", device="cpu", supports=supports_relu_backward)
 def relu_backward_numba(g: Array, out: Array) -> Array:
     dx = np.empty_like(out)
-    relu_backward_loop(numbers_like(g, out), in_memory_order(out), in_memory_order(dx))
+    share_rows(relu_backward_loop, 3 * MEMORY, (numbers_like(g, out), in_memory_order(out), in_memory_order(dx)))
     return dx
 
 
 @erf.variant("numba", device="cpu", supports=float32_side_by_side)
 def erf_numba(x: Array) -> Array:
-    return elementwise(erf_loop, x)
+    return elementwise(erf_loop, ELEMENTARY, x)
 
 
 @gelu.variant("numba", device="cpu", supports=supports_gelu)
 def gelu_numba(x: Array, approximate: str) -> Array:
-    return elementwise(GELU[approximate], x)
+    return elementwise(GELU[approximate], ELEMENTARY, x)
 
 
 @gelu_backward.variant("numba", device="cpu", supports=supports_gelu_backward)
 def gelu_backward_numba(g: Array, x: Array, approximate: str) -> Array:
-    return elementwise(GELU_BACKWARD[approximate], g, x)
+    return elementwise(GELU_BACKWARD[approximate], ELEMENTARY, g, x)
 
 
-@jit
+@jit(nogil=True)
 def sigmoid_loop(x: Any, out: Any) -> None:
     for i in range(x.size):
         out[i] = sigmoid32(x[i])
 
 
-@jit
+@jit(nogil=True)
 def relu_loop(x: Any, out: Any) -> None:
     for i in range(x.size):
         out[i] = np.float32(0) if x[i] <= np.float32(0) else x[i]  # NaN stays NaN
 
 
-@jit
+@jit(nogil=True)
 def relu_backward_loop(g: Any, out: Any, dx: Any) -> None:
     for i in range(g.size):
         dx[i] = np.float32(0) if out[i] <= np.float32(0) else g[i]
 
 
-@jit
+@jit(nogil=True)
 def erf_loop(x: Any, out: Any) -> None:
     for i in range(x.size):
         out[i] = erf32(x[i])
 
 
-@jit
+@jit(nogil=True)
 def gelu_loop(x: Any, out: Any) -> None:
     for i in range(x.size):
         out[i] = x[i] * (F_HALF + F_HALF * erf32(x[i] * F_ROOT_HALF))
 
 
-@jit
+@jit(nogil=True)
 def gelu_tanh_loop(x: Any, out: Any) -> None:
     for i in range(x.size):
         out[i] = gelu_tanh32(x[i])
 
 
-@jit
+@jit(nogil=True)
 def gelu_backward_loop(g: Any, x: Any, dx: Any) -> None:
     for i in range(x.size):
         phi = F_HALF + F_HALF * erf32(x[i] * F_ROOT_HALF)
         dx[i] = g[i] * (phi + x[i] * F_DENSITY * exp32(-F_HALF * x[i] * x[i]))
 
 
-@jit
+@jit(nogil=True)
 def gelu_tanh_backward_loop(g: Any, x: Any, dx: Any) -> None:
     for i in range(x.size):
         dx[i] = g[i] * gelu_tanh_derivative32(x[i])
@@ -290,7 +291,7 @@ def supports_bias_backward(g: Array, x: Array, bias: Array, activation: str) -> 
 @bias_activation.variant("numba", device="cpu", supports=supports_bias)
 def bias_activation_numba(x: Array, bias: Array, activation: str) -> Array:
     out = np.empty_like(x)
-    BIAS[activation](rows(x), bias, rows(out))
+    share_rows(BIAS[activation], ELEMENTARY, (rows(x), rows(out)), bias)
     return out
 
 
@@ -299,70 +300,70 @@ def bias_activation_backward_numba(g: Array, x: Array, bias: Array, activation: 
     if activation == "identity":
         return g.copy()
     dx = np.empty_like(x)
-    BIAS_BACKWARD[activation](rows(g), rows(x), bias, rows(dx))
+    share_rows(BIAS_BACKWARD[activation], ELEMENTARY, (rows(g), rows(x), rows(dx)), bias)
     return dx
 
 
-@jit
-def bias_identity(x: Any, bias: Any, out: Any) -> None:
+@jit(nogil=True)
+def bias_identity(x: Any, out: Any, bias: Any) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             out[i, j] = x[i, j] + bias[j]
 
 
-@jit
-def bias_relu(x: Any, bias: Any, out: Any) -> None:
+@jit(nogil=True)
+def bias_relu(x: Any, out: Any, bias: Any) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             z = x[i, j] + bias[j]
             out[i, j] = np.float32(0) if z < np.float32(0) else z  # NaN stays NaN
 
 
-@jit
-def bias_gelu_tanh(x: Any, bias: Any, out: Any) -> None:
+@jit(nogil=True)
+def bias_gelu_tanh(x: Any, out: Any, bias: Any) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             out[i, j] = gelu_tanh32(x[i, j] + bias[j])
 
 
-@jit
-def bias_sigmoid(x: Any, bias: Any, out: Any) -> None:
+@jit(nogil=True)
+def bias_sigmoid(x: Any, out: Any, bias: Any) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             out[i, j] = sigmoid32(x[i, j] + bias[j])
 
 
-@jit
-def bias_tanh(x: Any, bias: Any, out: Any) -> None:
+@jit(nogil=True)
+def bias_tanh(x: Any, out: Any, bias: Any) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             out[i, j] = tanh32(x[i, j] + bias[j])
 
 
-@jit
-def bias_relu_backward(g: Any, x: Any, bias: Any, dx: Any) -> None:
+@jit(nogil=True)
+def bias_relu_backward(g: Any, x: Any, dx: Any, bias: Any) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             dx[i, j] = np.float32(0) if x[i, j] + bias[j] <= np.float32(0) else g[i, j]
 
 
-@jit
-def bias_gelu_tanh_backward(g: Any, x: Any, bias: Any, dx: Any) -> None:
+@jit(nogil=True)
+def bias_gelu_tanh_backward(g: Any, x: Any, dx: Any, bias: Any) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             dx[i, j] = g[i, j] * gelu_tanh_derivative32(x[i, j] + bias[j])
 
 
-@jit
-def bias_sigmoid_backward(g: Any, x: Any, bias: Any, dx: Any) -> None:
+@jit(nogil=True)
+def bias_sigmoid_backward(g: Any, x: Any, dx: Any, bias: Any) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             s = sigmoid32(x[i, j] + bias[j])
             dx[i, j] = g[i, j] * s * (F_ONE - s)
 
 
-@jit
-def bias_tanh_backward(g: Any, x: Any, bias: Any, dx: Any) -> None:
+@jit(nogil=True)
+def bias_tanh_backward(g: Any, x: Any, dx: Any, bias: Any) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             t = tanh32(x[i, j] + bias[j])

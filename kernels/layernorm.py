@@ -20,6 +20,7 @@ from . import Kernel, array_module
 from .common import Array, at_least_float32, float32_in_order
 from .cuda import ELEMENTS, Entry, Source, aligned, blocks, launchable
 from .jit import jit
+from .parallel import ELEMENTARY, how_many, share, share_rows
 from .simd import WIDTH, first, load, select, splat, store, sum_lanes
 
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -140,16 +141,31 @@ def normalized(x: Array, weight: Array | None, bias: Array | None, eps: float, c
     weight = np.ones(width, np.float32) if weight is None else weight
     bias = np.zeros(width, np.float32) if bias is None else bias
     out, mean, rstd = np.empty_like(x), np.empty(count, np.float32), np.empty(count, np.float32)
-    normalize_rows(x, weight, bias, float(eps), centred, out, mean, rstd)
+    share_rows(normalize_rows, ELEMENTARY, (x, out, mean, rstd), weight, bias, float(eps), centred)
     return out, mean, rstd
 
 
 def gradients(g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None, centred: bool) -> tuple[Array, ...]:
     width = x.shape[1]
     weight = np.ones(width, np.float32) if weight is None else weight
-    dx, dweight, dbias = np.empty_like(x), np.zeros(width, np.float32), np.zeros(width, np.float32)
-    gradient_rows(g, x, mean, rstd, weight, centred, dx, dweight, dbias)
-    return dx, dweight, dbias
+    dx, work = np.empty_like(x), ELEMENTARY * x.size
+    parts = how_many(len(x), work)
+    dweight, dbias = np.zeros((2, parts, width), np.float32)  # each thread adds up rows of its own
+    if parts == 1:
+        gradient_rows(g, x, mean, rstd, weight, centred, dx, dweight[0], dbias[0])
+        return dx, dweight[0], dbias[0]
+    share(parts, gradient_parts, work, (g, x, mean, rstd, dx), weight, centred, dweight, dbias)
+    return dx, dweight.sum(axis=0), dbias.sum(axis=0)
+
+
+def gradient_parts(
+    begin: int, end: int, arrays: tuple[Array, ...], weight: Array, centred: bool, dweight: Array, dbias: Array
+) -> None:
+    count, parts = len(arrays[0]), len(dweight)
+    for part in range(begin, end):
+        some = slice(count * part // parts, count * (part + 1) // parts)
+        g, x, mean, rstd, dx = (a[some] for a in arrays)
+        gradient_rows(g, x, mean, rstd, weight, centred, dx, dweight[part], dbias[part])
 
 
 @jit(forceinline=True)
@@ -161,9 +177,9 @@ def put(x: Any, i: int, value: Any, n: int) -> None:
         store(x, i, value, first(n))
 
 
-@jit
+@jit(nogil=True)
 def normalize_rows(
-    x: Any, weight: Any, bias: Any, eps: float, centred: bool, out: Any, mean: Any, rstd: Any
+    x: Any, out: Any, mean: Any, rstd: Any, weight: Any, bias: Any, eps: float, centred: bool
 ) -> None:  # rows a and b
     count, width = x.shape
     for row in range(0, count, 2):
@@ -194,7 +210,7 @@ def normalize_rows(
         mean[row], mean[other], rstd[row], rstd[other] = m_a, m_b, r_a, r_b
 
 
-@jit
+@jit(nogil=True)
 def gradient_rows(
     g: Any, x: Any, mean: Any, rstd: Any, weight: Any, centred: bool, dx: Any, dweight: Any, dbias: Any
 ) -> None:

@@ -24,6 +24,7 @@ from .common import Array, at_least_float32, float32_in_order
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .elementary import exp32, row_max, sum_exp
 from .jit import jit
+from .parallel import ELEMENTARY, share_rows
 
 INT64 = np.dtype(np.int64)  # comparing with np.int64 makes one each time
 
@@ -117,13 +118,13 @@ def cross_entropy_numba(
 ) -> tuple[Array, Array]:
     losses, lse = np.empty(len(logits), np.float32), np.empty(len(logits), np.float64)
     weight = ones(logits.shape[1]) if weight is None else weight
-    loss_rows(logits, target, weight, ignore_index, float(smoothing), losses, lse)
+    share_rows(loss_rows, ELEMENTARY, (logits, target, losses, lse), weight, ignore_index, float(smoothing))
     return losses, lse
 
 
-@jit  # reassoc is left to `sum_exp`: here it would undo the subtraction of the maximum
+@jit(nogil=True)  # reassoc is left to `sum_exp`: here it would undo the subtraction of the maximum
 def loss_rows(
-    logits: Any, target: Any, weight: Any, ignore_index: int, smoothing: float, losses: Any, lse: Any
+    logits: Any, target: Any, losses: Any, lse: Any, weight: Any, ignore_index: int, smoothing: float
 ) -> None:
     classes, total_weight = logits.shape[1], np.float64(weight.sum())
     for i in range(logits.shape[0]):
@@ -156,13 +157,14 @@ def cross_entropy_and_gradient_numba(
 ) -> tuple[Array, Array]:
     losses, dx = np.empty(len(logits), np.float32), np.empty_like(logits)
     weight = ones(logits.shape[1]) if weight is None else weight
-    loss_and_gradient_rows(logits, target, weight, ignore_index, float(smoothing), losses, dx)
+    arrays = logits, target, losses, dx
+    share_rows(loss_and_gradient_rows, ELEMENTARY, arrays, weight, ignore_index, float(smoothing))
     return losses, dx
 
 
-@jit
+@jit(nogil=True)
 def loss_and_gradient_rows(
-    logits: Any, target: Any, weight: Any, ignore_index: int, smoothing: float, losses: Any, dx: Any
+    logits: Any, target: Any, losses: Any, dx: Any, weight: Any, ignore_index: int, smoothing: float
 ) -> None:
     classes, total_weight = logits.shape[1], np.float64(weight.sum())
     spread = np.float32(smoothing / classes)

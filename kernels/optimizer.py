@@ -21,6 +21,7 @@ from . import Kernel, array_module
 from .common import FLOAT32, Array
 from .cuda import Entry, Source, address, blocks, launchable
 from .jit import jit
+from .parallel import MEMORY, share_rows
 
 
 @Kernel
@@ -217,9 +218,9 @@ def adam_numba(
     scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
     arrays = param.ravel(), grad.ravel(), exp_avg.ravel(), exp_avg_sq.ravel()
     if max_exp_avg_sq is None:
-        adam_loop(*arrays, *scalars)
+        share_rows(adam_loop, 7 * MEMORY, arrays, *scalars)
     else:
-        amsgrad_loop(*arrays, max_exp_avg_sq.ravel(), *scalars)
+        share_rows(amsgrad_loop, 9 * MEMORY, (*arrays, max_exp_avg_sq.ravel()), *scalars)
 
 
 @adam_many.variant("numba", device="cpu")
@@ -245,7 +246,8 @@ def adam_many_numba(
     scalars = adam_scalars(*options)
     for param, grad, exp_avg, exp_avg_sq in zip(params, grads, exp_avgs, exp_avg_sqs, strict=True):
         if alike(param, grad, exp_avg, exp_avg_sq):
-            adam_loop(param.ravel(), grad.ravel(), exp_avg.ravel(), exp_avg_sq.ravel(), *scalars)
+            arrays = param.ravel(), grad.ravel(), exp_avg.ravel(), exp_avg_sq.ravel()
+            share_rows(adam_loop, 7 * MEMORY, arrays, *scalars)
         else:
             adam.reference(param, grad, exp_avg, exp_avg_sq, None, *options)
 
@@ -259,7 +261,7 @@ def adam_scalars(
     return (sign, keep, l2, 1 - beta1, float(beta2), 1 - beta2, *corrections(step, lr, beta1, beta2, None), float(eps))
 
 
-@jit(fastmath={"contract"})
+@jit(fastmath={"contract"}, nogil=True)
 def adam_loop(
     param: Any,
     grad: Any,
@@ -289,7 +291,7 @@ def adam_loop(
         param[i] = p - step_size * m / (math.sqrt(v) * correction + eps)
 
 
-@jit(fastmath={"contract"})
+@jit(fastmath={"contract"}, nogil=True)
 def amsgrad_loop(
     param: Any,
     grad: Any,
@@ -359,9 +361,9 @@ def sgd_many_numba(
         if not alike(param, grad, buffer):
             sgd.reference(param, grad, buffer, *options)
         elif buffer is None:
-            sgd_loop(param.ravel(), grad.ravel(), scalars[0], scalars[5], scalars[6])
+            share_rows(sgd_loop, 3 * MEMORY, (param.ravel(), grad.ravel()), scalars[0], scalars[5], scalars[6])
         else:
-            momentum_loop(param.ravel(), grad.ravel(), buffer.ravel(), *scalars)
+            share_rows(momentum_loop, 5 * MEMORY, (param.ravel(), grad.ravel(), buffer.ravel()), *scalars)
 
 
 def sgd_scalars(
@@ -373,14 +375,14 @@ def sgd_scalars(
     return float(lr), decay, rate, of_buffer, of_grad, float(weight_decay), -1.0 if maximize else 1.0
 
 
-@jit(fastmath={"contract"})
+@jit(fastmath={"contract"}, nogil=True)
 def sgd_loop(param: Any, grad: Any, lr: Any, weight_decay: Any, sign: Any) -> None:
     lr, weight_decay, sign = np.float32(lr), np.float32(weight_decay), np.float32(sign)
     for i in range(param.size):
         param[i] -= lr * (sign * grad[i] + weight_decay * param[i])
 
 
-@jit(fastmath={"contract"})
+@jit(fastmath={"contract"}, nogil=True)
 def momentum_loop(
     param: Any,
     grad: Any,
@@ -421,12 +423,12 @@ def rmsprop_numba(
     centered, with_momentum = grad_avg is not None, momentum_buffer is not None
     mean = square_avg if grad_avg is None else grad_avg
     buffer = square_avg if momentum_buffer is None else momentum_buffer
-    arrays = [a.reshape(-1) for a in (param, grad, square_avg, mean, buffer)]
+    arrays = tuple(a.reshape(-1) for a in (param, grad, square_avg, mean, buffer))
     scalars = (float(lr), float(alpha), 1 - alpha, float(eps), float(weight_decay), float(momentum), sign)
-    rmsprop_loop(*arrays, centered, with_momentum, *scalars)
+    share_rows(rmsprop_loop, 6 * MEMORY, arrays, centered, with_momentum, *scalars)
 
 
-@jit(fastmath={"contract"})
+@jit(fastmath={"contract"}, nogil=True)
 def rmsprop_loop(
     param: Any,
     grad: Any,

@@ -18,6 +18,13 @@ from .threads import get_num_threads, hold_blas
 
 LEAST = 1_000_000  # multiply-adds that are worth a thread of their own
 MEMORY = 4  # a number that is read or written, and little done with, counts as so many: two cores share one memory
+ELEMENTARY = 16  # and so many an exponential, or a square root and a division
+
+
+def how_many(units: int, work: int) -> int:
+    """The number of threads that share so many units and so much work."""
+    parts = min(units, work // LEAST)
+    return min(parts, get_num_threads()) if parts > 1 else 1
 
 
 def share(units: int, run: Callable[..., None], work: int, *args: Any) -> None:
@@ -25,10 +32,8 @@ def share(units: int, run: Callable[..., None], work: int, *args: Any) -> None:
 
     run computes the units from first to end - 1; work: about how many multiply-adds all of them take together.
     """
-    parts = min(units, work // LEAST)
-    if parts > 1:
-        parts = min(parts, get_num_threads())
-    if parts < 2:
+    parts = how_many(units, work)
+    if parts == 1:
         run(0, units, *args)
         return
     hold_blas()
@@ -43,3 +48,19 @@ def share(units: int, run: Callable[..., None], work: int, *args: Any) -> None:
     for error in errors:
         if error is not None:
             raise error
+
+
+def share_rows(run: Callable[..., None], cost: int, arrays: tuple[Any, ...], *others: Any) -> None:
+    """Call run(*arrays, *others), or the same for some rows of all the arrays in each thread.
+
+    The arrays have equally many rows, or elements if they are vectors; cost: in multiply-adds, of an element of the first one.
+    """
+    work = cost * arrays[0].size
+    if work < 2 * LEAST:
+        run(*arrays, *others)
+    else:
+        share(len(arrays[0]), _run_rows, work, run, arrays, others)
+
+
+def _run_rows(begin: int, end: int, run: Callable[..., None], arrays: tuple[Any, ...], others: tuple[Any, ...]) -> None:
+    run(*[a[begin:end] for a in arrays], *others)

@@ -14,6 +14,7 @@ Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from .common import FLOAT32, Array, float32_in_order
 from .cuda import ELEMENTS, Entry, Source, launchable
 from .cuda import blocks as blocks_for
 from .jit import jit
+from .parallel import ELEMENTARY, share
 
 ROUNDS = 10
 MULTIPLIER_0, MULTIPLIER_2 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -175,24 +177,39 @@ def supports_dropout(x: Array, p: float, key: int, counter: int) -> bool:
 
 @philox.variant("numba", device="cpu", supports=supports_words)
 def philox_numba(out: Array, key: int, counter: int) -> None:
-    philox_loop(out.reshape(-1), *as_uint64(key, counter))
+    share_stream(philox_loop, key, counter, (out.reshape(-1),))
 
 
 @uniform.variant("numba", device="cpu", supports=supports_fill)
 def uniform_numba(out: Array, key: int, counter: int) -> None:
-    uniform_loop(out.reshape(-1), *as_uint64(key, counter))
+    share_stream(uniform_loop, key, counter, (out.reshape(-1),))
 
 
 @normal.variant("numba", device="cpu", supports=supports_fill)
 def normal_numba(out: Array, key: int, counter: int) -> None:
-    normal_loop(out.reshape(-1), *as_uint64(key, counter))
+    share_stream(normal_loop, key, counter, (out.reshape(-1),))
 
 
 @dropout.variant("numba", device="cpu", supports=supports_dropout)
 def dropout_numba(x: Array, p: float, key: int, counter: int) -> Array:
     out = np.empty(x.shape, np.float32)
-    dropout_loop(x.reshape(-1), *threshold_and_scale(p), *as_uint64(key, counter), out.reshape(-1))
+    share_stream(dropout_loop, key, counter, (x.reshape(-1), out.reshape(-1)), *threshold_and_scale(p))
     return out
+
+
+def share_stream(loop: Callable[..., None], key: int, counter: int, arrays: tuple[Array, ...], *others: Any) -> None:
+    """Call loop(*arrays, low, high, key, *others), or the same for parts of the stream and of the arrays in each thread."""
+    size = arrays[0].size
+    share((size + 3) // 4, some_of_stream, ELEMENTARY * size, loop, key, counter, arrays, others)
+
+
+def some_of_stream(
+    begin: int, end: int, loop: Callable[..., None], key: int, counter: int, arrays: tuple[Array, ...],
+    others: tuple[Any, ...],
+) -> None:  # fmt: skip
+    """The blocks begin to end - 1, which have four elements each."""
+    block = (counter + begin) % 2**128 if begin else counter
+    loop(*[a[4 * begin : 4 * end] for a in arrays], *as_uint64(key, block), *others)
 
 
 @jit
@@ -212,7 +229,7 @@ def some_blocks(out: Any, start: int, count: int, low: Any, high: Any, key: Any)
         out0[b], out1[b], out2[b], out3[b] = c0, c1, c2, c3
 
 
-@jit
+@jit(nogil=True)
 def philox_loop(out: Any, low: Any, high: Any, key: Any) -> None:
     w = np.empty((4, BATCH), np.uint32)
     for start in range(0, out.size, 4 * BATCH):
@@ -227,7 +244,7 @@ def upper_24_bits(word: Any) -> Any:
     return np.float32(np.int32(word >> np.uint32(8))) * np.float32(2**-24)
 
 
-@jit
+@jit(nogil=True)
 def uniform_loop(out: Any, low: Any, high: Any, key: Any) -> None:
     w = np.empty((4, BATCH), np.uint32)
     for start in range(0, out.size, 4 * BATCH):
@@ -244,7 +261,7 @@ def box_muller(word1: Any, word2: Any) -> Any:
     return np.float32(r * math.cos(angle)), np.float32(r * math.sin(angle))
 
 
-@jit
+@jit(nogil=True)
 def normal_loop(out: Any, low: Any, high: Any, key: Any) -> None:
     w = np.empty((4, BATCH), np.uint32)
     for start in range(0, out.size, 4 * BATCH):
@@ -257,8 +274,8 @@ def normal_loop(out: Any, low: Any, high: Any, key: Any) -> None:
                 out[start + i + 1] = pair[1]
 
 
-@jit
-def dropout_loop(x: Any, threshold: Any, scale: float, low: Any, high: Any, key: Any, out: Any) -> None:
+@jit(nogil=True)
+def dropout_loop(x: Any, out: Any, low: Any, high: Any, key: Any, threshold: Any, scale: float) -> None:
     kept, dropped = np.float32(scale), np.float32(0)
     w = np.empty((4, BATCH), np.uint32)
     w0, w1, w2, w3 = w[0], w[1], w[2], w[3]

@@ -19,6 +19,7 @@ from .common import Array, at_least_float32, float32_in_order, rows
 from .cuda import ELEMENTS, Entry, Source, aligned, blocks, launchable
 from .elementary import exp32, row_max, sum_exp
 from .jit import jit
+from .parallel import ELEMENTARY, MEMORY, share_rows
 
 
 def shifted(x: Array, axis: int) -> Array:
@@ -86,11 +87,11 @@ def last_axis_backward(g: Array, out: Array, axis: int) -> bool:
 @softmax.variant("numba", device="cpu", supports=last_axis)
 def softmax_numba(x: Array, axis: int) -> Array:
     out = np.empty_like(x)
-    softmax_rows(rows(x), rows(out))
+    share_rows(softmax_rows, ELEMENTARY, (rows(x), rows(out)))
     return out
 
 
-@jit(fastmath={"reassoc", "contract"})  # reassoc: several partial sums side by side
+@jit(fastmath={"reassoc", "contract"}, nogil=True)  # reassoc: several partial sums side by side
 def softmax_rows(x: Any, out: Any) -> None:
     for i in range(x.shape[0]):
         m = row_max(x, i)
@@ -107,11 +108,11 @@ def softmax_rows(x: Any, out: Any) -> None:
 @softmax_backward.variant("numba", device="cpu", supports=last_axis_backward)
 def softmax_backward_numba(g: Array, out: Array, axis: int) -> Array:
     dx = np.empty_like(out)
-    softmax_backward_rows(rows(g), rows(out), rows(dx))
+    share_rows(softmax_backward_rows, 3 * MEMORY, (rows(g), rows(out), rows(dx)))
     return dx
 
 
-@jit(fastmath={"reassoc", "contract"})
+@jit(fastmath={"reassoc", "contract"}, nogil=True)
 def softmax_backward_rows(g: Any, out: Any, dx: Any) -> None:
     for i in range(g.shape[0]):
         total = np.float32(0)
@@ -124,11 +125,13 @@ def softmax_backward_rows(g: Any, out: Any, dx: Any) -> None:
 @log_softmax.variant("numba", device="cpu", supports=last_axis)
 def log_softmax_numba(x: Array, axis: int) -> Array:
     out = np.empty_like(x)
-    log_softmax_rows(rows(x), rows(out))
+    share_rows(log_softmax_rows, ELEMENTARY, (rows(x), rows(out)))
     return out
 
 
-@jit  # without reassoc, which would make of the last line x - (m + log_total), less accurate where m is large
+@jit(
+    nogil=True
+)  # without reassoc, which would make of the last line x - (m + log_total), less accurate where m is large
 def log_softmax_rows(x: Any, out: Any) -> None:
     for i in range(x.shape[0]):
         m = row_max(x, i)
@@ -140,11 +143,11 @@ def log_softmax_rows(x: Any, out: Any) -> None:
 @log_softmax_backward.variant("numba", device="cpu", supports=last_axis_backward)
 def log_softmax_backward_numba(g: Array, out: Array, axis: int) -> Array:
     dx = np.empty_like(out)
-    log_softmax_backward_rows(rows(g), rows(out), rows(dx))
+    share_rows(log_softmax_backward_rows, ELEMENTARY, (rows(g), rows(out), rows(dx)))
     return dx
 
 
-@jit(fastmath={"reassoc", "contract"})
+@jit(fastmath={"reassoc", "contract"}, nogil=True)
 def log_softmax_backward_rows(g: Any, out: Any, dx: Any) -> None:
     for i in range(g.shape[0]):
         total = np.float32(0)

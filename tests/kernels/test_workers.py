@@ -142,3 +142,38 @@ def test_look_out_ends_when_the_flag_is_up_and_when_it_is_not():
         if flags[workers.FINISHED]:
             break
     assert flags[workers.FINISHED] == 1
+
+
+@pytest.mark.parametrize("kernel", ["gelu", "softmax", "log_softmax", "layer_norm", "dropout", "normal", "adam", "sgd"])
+def test_rows_that_threads_share_are_those_of_one_thread(kernel, rng, monkeypatch):
+    from minidl import kernels
+
+    kernels.load_all()
+    x = rng.standard_normal((37, 53)).astype(np.float32)
+    bias, state = x[0].copy(), np.abs(x)
+    arguments = {
+        "gelu": (x, "tanh"), "softmax": (x, -1), "log_softmax": (x, -1), "layer_norm": (x, bias, bias, 1e-5),
+        "dropout": (x, 0.3, 7, 2**128 - 20), "normal": (x, 7, 2**64 - 20),
+        "adam": (x, x[::-1].copy(), state, state.copy(), None, 3, 0.1, 0.9, 0.99, 1e-8, 0.1, True, False),
+        "sgd": (x, x[::-1].copy(), state, 0.1, 0.9, 0.0, 0.1, True, False, False),
+    }[kernel]  # fmt: skip
+    results = []
+    for threads in (1, 3):
+        monkeypatch.setattr(parallel, "get_num_threads", lambda n=threads: n)
+        copies = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+        out = kernels.REGISTRY[kernel](*copies)
+        results.append([*(out if isinstance(out, tuple) else (out,)), *copies])
+    for one, three in zip(*results, strict=True):
+        if isinstance(one, np.ndarray):
+            np.testing.assert_array_equal(one, three)
+
+
+def test_layer_norm_adds_up_the_gradients_of_all_threads(rng):
+    from minidl.kernels.layernorm import layer_norm, layer_norm_backward
+
+    x, g, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((37, 50), (37, 50), (50,)))
+    _, mean, rstd = layer_norm(x, weight, None, 1e-5)
+    got = layer_norm_backward(g, x, mean, rstd, weight)
+    wanted = layer_norm_backward.reference(*(a.astype(np.float64) for a in (g, x, mean, rstd, weight)))
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-5)
