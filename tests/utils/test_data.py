@@ -272,6 +272,26 @@ def test_worker_init_function_and_info():
     assert get_worker_info() is None
 
 
+class Threads(Dataset):
+    """How many threads an operation may use, where the sample is made."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return md.get_num_threads()
+
+
+def test_a_worker_has_one_thread():
+    before = md.get_num_threads()
+    md.set_num_threads(3)
+    try:
+        assert [n.tolist() for n in DataLoader(Threads(), batch_size=2)] == [[3, 3]]
+        assert [n.tolist() for n in DataLoader(Threads(), batch_size=2, num_workers=1)] == [[1, 1]]
+    finally:
+        md.set_num_threads(before)
+
+
 @pytest.mark.parametrize("workers", WORKERS)
 def test_streams(workers):
     loader = DataLoader(Counting(10), batch_size=2, num_workers=workers)

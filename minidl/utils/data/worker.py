@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import random as random_state
+from ...kernels import threads
 from .dataset import IterableDataset
 
 
@@ -140,6 +141,7 @@ def _work(pipe: Any, info: WorkerInfo, source: Source, init: Callable[[int], Non
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, requests), daemon=True).start()
     _worker_info = info
+    threads.set_num_threads(1)  # there are as many workers as somebody found right
     _seed_everything(info.seed)
     try:
         if init is not None:
