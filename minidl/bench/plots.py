@@ -5,20 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"  # told apart by colour-blind readers (Okabe and Ito, 2008)
+from ..pictures import BLUE, GREY, ORANGE, figure, grid, save
 
 
 def plot_ratios(results: dict[str, dict[str, float]], peer: str, threads: int, path: Path) -> None:
     """A dot per workload at the median ratio with a line over its spread, the quickest on top, written to `path`."""
-    from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
     rows = sorted(results.items(), key=lambda item: -item[1]["ratio"])
-    figure = Figure(figsize=(8, 0.9 + 0.3 * len(rows)), layout="constrained")
-    ax = figure.subplots()
+    drawn, ax = figure(8, 0.9 + 0.3 * len(rows))
     for place, (_, r) in enumerate(rows):
         colour = BLUE if r["ratio"] <= 1 else ORANGE
-        ax.plot([r["low"], r["high"]], [place, place], color=colour, linewidth=1.5, alpha=0.6)
+        ax.plot([r["low"], r["high"]], [place, place], "-", marker="", color=colour, linewidth=1.5, alpha=0.6)
         ax.plot(r["ratio"], place, "o" if r["ratio"] <= 1 else "s", color=colour, markersize=6)
         ax.annotate(
             f"{r['ratio']:.2f}", (r["high"], place), (6, 0), textcoords="offset points", va="center", fontsize=8
@@ -30,9 +28,9 @@ def plot_ratios(results: dict[str, dict[str, float]], peer: str, threads: int, p
     ax.set_xlabel("time of minidl / time of the other")
     work = "1 thread" if threads == 1 else f"{threads} threads"
     ax.set_title(f"minidl beside {peer}, {work}: median and spread of alternating rounds", fontsize=10, loc="right")
-    _clean(ax)
+    grid(ax)
     ax.margins(x=0.12)
-    _save(figure, path)
+    save(drawn, path)
 
 
 def plot_roofline(points: list[dict[str, Any]], bandwidth: float, peak: float, title: str, path: Path) -> None:
@@ -40,16 +38,15 @@ def plot_roofline(points: list[dict[str, Any]], bandwidth: float, peak: float, t
 
     points: name, flops, moved (bytes), seconds; bandwidth in bytes and peak in operations per second.
     """
-    from matplotlib.figure import Figure
-
     total = sum(p["seconds"] for p in points)
     points = sorted((p for p in points if p["seconds"] > 0.005 * total), key=lambda p: -p["seconds"])
-    figure = Figure(figsize=(10, 5.5), layout="constrained")
-    ax, legend = figure.subplots(1, 2, width_ratios=(3, 1))
+    drawn, (ax, legend) = figure(10, 5.5, panels=2, width_ratios=(3, 1))
     intensities = [p["flops"] / p["moved"] for p in points]
     low, high = min([*intensities, 0.05]) / 2, max([*intensities, 4 * peak / bandwidth]) * 2
     ridge = peak / bandwidth
-    ax.plot([low, ridge, high], [low * bandwidth / 1e9, peak / 1e9, peak / 1e9], color=GREY, linewidth=1.5)
+    ax.plot(
+        [low, ridge, high], [low * bandwidth / 1e9, peak / 1e9, peak / 1e9], "-", marker="", color=GREY, linewidth=1.5
+    )
     legend.axis("off")
     lines = [f"{'':3}{'share':>6} {'GFLOP/s':>8}  operation"]
     for number, (p, x) in enumerate(zip(points, intensities, strict=True), 1):
@@ -68,18 +65,5 @@ def plot_roofline(points: list[dict[str, Any]], bandwidth: float, peak: float, t
         f"{title}\ncircles forward, squares backward, area = share of the time\n"
         f"grey: copying at {bandwidth / 1e9:.0f} GB/s, matrix products at {peak / 1e9:.0f} GFLOP/s", fontsize=10, loc="left",
     )  # fmt: skip
-    _clean(ax)
-    _save(figure, path)
-
-
-def _clean(ax: Any) -> None:
-    ax.grid(True, which="major", linewidth=0.4, alpha=0.5)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-
-
-def _save(figure: Any, path: Path) -> None:
-    """Write the picture; one that was there is replaced when the new one is complete."""
-    unfinished = path.with_name(f"unfinished-{path.name}")
-    figure.savefig(unfinished, dpi=120)
-    unfinished.replace(path)
+    grid(ax)
+    save(drawn, path)

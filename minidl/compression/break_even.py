@@ -11,6 +11,7 @@ from statistics import median
 from ..autograd.grad_mode import no_grad
 from ..nn.linear import Linear
 from ..ops.random import randn
+from ..pictures import GREY, figure, save
 from .csr import SparseLinear
 from .pruning import prune_to
 
@@ -45,20 +46,17 @@ class BreakEven:
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Both times over sparsity, with the crossing, as a picture: .png, .svg or .pdf."""
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(6.5, 4.2), layout="constrained")
-        axes = figure.subplots()
-        axes.plot(self.sparsities, [t * 1e3 for t in self.dense], "o-", label="dense")
-        axes.plot(self.sparsities, [t * 1e3 for t in self.csr], "s-", label="CSR")
+        drawn, axes = figure(6.5, 4.2)
+        axes.plot(self.sparsities, [t * 1e3 for t in self.dense], label="dense")
+        axes.plot(self.sparsities, [t * 1e3 for t in self.csr], label="CSR")
         if self.crossing is not None:
-            axes.axvline(self.crossing, color="grey", linestyle=":", label=f"break-even {self.crossing:.1%}")
+            axes.axvline(self.crossing, color=GREY, marker="", linestyle=":", label=f"break-even {self.crossing:.1%}")
         axes.set(
             title=f"linear layer {self.in_features} to {self.out_features}, batch {self.batch}",
             xlabel="share of zeros in the weight", ylabel="milliseconds, median", yscale="log",
         )  # fmt: skip
         axes.legend()
-        figure.savefig(path, dpi=120)
+        save(drawn, path)
 
 
 @no_grad()

@@ -17,9 +17,10 @@ from typing import Any
 import minidl as md
 from minidl import nn, optim
 
+from ..pictures import GREY
 from .common import accuracy, digit_rows, fit
 from .demo import Demo, Figure, Measured, Track
-from .plots import GREY, bars
+from .plots import bars
 
 STEPS, KEPT = 400, 20
 

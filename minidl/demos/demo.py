@@ -141,9 +141,9 @@ class Result:
 
     def plot(self, path: str | Path) -> None:
         """Draw to a .png, .svg or .pdf file, which holds `alt` as its description."""
-        from .plots import save
+        from ..pictures import save
 
-        save(self, Path(path))
+        save(self.draw(), path, self.alt)
 
     def described(self) -> dict[str, Any]:
         """What `minidl demo NAME --json` says of it."""

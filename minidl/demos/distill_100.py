@@ -21,9 +21,10 @@ import minidl as md
 from minidl import nn, optim
 from minidl.compression import soft_target_loss
 
+from ..pictures import GREY
 from .common import accuracy, digit_rows, fit
 from .demo import Demo, Figure, Measured, Track
-from .plots import GREY, bars
+from .plots import bars
 
 FEW, HIDDEN = 100, 6
 STUDENTS, STEPS = 2, 800  # accuracies are means over so many students

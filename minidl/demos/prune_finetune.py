@@ -16,9 +16,10 @@ from typing import Any
 from minidl import nn, optim
 from minidl.compression import copy_of, make_permanent, prune_to, sparsity, weights
 
+from ..pictures import GREY
 from .common import accuracy, digit_rows, fit
 from .demo import Demo, Figure, Measured, Track
-from .plots import GREY, lines
+from .plots import lines
 
 AMOUNTS = (0.0, 0.5, 0.8, 0.9, 0.95)
 

@@ -16,9 +16,10 @@ from typing import Any
 import minidl as md
 from minidl import nn, optim
 
+from ..pictures import GREY
 from .common import accuracy, digit_rows, fit
 from .demo import Demo, Figure, Measured, Track
-from .plots import GREY, lines
+from .plots import lines
 
 BITS = (8, 6, 4, 3, 2)
 

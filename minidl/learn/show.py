@@ -16,12 +16,10 @@ from typing import Any
 
 import minidl
 
-NUMBER = "application/vnd.minidl.number+json"  # how the build finds the numbers in a notebook's outputs
+from ..pictures import COLORS as COLORS
+from ..pictures import figure as figure
 
-# Okabe and Ito's palette (2008), told apart by people who see fewer colours; lines differ by marker and dash as well
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "x")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+NUMBER = "application/vnd.minidl.number+json"  # how the build finds the numbers in a notebook's outputs
 
 
 def number(name: str, value: float, tolerance: float = 0.05) -> None:
@@ -94,29 +92,6 @@ def _as_table(rows: list[list[str]], heads: Sequence[str]) -> dict[str, str]:
     plain = "\n".join("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in [heads, *rows])
     lines = ["| " + " | ".join(row) + " |" for row in [list(heads), ["---:"] * len(heads), *rows]]
     return {"text/markdown": "\n".join(lines), "text/plain": plain}
-
-
-def figure(width: float = 7.0, height: float = 3.2, panels: int = 1, **subplots: Any) -> tuple[Any, Any]:
-    """A matplotlib figure in the house style, and its axes: one, or an array of `panels` beside each other."""
-    from cycler import cycler
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    style: Any = {
-        "axes.prop_cycle": cycler(color=COLORS) + cycler(marker=MARKERS) + cycler(linestyle=DASHES),
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.titlesize": 10,
-        "axes.labelsize": 9,
-        "font.size": 9,
-        "lines.markersize": 4,
-    }
-    with rc_context(style):
-        drawn = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(drawn)
-        axes = drawn.subplots(1, panels, **subplots)
-    return drawn, axes
 
 
 def present(drawn: Any, alt: str, numbers: Mapping[str, Sequence[Any]] | None = None) -> None:

@@ -27,6 +27,7 @@ from .. import nn
 from ..autograd.grad_mode import no_grad
 from ..ops.creation import from_numpy
 from ..ops.joining import cat
+from ..pictures import figure, save
 from ..serialization import load
 from ..tensor import Tensor
 from .wordpiece import WordPiece
@@ -138,13 +139,10 @@ def draw(sentences: Sequence[str], similarity: Any, path: str | os.PathLike[str]
     """The similarities (N, N) as a picture, with the numbers in it."""
     import textwrap
 
-    from matplotlib.figure import Figure
-
     n = len(sentences)
-    figure = Figure((3.5 + 0.6 * n, 1.2 + 0.6 * n), layout="constrained")
-    axes = figure.subplots()
+    drawn, axes = figure(3.5 + 0.6 * n, 1.2 + 0.6 * n)
     shown = axes.imshow(similarity, cmap="viridis", vmin=0, vmax=1)
-    figure.colorbar(shown, label="cosine")
+    drawn.colorbar(shown, label="cosine")
     axes.set_yticks(
         range(n), [f"{i + 1}  {textwrap.shorten(s, 44, placeholder=' ...')}" for i, s in enumerate(sentences)]
     )
@@ -153,7 +151,7 @@ def draw(sentences: Sequence[str], similarity: Any, path: str | os.PathLike[str]
         for j in range(n):
             colour = "black" if similarity[i, j] > 0.6 else "white"
             axes.text(j, i, f"{similarity[i, j]:.2f}", ha="center", va="center", color=colour, fontsize=8)
-    figure.savefig(path, dpi=150)
+    save(drawn, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
