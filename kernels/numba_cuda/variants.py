@@ -191,7 +191,7 @@ def histogram_private(keys: Array, count: int) -> Array:
     return counts
 
 
-def supports_vector(values: Array, dense: Array, pointers: Array, indices: Array) -> bool:
+def supports_vector(values: Array, dense: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> bool:
     return dense.ndim == 1 and pointers.size > 1 and launchable(values, dense)
 
 
@@ -202,12 +202,12 @@ def times_vector(version: str, grid: int, values: Array, dense: Array, pointers:
 
 
 @spmm.variant("numba_cuda_naive", device="cuda", supports=supports_vector)
-def spmv_naive(values: Array, dense: Array, pointers: Array, indices: Array) -> Array:
+def spmv_naive(values: Array, dense: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> Array:
     return times_vector("spmv", blocks(pointers.size - 1, 64), values, dense, pointers, indices)
 
 
 @spmm.variant("numba_cuda", device="cuda", supports=supports_vector)
-def spmv_warps(values: Array, dense: Array, pointers: Array, indices: Array) -> Array:
+def spmv_warps(values: Array, dense: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> Array:
     return times_vector("spmv_warps", blocks(pointers.size - 1, 2), values, dense, pointers, indices)
 
 
