@@ -260,7 +260,7 @@ def sparse_rows(rng: np.random.Generator, columns: int, lengths: list[int]) -> t
 SPARSE: list[tuple[int, list[int]]] = [  # columns, and the number of entries in each row
     (1, [1]),
     (7, [3, 0, 0, 33, 1, 0]),
-    (50, [0, 300, 2]),  # cut into pieces, of 128 entries and ends of rows
+    (50, [0, 1300, 2]),  # cut into pieces of 128 entries and ends of rows, more than carry into a row at once
     (9, [127, 0, 127, 128, 1, 255]),  # rows that end where pieces do
     (4, [0] * 150),
 ]
