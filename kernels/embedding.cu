@@ -11,6 +11,7 @@
 //
 //   add_rows   the indices are sorted as above, unless none occurs twice. A warp owns a place in the sorted order; the first
 //              place of several with one index does the work of all, in a fixed order, and the others do nothing.
+//   adam_rows  Adam on such rows alone, none of them twice: a warp a row, one pass over the row and its two averages.
 //
 // A row with very many indices is one block's or one warp's work, and slow: natural text has such, but not so many that sorting
 // would not pay.
@@ -88,5 +89,23 @@ extern "C" __global__ void add_rows(const T* __restrict__ rows, const long long*
         float sum[1];
         sum_rows<1>(rows, order, first, last, width, c, sum);
         to[c] = (T)((float)to[c] + scale * sum[0]);
+    }
+}
+
+// Rows index[i] of table, mean and square by row i of g. decay1, decay2: 1 less the two betas.
+extern "C" __global__ void adam_rows(const float* __restrict__ g, const long long* __restrict__ index, float* __restrict__ table,
+                                     float* __restrict__ mean, float* __restrict__ square, float size, float decay1, float decay2,
+                                     float eps, int count, int width) {
+    long long i = blockIdx.x * (long long)(blockDim.x / 32) + warp_index();
+    if (i >= count) return;
+    g += i * width;
+    long long row = index[i] * width;
+    for (int c = lane_index(); c < width; c += 32) {
+        float m = mean[row + c], v = square[row + c];
+        m += decay1 * (g[c] - m);
+        v += decay2 * (g[c] * g[c] - v);
+        mean[row + c] = m;
+        square[row + c] = v;
+        table[row + c] -= size * m / (sqrtf(v) + eps);
     }
 }

@@ -196,7 +196,8 @@ extern "C" __global__ void spmm_merge(const T* __restrict__ values, const T* __r
 
 constexpr int TALL = 8;  // carries that a block adds up side by side; a block is (32, TALL) threads, 32 columns wide
 
-// The block of the first piece that carries into a row adds the carries of all to what the piece with the row's end wrote.
+// The block of the first piece that carries into a row adds the carries of all to what the piece with the row's end wrote. (In
+// half precision such a row is rounded twice.)
 extern "C" __global__ void __launch_bounds__(32 * TALL) spmm_carry(
     const float* __restrict__ carry, const long long* __restrict__ pointers, const long long* __restrict__ cuts,
     T* __restrict__ out, int rows, int piece, int width) {

@@ -21,7 +21,7 @@ from ..kernels import Kernel
 from ..kernels.activation import bias_activation, bias_activation_backward, gelu, gelu_backward, sigmoid
 from ..kernels.attention import attention, attention_backward
 from ..kernels.convolution import conv_forward, fold, unfold
-from ..kernels.embedding import add_to_rows, embedding_backward
+from ..kernels.embedding import adam_rows, add_to_rows, embedding_backward
 from ..kernels.gemm import gemm
 from ..kernels.int8 import gemm_int8
 from ..kernels.layernorm import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
@@ -478,6 +478,21 @@ def _add_to_rows(m: Machine, distinct: bool) -> Work:
     twin = m.torch and (lambda: t.index_add_(0, i, u, alpha=-0.1))
     named = versions(add_to_rows, table, index, g, -0.1, distinct)
     return Work(named, twin, 3 * g.nbytes, check=False)
+
+
+@workload("SparseAdam, 32768 of 50257 x 768")
+def _adam_rows(m: Machine) -> Work:
+    count, rows, width = m.many(32768, 40), m.many(50257, 50), m.many(768, 64)
+    table, mean, g = m.normal(rows, width), m.normal(rows, width), m.normal(count, width)
+    index = m.xp.argsort(m.random.random(rows))[:count]
+    twin = None
+    if m.torch:
+        parameter = m.tensor(table.copy()).requires_grad_()
+        at, u = m.tensor(index)[None], m.tensor(g)
+        parameter.grad = m.torch.sparse_coo_tensor(at, u, (rows, width), check_invariants=False, is_coalesced=True)
+        twin = m.torch.optim.SparseAdam([parameter]).step
+    named = versions(adam_rows, table, mean, mean * mean, (index,), g, 1e-3, 0.9, 0.999, 1e-8)
+    return Work(named, twin, 7 * g.nbytes, check=False)
 
 
 # ---- layers -----------------------------------------------------------------------------------------------------------

@@ -305,6 +305,14 @@ def add_to_rows_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield normal(rng, rows, width), index, normal(rng, index.size, width), 2.0, True
 
 
+@cases("adam_rows")
+def adam_rows_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for count, rows, width in ((1, 1, 1), (0, 3, 4), (7, 20, 5), (10, 10, 130)):
+        index = (rng.permutation(rows)[:count],)
+        table, mean, square = normal(rng, rows, width), normal(rng, rows, width), normal(rng, rows, width) ** 2
+        yield table, mean, square, index, normal(rng, count, width), 0.1, 0.9, 0.999, 1e-8
+
+
 def lstm_inputs(rng: np.random.Generator, H: int, P: int | None) -> tuple[Any, ...]:
     T, B = 3, 4
     weights = normal(rng, 4 * H, 5) / 4, normal(rng, 4 * H, P or H) / 4, normal(rng, 4 * H) if P else None

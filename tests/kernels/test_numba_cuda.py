@@ -76,7 +76,14 @@ def histograms(rng):
 
 
 def sparse_products(rng):
-    for rows, columns, longest, *width in ((1, 1, 2), (5, 9, 4), (37, 50, 80), (1, 1, 2, 1), (5, 9, 4, 3), (3, 50, 80, 37)):
+    for rows, columns, longest, *width in (
+        (1, 1, 2),
+        (5, 9, 4),
+        (37, 50, 80),
+        (1, 1, 2, 1),
+        (5, 9, 4, 3),
+        (3, 50, 80, 37),
+    ):
         pointers = np.concatenate([[0], np.cumsum(rng.integers(0, longest, rows))])
         indices = rng.integers(0, columns, pointers[-1]).astype(np.int32)
         yield normal(rng, pointers[-1]), normal(rng, columns, *width), pointers, indices
