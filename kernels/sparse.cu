@@ -17,9 +17,10 @@
 //                   wait for the longest row.
 //   2  spmm_rows    a warp a row. The lanes read 32 entries with one coalesced load each for values and columns, and hand
 //                   them to one another by shuffles, which read no memory. Then an entry costs a lane one load of 16 bytes of
-//                   the dense matrix. Where that is narrower than 32 such loads, the warp is divided into groups of lanes that
+//                   the dense matrix, four of which are under way at a time. Where that is narrower than 32 such loads, the warp is divided into groups of lanes that
 //                   take different entries, and the groups' sums are added at the end; for a vector ("SpMV") each lane is a
-//                   group. A wider matrix is taken in strips of columns, each by a warp of its own.
+//                   group, and a row of few entries leaves lanes idle. A wider matrix is taken in strips of columns, each by a
+//                   warp of its own.
 //   3  spmm_merge   as 2, but each warp gets the same work. A launch of 2 lasts as long as its longest row, and matrices made
 //                   by people (who links to whom, who bought what) have rows of a thousand times the mean: one warp works
 //                   while the GPU idles. So rows are cut. Write down the entries in order, and behind the last entry of each
@@ -59,7 +60,9 @@ extern "C" __global__ void spmm_naive(const T* __restrict__ values, const T* __r
 // ---- 2 --------------------------------------------------------------------------------------------------------------
 // A lane has N neighbouring columns: PACK, or 1 where the width or the addresses do not allow packs.
 
-constexpr int FLIGHT = 4;  // loads that a lane has under way before it needs the first
+// A load takes hundreds of cycles and memory is busy only while many are under way, so a lane asks for this many rows of the
+// dense matrix before it adds the first.
+constexpr int FLIGHT = 4;
 
 template <int N>
 struct Numbers {
@@ -67,7 +70,7 @@ struct Numbers {
 };
 
 template <int N>
-__device__ inline Numbers<N> read(const T* __restrict__ from) {
+__device__ inline Numbers<N> load_numbers(const T* __restrict__ from) {
     Numbers<N> numbers;
     if constexpr (N == 1) {
         numbers.v[0] = (float)from[0];
@@ -80,7 +83,7 @@ __device__ inline Numbers<N> read(const T* __restrict__ from) {
 }
 
 template <int N>
-__device__ inline void write(const float (&sum)[N], T* to) {
+__device__ inline void store_numbers(const float (&sum)[N], T* to) {
     if constexpr (N == 1) {
         to[0] = (T)sum[0];
     } else {
@@ -127,7 +130,7 @@ __device__ inline void sum_entries(const T* __restrict__ values, const T* __rest
                 factor[u] = __shfl_sync(ALL_LANES, value, entry);
                 long long row = __shfl_sync(ALL_LANES, at, entry);
                 there[u] = entry < count && mine.inside;
-                if (there[u]) numbers[u] = read<N>(dense + row * width + mine.column);
+                if (there[u]) numbers[u] = load_numbers<N>(dense + row * width + mine.column);
             }
 #pragma unroll
             for (int u = 0; u < FLIGHT; u++)
@@ -147,7 +150,7 @@ __device__ inline void warp_row(const T* values, const T* dense, const long long
     Share mine = share_of_lane<N>(width, lanes);
     float sum[N];
     sum_entries<N>(values, dense, indices, pointers[row], pointers[row + 1], width, mine, sum);
-    if (mine.group == 0 && mine.inside) write<N>(sum, out + row * width + mine.column);
+    if (mine.group == 0 && mine.inside) store_numbers<N>(sum, out + row * width + mine.column);
 }
 
 // packs: whether lanes take packs of columns.
@@ -175,7 +178,7 @@ __device__ inline void warp_piece(const T* values, const T* dense, const long lo
     for (; row < row_after; row++) {  // the rows that end in this piece
         long long end = pointers[row + 1];
         sum_entries<N>(values, dense, indices, first, end, width, mine, sum);
-        if (writes) write<N>(sum, out + row * width + mine.column);
+        if (writes) store_numbers<N>(sum, out + row * width + mine.column);
         first = end;
     }
     sum_entries<N>(values, dense, indices, first, last, width, mine, sum);

@@ -447,7 +447,7 @@ class SparseMatrix:
 @workload("sparse 2^18 rows by a power law, times a vector", None, 1)
 def _spmm(m: Machine, stored: float | None, width: int) -> Work:
     a = SparseMatrix(m, 2**18 if stored is None else 2**14, stored)
-    dense = m.normal(a.size, width)
+    dense = m.normal(a.size, width) if width > 1 else m.normal(a.size)
     named = versions(spmm, a.values, dense, a.pointers, a.indices, a.cuts, reference=False)
     theirs, matrix = a.torch() if m.torch else None, a.cusparse()
     t = m.tensor(dense)
