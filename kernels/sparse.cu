@@ -17,10 +17,10 @@
 //                   wait for the longest row.
 //   2  spmm_rows    a warp a row. The lanes read 32 entries with one coalesced load each for values and columns, and hand
 //                   them to one another by shuffles, which read no memory. Then an entry costs a lane one load of 16 bytes of
-//                   the dense matrix, four of which are under way at a time. Where that is narrower than 32 such loads, the warp is divided into groups of lanes that
-//                   take different entries, and the groups' sums are added at the end; for a vector ("SpMV") each lane is a
-//                   group, and a row of few entries leaves lanes idle. A wider matrix is taken in strips of columns, each by a
-//                   warp of its own.
+//                   the dense matrix, four of which are under way at a time. Where that matrix is narrower than 32 such loads,
+//                   the warp is divided into groups of lanes that take different entries, and the groups' sums are added at the
+//                   end; for a vector ("SpMV") each lane is a group, and a row of few entries leaves lanes idle. A wider matrix
+//                   is taken in strips of columns, each by a warp of its own.
 //   3  spmm_merge   as 2, but each warp gets the same work. A launch of 2 lasts as long as its longest row, and matrices made
 //                   by people (who links to whom, who bought what) have rows of a thousand times the mean: one warp works
 //                   while the GPU idles. So rows are cut. Write down the entries in order, and behind the last entry of each

@@ -414,7 +414,7 @@ class SparseMatrix:
 
     def __post_init__(self) -> None:
         m, xp = self.m, self.m.xp
-        self.size = size = m.many(self.size, 600)
+        self.size = size = m.many(self.size, 300)
         if self.stored is None:
             ends = xp.cumsum(size // (1 + xp.argsort(m.random.random(size))))
             rows = xp.searchsorted(ends, xp.arange(int(ends[-1])), side="right")
