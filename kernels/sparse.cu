@@ -28,7 +28,11 @@
 //                   they are: a row is written. With entries alone, one warp could get a million rows without any.) The list
 //                   is what merging the entries with the pointers gives, hence the name, and is never made: piece p begins in
 //                   row cuts[p], which a binary search has found once for this matrix, and before it there are cuts[p] ends,
-//                   so p * piece - cuts[p] entries.
+//                   so p * piece - cuts[p] entries. Rows of 2, 0 and 5 entries, with E for an end, in pieces of 4:
+//
+//                       e0 e1 E0 E1 | e2 e3 e4 e5 | e6 E2        cuts = 0, 2, 2, 3
+//
+//                   The first warp writes rows 0 and 1, the second no row, the third row 2, as far as it has it.
 //      spmm_carry   A row that goes on in the next piece is a sum of sums. Adding these with atomics would give other last bits
 //                   at each run; so each piece leaves what it has of its last row in `carry`, and a second, small launch
 //                   adds the carries of a row in their order.

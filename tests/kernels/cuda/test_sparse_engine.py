@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl as md
+from minidl.kernels import sparse
 from minidl.kernels.sparse import BUSY, PIECE, cut, cuts_where_uneven, spmm
 from minidl.testing import cuda_on_cpu, kernel_cases
 
@@ -131,6 +132,11 @@ def test_pieces_have_equal_work_and_no_entry_is_lost(lengths):
         cuts[:-1], entries[:-1], strict=True
     ):  # a piece begins in the row of its first entry, or at its end
         assert pointers[row] <= entry <= pointers[row + 1]
+
+
+def test_the_pieces_that_the_header_shows(monkeypatch):
+    monkeypatch.setattr(sparse, "PIECE", 4)
+    assert cut(np.array([0, 2, 2, 7]), 7).tolist() == [0, 2, 2, 3]
 
 
 @pytest.mark.parametrize(
