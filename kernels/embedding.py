@@ -59,10 +59,11 @@ def add_rows(g: Any, index: Any, out: Any) -> None:
 
 
 @Kernel
-def add_to_rows(table: Array, index: Array, rows: Array, scale: float) -> None:
+def add_to_rows(table: Array, index: Array, rows: Array, scale: float, distinct: bool = False) -> None:
     """table[index[i]] += scale * rows[i] for every i in order, in place; an index that occurs twice is added to twice.
 
-    table (V, D), index (N,) integers in [0, V), which is not checked, rows (N, D).
+    table (V, D), index (N,) integers in [0, V), which is not checked, rows (N, D). distinct: no index occurs twice, which
+    saves a GPU from sorting them.
 
     Example:
         >>> table = np.zeros((3, 1))
@@ -78,9 +79,9 @@ def add_to_rows(table: Array, index: Array, rows: Array, scale: float) -> None:
 @add_to_rows.variant(
     "numba",
     device="cpu",
-    supports=lambda table, index, rows, scale: float32_in_order(table) and rows.dtype == FLOAT32,
+    supports=lambda table, index, rows, scale, distinct=False: float32_in_order(table) and rows.dtype == FLOAT32,
 )
-def add_to_rows_numba(table: Array, index: Array, rows: Array, scale: float) -> None:
+def add_to_rows_numba(table: Array, index: Array, rows: Array, scale: float, distinct: bool = False) -> None:
     add_scaled_rows(table, index, rows, float(scale))
 
 
@@ -93,12 +94,37 @@ def add_scaled_rows(table: Any, index: Any, rows: Any, scale: Any) -> None:
             table[row, j] += scale * rows[i, j]
 
 
+@Kernel
+def adam_rows(
+    table: Array,
+    mean: Array,
+    square: Array,
+    index: tuple[Array, ...],
+    g: Array,
+    size: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    """One step of Adam on those elements of a table that an index names, none twice, in place; the others stay as they are.
+
+    table, its running averages `mean` of gradients and `square` of their squares, all (V, ...); g (N, ...), the gradient of
+    table[index]. size: of the step, with the corrections of the averages in it.
+    """
+    m = mean[index] + (1 - beta1) * (g - mean[index])
+    v = square[index] + (1 - beta2) * (g * g - square[index])
+    mean[index], square[index] = m, v
+    table[index] -= size * m / (array_module(g).sqrt(v) + eps)
+
+
 # CUDA: see embedding.cu.
 
 CU = Source(
     "embedding.cu",
     Entry("embedding_atomic", "embedding_backward", registers=32),
     Entry("embedding_segments", "embedding_backward", registers=64, types=ELEMENTS),
+    Entry("add_rows", "add_to_rows", registers=64, types=ELEMENTS),
+    Entry("adam_rows", "adam_rows", registers=48),
 )
 
 
@@ -126,3 +152,48 @@ def embedding_backward_atomic(g: Array, index: Array, rows: int) -> Array:
     out = array_module(g).zeros((rows, g.shape[1]), g.dtype)
     CU.launch("embedding_atomic", blocks(g.size, 256), 256, g, index, out, index.size, rows, g.shape[1])
     return out
+
+
+def supports_add(table: Array, index: Array, rows: Array, scale: float, distinct: bool = False) -> bool:
+    fits = table.ndim == 2 and launchable(table, rows, types=ELEMENTS) and type(index) is type(table)
+    return fits and index.dtype == np.int64 and (distinct or not capturing(table))
+
+
+@add_to_rows.variant("cuda", device="cuda", supports=supports_add)
+def add_to_rows_cuda(table: Array, index: Array, rows: Array, scale: float, distinct: bool = False) -> None:
+    xp = array_module(table)
+    order = None if distinct else xp.argsort(index, kind="stable")
+    index = xp.ascontiguousarray(index) if distinct else index[order]
+    CU.launch("add_rows", blocks(index.size, 8), 256, rows, index, order, table, scale, index.size, table.shape[1])
+
+
+def supports_adam(
+    table: Array,
+    mean: Array,
+    square: Array,
+    index: tuple[Array, ...],
+    g: Array,
+    size: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> bool:
+    of_rows = table.ndim == 2 and len(index) == 1 and launchable(index[0], types=("int64",))
+    return of_rows and type(index[0]) is type(table) and launchable(table, mean, square, g)
+
+
+@adam_rows.variant("cuda", device="cuda", supports=supports_adam)
+def adam_rows_cuda(
+    table: Array,
+    mean: Array,
+    square: Array,
+    index: tuple[Array, ...],
+    g: Array,
+    size: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    (rows,), (_, width) = index, table.shape
+    numbers = (size, 1 - beta1, 1 - beta2, eps, rows.size, width)
+    CU.launch("adam_rows", blocks(rows.size, 8), 256, g, rows, table, mean, square, *numbers)

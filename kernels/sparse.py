@@ -5,11 +5,13 @@ column indices[e]. A matrix that is stored by column, or in any order, is groupe
 
 A row of the result is the sum of a few rows of the dense matrix, each times one number. With simple loops that sum travels
 through memory once per entry. Numba's variant keeps it in registers while it walks over the entries of the row, so per entry
-only a row of the dense matrix is read; a dense matrix that is wider than the registers is taken in strips of columns.
+only a row of the dense matrix is read; a dense matrix that is wider than the registers is taken in strips of columns. On a
+GPU thousands of threads share the work, and what matters is that none of them gets much more of it than others: sparse.cu.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import numpy as np
 from . import Kernel, array_module
 from .accumulate import add_at
 from .common import FLOAT32, Array, at_least_float32
+from .cuda import ELEMENTS, NAMES, Entry, Source, aligned, blocks, launchable
 from .jit import jit
 from .simd import WIDTH, broadcast, first, fma, load, splat, store
 
@@ -40,13 +43,16 @@ def group(keys: Array, count: int) -> tuple[Array, Array]:
 
 
 @Kernel
-def spmm(values: Array, dense: Array, pointers: Array, indices: Array) -> Array:
-    """The sparse matrix (N, M) times dense (M, D) or (M,): (N, D) or (N,). float16 is added up in float32."""
+def spmm(values: Array, dense: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> Array:
+    """The sparse matrix (N, M) times dense (M, D) or (M,): (N, D) or (N,). float16 is added up in float32.
+
+    cuts: what `cuts_where_uneven` says of the pointers; it changes how the work is shared out, not the result.
+    """
     xp = array_module(dense)
     x = at_least_float32(dense)
     out = xp.zeros((pointers.size - 1, *dense.shape[1:]), x.dtype)
     products = values.reshape(-1, *(1,) * (dense.ndim - 1)) * x[indices]
-    add_at(out, (rows_of(pointers),), products)
+    add_at(out, (rows_of(pointers, indices.size),), products)
     return out.astype(dense.dtype, copy=False)
 
 
@@ -56,16 +62,16 @@ def sddmm(x: Array, y: Array, pointers: Array, indices: Array) -> Array:
 
     "Sampled dense-dense matrix multiplication": what the gradient of the values of a sparse matrix is.
     """
-    products = at_least_float32(x)[rows_of(pointers)] * y[indices]
+    products = at_least_float32(x)[rows_of(pointers, indices.size)] * y[indices]
     return (products.sum(axis=1) if x.ndim == 2 else products).astype(x.dtype, copy=False)
 
 
-def rows_of(pointers: Array) -> Array:
-    """The row of each entry."""
+def rows_of(pointers: Array, nnz: int) -> Array:
+    """The row of each of the nnz entries."""
     if isinstance(pointers, np.ndarray):
         return np.repeat(np.arange(pointers.size - 1), np.diff(pointers))
     xp = array_module(pointers)  # whose repeat() does not take an array of counts
-    return xp.searchsorted(pointers, xp.arange(int(pointers[-1])), side="right") - 1
+    return xp.searchsorted(pointers, xp.arange(nnz), side="right") - 1
 
 
 # Numba
@@ -90,12 +96,12 @@ def sort_by_counting(keys: Any, pointers: Any, members: Any) -> None:
         free[keys[e]] += 1
 
 
-def supports(a: Array, b: Array, pointers: Array, indices: Array) -> bool:
+def supports(a: Array, b: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> bool:
     return a.dtype == FLOAT32 and b.dtype == FLOAT32 and indices.dtype == np.int32
 
 
 @spmm.variant("numba", device="cpu", supports=supports)
-def spmm_numba(values: Array, dense: Array, pointers: Array, indices: Array) -> Array:
+def spmm_numba(values: Array, dense: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> Array:
     values = np.ascontiguousarray(values)
     out = np.empty((pointers.size - 1, *dense.shape[1:]), np.float32)
     if dense.ndim == 1:
@@ -219,3 +225,129 @@ def inner_products(x: Any, y: Any, pointers: Any, indices: Any, out: Any) -> Non
             for d in range(x.shape[1]):
                 total += x[i, d] * y[column, d]
             out[e] = total
+
+
+# CUDA: see sparse.cu
+
+CU = Source(
+    "sparse.cu",
+    Entry("spmm_naive", "spmm", registers=64, types=ELEMENTS),
+    Entry("spmm_rows", "spmm", registers=72, types=ELEMENTS),
+    Entry("spmm_merge", "spmm", registers=80, types=ELEMENTS),
+    Entry("spmm_carry", "spmm", registers=40, shared=1024, types=ELEMENTS),
+    Entry("sddmm_naive", "sddmm", registers=56, types=ELEMENTS),
+    Entry("sddmm_warps", "sddmm", registers=64, types=ELEMENTS),
+)
+PIECE = 128  # entries and ends of rows that are one warp's work in spmm_merge
+BUSY = 1024  # warps with four loads of 512 bytes each under way: about what keeps the memory of a large GPU busy
+WARPS = 4  # in a block: few, as a block holds its place until the last of them is done
+
+
+def cuts_where_uneven(pointers: Array, nnz: int) -> Array | None:
+    """How a GPU should share out the rows of a matrix: None for a warp a row, or where to cut them (`cut`).
+
+    It waits for the GPU, and is asked once for each matrix. With a warp a row, the longest row is read by one warp while BUSY
+    warps could read all entries. It holds up the rest where it has more than its share of them, nnz / BUSY; unless it is
+    no longer than two pieces, for then cutting gains less than the second launch costs. Neither number has been measured.
+    """
+    if isinstance(pointers, np.ndarray) or pointers.size < 2:
+        return None
+    longest = int((pointers[1:] - pointers[:-1]).max())
+    return cut(pointers, nnz) if longest > max(2 * PIECE, nnz / BUSY) else None
+
+
+def cut(pointers: Array, nnz: int) -> Array:
+    """The row in which each piece of work begins, and N behind the last: (pieces + 1,). sparse.cu says what a piece is.
+
+    Example:
+        >>> cut(np.array([0, 300]), 300)  # pieces of 128, of the list of 300 entries and the end of their row
+        array([0, 0, 0, 1])
+    """
+    xp, rows = array_module(pointers), pointers.size - 1
+    ends = pointers[1:] + xp.arange(rows)  # in that list each row's end has the entries and the ends of rows before it
+    begins = xp.minimum(xp.arange(blocks(rows + nnz, PIECE) + 1) * PIECE, rows + nnz)
+    return xp.searchsorted(ends, begins)
+
+
+def supports_cuda(a: Array, b: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> bool:
+    """Matrices of any layout, which are copied where they must be."""
+    same = a.dtype == b.dtype and type(a) is type(b) is type(pointers) is type(indices)
+    known = NAMES.get(a.dtype, "") in ELEMENTS and launchable(pointers, types=("int64",))
+    return same and known and launchable(indices, types=("int32",))
+
+
+def lanes_for(width: int, most: int, *arrays: Array) -> tuple[bool, int, int]:
+    """How lanes share a row of this width: whether in packs, how many, a power of 2, and the columns of all together.
+
+    They are no more than a warp, than what covers the row, and than what reads `most` bytes of it at once.
+    """
+    size = arrays[0].itemsize
+    packs = width % (16 // size) == 0 and aligned(*arrays)
+    columns, lanes = 16 // size if packs else 1, 1
+    while lanes < min(32, most // (columns * size)) and lanes * columns < width:
+        lanes *= 2
+    return packs, lanes, lanes * columns
+
+
+def launch_spmm(
+    version: str, values: Array, dense: Array, pointers: Array, indices: Array, cuts: Array | None
+) -> Array:
+    """Launch a version of sparse.cu, by the last word of its name."""
+    xp = array_module(dense)
+    values, dense = xp.ascontiguousarray(values), xp.ascontiguousarray(dense)
+    rows, width = pointers.size - 1, prod(dense.shape[1:])
+    out = xp.empty((rows, *dense.shape[1:]), dense.dtype)
+    arrays = (values, dense, pointers, indices)
+    packs, lanes, strip = lanes_for(width, 512, dense, out)
+    strips = blocks(width, strip)
+    if version == "naive":
+        CU.launch("spmm_naive", blocks(out.size, 256), 256, *arrays, out, rows, width)
+    elif version == "rows":
+        CU.launch("spmm_rows", (blocks(rows, WARPS), strips), 32 * WARPS, *arrays, out, rows, width, packs, lanes)
+    else:
+        cuts = cut(pointers, indices.size) if cuts is None else cuts
+        pieces = cuts.size - 1
+        carry = xp.empty((pieces, width), np.float32)
+        grid, sizes = (blocks(pieces, WARPS), strips), (rows, pieces, PIECE, width)
+        CU.launch("spmm_merge", grid, 32 * WARPS, *arrays, cuts, out, carry, *sizes, packs, lanes)
+        grid = (pieces, blocks(width, 32))
+        CU.launch("spmm_carry", grid, (32, 8), carry, pointers, cuts, out, rows, PIECE, width)
+    return out
+
+
+@spmm.variant("cuda", device="cuda", supports=supports_cuda)
+def spmm_cuda(values: Array, dense: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> Array:
+    return launch_spmm("rows" if cuts is None else "merge", values, dense, pointers, indices, cuts)
+
+
+@spmm.variant("cuda_naive", device="cuda", supports=supports_cuda)
+def spmm_naive(values: Array, dense: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> Array:
+    return launch_spmm("naive", values, dense, pointers, indices, cuts)
+
+
+@spmm.variant("cuda_rows", device="cuda", supports=supports_cuda)
+def spmm_rows(values: Array, dense: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> Array:
+    return launch_spmm("rows", values, dense, pointers, indices, cuts)
+
+
+@spmm.variant("cuda_merge", device="cuda", supports=supports_cuda)
+def spmm_merge(values: Array, dense: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> Array:
+    return launch_spmm("merge", values, dense, pointers, indices, cuts)
+
+
+@sddmm.variant("cuda", device="cuda", supports=supports_cuda)
+def sddmm_cuda(x: Array, y: Array, pointers: Array, indices: Array) -> Array:
+    xp, width = array_module(x), prod(x.shape[1:])
+    x, y, out = xp.ascontiguousarray(x), xp.ascontiguousarray(y), xp.empty(indices.size, x.dtype)
+    packs, lanes, _ = lanes_for(width, 128, x, y)  # a cache line of a row for each entry
+    grid, sizes = blocks(out.size, 32 * WARPS), (out.size, len(x), width)
+    CU.launch("sddmm_warps", grid, 32 * WARPS, x, y, pointers, indices, out, *sizes, packs, lanes)
+    return out
+
+
+@sddmm.variant("cuda_naive", device="cuda", supports=supports_cuda)
+def sddmm_naive(x: Array, y: Array, pointers: Array, indices: Array) -> Array:
+    xp, width = array_module(x), prod(x.shape[1:])
+    x, y, out = xp.ascontiguousarray(x), xp.ascontiguousarray(y), xp.empty(indices.size, x.dtype)
+    CU.launch("sddmm_naive", blocks(out.size, 256), 256, x, y, pointers, indices, out, out.size, len(x), width)
+    return out

@@ -11,7 +11,7 @@ them. Each file stands on its own, from the obvious version to the better one, a
     layernorm.py     two sums in one pass over a row
     scan.py          prefix sums: a block, then blocks of blocks
     histogram.py     atomics, and fewer of them
-    sparse.py        rows of unequal length: a thread a row, a warp a row
+    sparse.py        rows of unequal length: a thread a row, a warp a row; entries handed round by shuffles
     int8.py          bytes in, 32-bit sums, floats out
     attention.py     softmax and a weighted sum in one pass, without the row of scores
 

@@ -191,24 +191,31 @@ def histogram_private(keys: Array, count: int) -> Array:
     return counts
 
 
-def supports_vector(values: Array, dense: Array, pointers: Array, indices: Array) -> bool:
-    return dense.ndim == 1 and pointers.size > 1 and launchable(values, dense)
+def supports_sparse(values: Array, dense: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> bool:
+    full = pointers.size > 1 and (dense.ndim == 1 or dense.shape[1] > 0)
+    return dense.ndim <= 2 and full and launchable(values, dense)
 
 
-def times_vector(version: str, grid: int, values: Array, dense: Array, pointers: Array, indices: Array) -> Array:
-    out = array_module(dense).empty(pointers.size - 1, dense.dtype)
+def times_sparse(version: str, grid: Any, values: Array, dense: Array, pointers: Array, indices: Array) -> Array:
+    out = array_module(dense).empty((pointers.size - 1, *dense.shape[1:]), dense.dtype)
     launch(f"sparse.{version}", grid, 64, values, pointers, indices, dense, out)
     return out
 
 
-@spmm.variant("numba_cuda_naive", device="cuda", supports=supports_vector)
-def spmv_naive(values: Array, dense: Array, pointers: Array, indices: Array) -> Array:
-    return times_vector("spmv", blocks(pointers.size - 1, 64), values, dense, pointers, indices)
+@spmm.variant("numba_cuda_naive", device="cuda", supports=supports_sparse)
+def spmm_naive(values: Array, dense: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> Array:
+    count = pointers.size - 1
+    if dense.ndim == 1:
+        return times_sparse("spmv", blocks(count, 64), values, dense, pointers, indices)
+    return times_sparse("spmm", blocks(count * dense.shape[1], 64), values, dense, pointers, indices)
 
 
-@spmm.variant("numba_cuda", device="cuda", supports=supports_vector)
-def spmv_warps(values: Array, dense: Array, pointers: Array, indices: Array) -> Array:
-    return times_vector("spmv_warps", blocks(pointers.size - 1, 2), values, dense, pointers, indices)
+@spmm.variant("numba_cuda", device="cuda", supports=supports_sparse)
+def spmm_warps(values: Array, dense: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> Array:
+    rows = blocks(pointers.size - 1, 2)
+    if dense.ndim == 1:
+        return times_sparse("spmv_warps", rows, values, dense, pointers, indices)
+    return times_sparse("spmm_warps", (rows, blocks(dense.shape[1], 32)), values, dense, pointers, indices)
 
 
 def supports_int8(x: Array, w: Array, scale_x: Array, scale_w: Array, bias: Array | None) -> bool:

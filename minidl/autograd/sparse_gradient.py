@@ -89,6 +89,6 @@ class SparseGradient:
 def scatter_add(dense: Any, pattern: Pattern, values: Any, scale: float = 1.0) -> None:
     """Add `scale` times the values at the places of a sparse_coo pattern to a dense array of its shape, in place."""
     if pattern.sparse_dim == 1 and dense.ndim == 2:
-        add_to_rows(dense, pattern.indices[0], values, scale)
+        add_to_rows(dense, pattern.indices[0], values, scale, pattern.coalesced)
     else:
         add_at(dense, pattern.index(), values * scale)

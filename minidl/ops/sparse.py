@@ -25,8 +25,8 @@ class SparseMM(Op):
 
     def forward(self, values: Any, dense: Any, *, pattern: Any) -> Any:
         self.pattern = pattern
-        pointers, indices, order = pattern.compressed(0)
-        return spmm(values if order is None else values[order], dense, pointers, indices)
+        pointers, indices, order, cuts = pattern.compressed(0)
+        return spmm(values if order is None else values[order], dense, pointers, indices, cuts)
 
     def backward(self, g: Any, values: Any, dense: Any) -> Any:
         wants_values, wants_dense = self.edges
@@ -42,7 +42,7 @@ class SampledMM(Op):
 
     def forward(self, x: Any, y: Any, *, pattern: Any) -> Any:
         self.pattern = pattern
-        pointers, indices, order = pattern.compressed(0)
+        pointers, indices, order, _ = pattern.compressed(0)
         sampled = sddmm(x, y, pointers, indices)
         if order is None:
             return sampled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..kernels import array_module
+from ..kernels.embedding import adam_rows
 from ..tensor import Tensor
 from .optimizer import Optimizer, zeros_like
 
@@ -47,10 +47,7 @@ class SparseAdam(Optimizer):
             state["step"], state["exp_avg"], state["exp_avg_sq"] = 0, zeros_like(param), zeros_like(param)
         state["step"] += 1
         step, (beta1, beta2) = state["step"], group["betas"]
-        rows, g = grad.pattern.index(), -grad.entries.array if group["maximize"] else grad.entries.array
-        mean, square = state["exp_avg"].array, state["exp_avg_sq"].array
-        m = mean[rows] + (1 - beta1) * (g - mean[rows])
-        v = square[rows] + (1 - beta2) * (g * g - square[rows])
-        mean[rows], square[rows] = m, v
+        g = -grad.entries.array if group["maximize"] else grad.entries.array
+        averages = state["exp_avg"].array, state["exp_avg_sq"].array
         size = float(group["lr"]) * math.sqrt(1 - beta2**step) / (1 - beta1**step)
-        param.array[rows] -= size * m / (array_module(g).sqrt(v) + group["eps"])
+        adam_rows(param.array, *averages, grad.pattern.index(), g, size, beta1, beta2, group["eps"])

@@ -213,11 +213,11 @@ def matmul(x: Any, y: Any) -> Tensor:
 def _sparse_product(x: SparseTensor, y: SparseTensor) -> SparseTensor:
     """Every pair of an entry of x in column k and an entry of y in row k gives a product; those of one place add up."""
     xp = array_module(x.pattern.indices)
-    pointers, columns, order = y.pattern.compressed(0)
+    pointers, columns, order, _ = y.pattern.compressed(0)
     rows, inner = x.pattern.coordinates()
     first, count = pointers[inner], xp.diff(pointers)[inner]  # of the row of y that each entry of x meets
     begin = xp.concatenate([xp.zeros(1, np.int64), xp.cumsum(count)])  # of its products among all
-    of_x = rows_of(begin)
+    of_x = rows_of(begin, int(begin[-1]))
     of_y = xp.arange(of_x.size) - (begin[:-1] - first)[of_x]
     places = Pattern(sparse_coo, (x.shape[0], y.shape[1]), xp.stack([rows[of_x], columns[of_y].astype(rows.dtype)]))
     of_y = of_y if order is None else order[of_y]

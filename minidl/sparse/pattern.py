@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import devices
 from ..kernels import array_module
-from ..kernels.sparse import group, rows_of
+from ..kernels.sparse import cuts_where_uneven, group, rows_of
 from ..layouts import layout as Layout
 from ..layouts import sparse_coo, sparse_csc, sparse_csr
 
@@ -70,7 +70,7 @@ class Pattern:
         """The coordinates of the entries, (S, nnz), in their order."""
         if self.pointers is None:
             return self.indices
-        major, stack = rows_of(self.pointers), array_module(self.indices).stack
+        major, stack = rows_of(self.pointers, self.nnz), array_module(self.indices).stack
         return stack([major, self.indices] if self.layout is sparse_csr else [self.indices, major])
 
     def index(self) -> tuple[Any, ...]:
@@ -99,15 +99,16 @@ class Pattern:
 
     # -- the kernels' form ---------------------------------------------------------------------------------------------
 
-    def compressed(self, dim: int) -> tuple[Any, Any, Any]:
+    def compressed(self, dim: int) -> tuple[Any, Any, Any, Any]:
         """The entries of a matrix grouped by row (dim 0) or column (dim 1), as kernels/sparse.py takes them; found once.
 
-        Pointers, the other coordinate of the entries in 32 bits, of which the kernels read less, and the order of the entries:
-        their numbers in this pattern, or None where it is this pattern's own.
+        Pointers, the other coordinate of the entries in 32 bits, of which the kernels read less; the order of the entries:
+        their numbers in this pattern, or None where it is this pattern's own; and how a GPU should share out the groups.
         """
         place = dim ^ self._flipped
         if self._groups[place] is None:
-            self._groups[place] = self._compress(dim)
+            pointers, indices, order = self._compress(dim)
+            self._groups[place] = pointers, indices, order, cuts_where_uneven(pointers, self.nnz)
         return self._groups[place]
 
     def _compress(self, dim: int) -> tuple[Any, Any, Any]:
@@ -159,9 +160,9 @@ class Pattern:
         if wanted is sparse_coo:
             in_order = self.layout is sparse_csr and self.coalesced
             return Pattern(sparse_coo, self.shape, self.coordinates(), coalesced=in_order), None
-        pointers, indices, order = self.compressed(int(wanted is sparse_csc))
+        pointers, indices, order, cuts = self.compressed(int(wanted is sparse_csc))
         result = Pattern(wanted, self.shape, indices.astype(np.int64), pointers, True)
-        result._groups[int(wanted is sparse_csc)] = pointers, indices, None
+        result._groups[int(wanted is sparse_csc)] = pointers, indices, None, cuts
         return result, order
 
     def moved(self, device: Any) -> Pattern:

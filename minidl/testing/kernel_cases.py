@@ -251,6 +251,68 @@ def embedding_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield normal(rng, count, width), rng.integers(0, rows, count), rows
 
 
+def sparse_rows(rng: np.random.Generator, columns: int, lengths: list[int]) -> tuple[Any, Any]:
+    """Pointers and columns of a matrix with these many entries in its rows, some of them in one place."""
+    pointers = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return pointers, rng.integers(0, columns, pointers[-1]).astype(np.int32)
+
+
+SPARSE: list[tuple[int, list[int]]] = [  # columns, and the number of entries in each row
+    (1, [1]),
+    (7, [3, 0, 0, 33, 1, 0]),
+    (50, [0, 1300, 2]),  # cut into pieces of 128 entries and ends of rows, more than carry into a row at once
+    (9, [127, 0, 127, 128, 1, 255]),  # rows that end where pieces do
+    (4, [0] * 150),
+]
+
+
+@cases("spmm")
+def spmm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    from ..kernels.sparse import cut
+
+    for columns, lengths in SPARSE:
+        pointers, indices = sparse_rows(rng, columns, lengths)
+        values, cuts = normal(rng, indices.size), cut(pointers, indices.size)
+        yield values, normal(rng, columns), pointers, indices, cuts
+        for width in (1, 3, 33, 128, 200):
+            yield values, normal(rng, columns, width), pointers, indices, cuts if width in (33, 128) else None
+    yield values, normal(rng, columns, 0), pointers, indices, cuts
+    pointers, indices = sparse_rows(rng, 3, [2, 4])
+    dense = np.array([[np.inf, -np.inf], [np.nan, 1], [2, 3]], np.float32)
+    yield np.array([1, 0, 2, -1, 1, 1], np.float32), dense, pointers, np.array([0, 2, 2, 2, 2, 2], np.int32), None
+    yield normal(rng, 6), normal(rng, 8, 3).T, pointers, indices, cut(pointers, 6)  # not contiguous
+    nothing = np.zeros(0, np.float32), np.zeros((0, 5), np.float32), np.zeros(4, np.int64), np.zeros(0, np.int32)
+    yield *nothing, cut(np.zeros(4, np.int64), 0)
+    yield nothing[0], nothing[1], np.zeros(1, np.int64), nothing[3], None
+
+
+@cases("sddmm")
+def sddmm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for columns, lengths in SPARSE:
+        pointers, indices = sparse_rows(rng, columns, lengths)
+        yield normal(rng, len(lengths)), normal(rng, columns), pointers, indices
+        for width in (0, 1, 3, 33, 128, 200):
+            yield normal(rng, len(lengths), width), normal(rng, columns, width), pointers, indices
+    pointers, indices = sparse_rows(rng, 3, [2, 4])
+    yield normal(rng, 6, 8)[::3], normal(rng, 8, 3).T, pointers, indices  # not contiguous
+
+
+@cases("add_to_rows")
+def add_to_rows_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for count, rows, width in ((1, 1, 1), (7, 3, 5), (50, 10, 64), (9, 20, 130), (70, 1, 8)):
+        yield normal(rng, rows, width), rng.integers(0, rows, count), normal(rng, count, width), -0.5, False
+        index = rng.permutation(rows)[:count]
+        yield normal(rng, rows, width), index, normal(rng, index.size, width), 2.0, True
+
+
+@cases("adam_rows")
+def adam_rows_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for count, rows, width in ((1, 1, 1), (0, 3, 4), (7, 20, 5), (10, 10, 130)):
+        index = (rng.permutation(rows)[:count],)
+        table, mean, square = normal(rng, rows, width), normal(rng, rows, width), normal(rng, rows, width) ** 2
+        yield table, mean, square, index, normal(rng, count, width), 0.1, 0.9, 0.999, 1e-8
+
+
 def lstm_inputs(rng: np.random.Generator, H: int, P: int | None) -> tuple[Any, ...]:
     T, B = 3, 4
     weights = normal(rng, 4 * H, 5) / 4, normal(rng, 4 * H, P or H) / 4, normal(rng, 4 * H) if P else None

@@ -75,11 +75,18 @@ def histograms(rng):
         yield rng.integers(0, count, n), count
 
 
-def sparse_vectors(rng):
-    for rows, columns, longest in ((1, 1, 2), (5, 9, 4), (37, 50, 80)):
+def sparse_products(rng):
+    for rows, columns, longest, *width in (
+        (1, 1, 2),
+        (5, 9, 4),
+        (37, 50, 80),
+        (1, 1, 2, 1),
+        (5, 9, 4, 3),
+        (3, 50, 80, 37),
+    ):
         pointers = np.concatenate([[0], np.cumsum(rng.integers(0, longest, rows))])
         indices = rng.integers(0, columns, pointers[-1]).astype(np.int32)
-        yield normal(rng, pointers[-1]), normal(rng, columns), pointers, indices
+        yield normal(rng, pointers[-1]), normal(rng, columns, *width), pointers, indices
 
 
 def byte_products(rng):
@@ -98,7 +105,7 @@ def attentions(rng):
 
 CASES = {
     "relu": relus, "bias_activation": bias_relus, "reduce_sum": sums, "row_major": transposes, "gemm": products,
-    "softmax": softmaxes, "layer_norm": norms, "prefix_sum": scans, "histogram": histograms, "spmm": sparse_vectors,
+    "softmax": softmaxes, "layer_norm": norms, "prefix_sum": scans, "histogram": histograms, "spmm": sparse_products,
     "gemm_int8": byte_products, "attention": attentions,
 }  # fmt: skip
 
@@ -221,6 +228,14 @@ def test_a_warp_a_row_reads_entries_together():
     thread, warp = (trace("sparse", name, 20, 64).loads for name in ("spmv", "spmv_warps"))
     entries = [next(a for a in loads if a.array == "values").transactions_per_warp for loads in (thread, warp)]
     assert entries[0] > 8 and entries[1] < 2
+
+
+def test_a_warp_reads_an_entry_once_for_32_columns():
+    thread, warp = trace("sparse", "spmm", 24, 64), trace("sparse", "spmm_warps", (20, 2), 64)
+    entries = len(thread.args[0])
+    for name in ("values", "columns"):
+        reads = [next(a.count for a in report.loads if a.array == name) for report in (thread, warp)]
+        assert reads == [37 * entries, 2 * entries]  # 37 columns are two strips of 32
 
 
 def test_a_block_a_row_reads_rows_together():

@@ -178,14 +178,15 @@ SCRIPT = """
 def test_address_sanitizer_names_the_line(lessons, tmp_path, what, line):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    done = cuda_on_cpu.sanitized(script, str(lessons), what)
+    command = [sys.executable, "-m", "minidl.testing.cuda_on_cpu", str(script), str(lessons), what]
+    done = subprocess.run(command, text=True, capture_output=True)
     if not what:
         assert done.stdout == "fine\n", done.stderr
         return
     assert done.returncode and "fine" not in done.stdout
     number = 1 + next(i for i, text in enumerate(LESSONS.splitlines()) if f"void {line}(" in text)
-    found = cuda_on_cpu.report(done.stderr)
-    assert "heap-buffer-overflow" in found and f"lessons.cu:{number + (1 if what == 'array' else 2)}" in found, found
+    wanted = f"lessons.cu:{number + (1 if what == 'array' else 2)}"
+    assert "heap-buffer-overflow" in done.stderr and wanted in done.stderr, done.stderr
 
 
 # ---- launches -------------------------------------------------------------------------------------------------------
