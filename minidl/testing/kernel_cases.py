@@ -368,8 +368,39 @@ def fold_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield normal(rng, 2, 3 * int(np.prod(kernel)), count), size, kernel, *geometry
 
 
+CONVOLUTIONS = [  # B, C, O, sizes, kernel, stride, padding, dilation, groups
+    (2, 3, 5, *PLANES[0], 1),
+    (1, 33, 70, (9, 8), (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (2, 3, 9, *PLANES[1], 1),
+    (1, 1, 8, (11, 13), (5, 5), (3, 2), (2, 1), (1, 1), 1),  # of a stride of 3 some remainders see one tap, others two
+    (3, 16, 24, (7, 6), (3, 2), (2, 2), (1, 1), (2, 3), 2),
+    (2, 6, 6, (5, 6), (3, 3), (1, 1), (1, 1), (1, 1), 6),
+    (2, 9, 8, (6, 5), (1, 1), (2, 2), (0, 0), (1, 1), 1),  # numbers that no window sees
+    (1, 10, 12, *PLANES[4], 2),
+]
+
+
+def convolutions(rng: np.random.Generator) -> Iterator[tuple[Any, Any, Any, Any]]:
+    """x, weight, the gradient of the result, and the geometry. Sums of about n products are sums of size 1."""
+    for B, C, O, size, kernel, *geometry, groups in CONVOLUTIONS:
+        weight = normal(rng, O, C // groups, *kernel) / np.float32((C // groups * np.prod(kernel)) ** 0.5)
+        g = normal(rng, B, O, *windows(size, kernel, *geometry))
+        yield normal(rng, B, C, *size), weight, g, (*geometry, groups)
+
+
 @cases("conv_forward")
 def conv_cases(rng: np.random.Generator) -> Iterator[Arguments]:
-    for size, kernel, *geometry in PLANES:
-        yield normal(rng, 2, 3, *size), normal(rng, 5, 3, *kernel), normal(rng, 5), *geometry, 1
-    yield normal(rng, 1, 20, 9, 9), normal(rng, 70, 20, 3, 3), None, (1, 1), (1, 1), (1, 1), 1
+    for x, weight, _, geometry in convolutions(rng):
+        yield x, weight, normal(rng, len(weight)) if len(x) > 1 else None, *geometry
+
+
+@cases("conv_backward_input")
+def conv_input_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for x, weight, g, geometry in convolutions(rng):
+        yield g, weight, normal(rng, x.shape[1]) if len(x) > 1 else None, x.shape, *geometry
+
+
+@cases("conv_backward_weight")
+def conv_weight_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for x, weight, g, geometry in convolutions(rng):
+        yield g / np.float32((g.size / len(weight)) ** 0.5), x, weight.shape, *geometry
