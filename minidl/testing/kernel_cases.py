@@ -321,7 +321,7 @@ def windows(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) ->
     return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
 
 
-@cases("max_pool_index")
+@cases("max_pool_index", "max_pool")
 def max_pool_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for size, *geometry in PLANES:
         x = np.round(2 * normal(rng, 2, 3, *size))  # with equal values
@@ -329,6 +329,14 @@ def max_pool_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     x = np.array([[[np.nan, 1, np.nan, 0, -np.inf, -np.inf]]], np.float32)
     yield x, (3,), (3,), (0,), (1,), (2,)
     yield x, (2,), (2,), (1,), (1,), (5,)  # windows that reach beyond the end
+
+
+@cases("max_pool_backward")
+def max_pool_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    from ..kernels.pooling import max_pool_index
+
+    for x, *geometry, positions in list(max_pool_cases(rng))[: len(PLANES)]:
+        yield normal(rng, 2, 3, *positions), max_pool_index.reference(x, *geometry, positions), x.shape[2:], *geometry
 
 
 @cases("sum_pool")

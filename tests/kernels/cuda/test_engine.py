@@ -39,15 +39,30 @@ class Model(nn.Module):
         return self.out(F.gelu(F.dropout(self.wide(y), 0.25), approximate="tanh"))
 
 
-def losses(device):
+class Images(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.apart = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 3, groups=8)
+        self.strided, self.back = nn.Conv2d(8, 16, 3, stride=2), nn.ConvTranspose2d(16, 9, 2)
+        self.out = nn.Linear(9, 11)
+
+    def forward(self, x):
+        y = F.max_pool2d(F.relu(self.first(x)), 3, 2, 1)
+        y = self.back(F.relu(self.strided(self.apart(y))))
+        return self.out(y.amax((2, 3)))
+
+
+def losses(device, model=Model, x=None, y=None):
     md.manual_seed(0)
-    model = Model().to(device)
+    model = model().to(device)
     optimizer = md.optim.Adam(model.parameters(), lr=0.01)
-    x = md.from_numpy(np.random.default_rng(0).integers(0, 11, (5, 3))).to(device)
+    random = np.random.default_rng(0)
+    x = md.from_numpy(random.integers(0, 11, (5, 3)) if x is None else x).to(device)
+    y = x if y is None else md.from_numpy(y).to(device)
     found = []
     for _ in range(4):
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(x).flatten(0, 1), x.flatten())
+        loss = F.cross_entropy(model(x).reshape(-1, 11), y.flatten())
         loss.backward()
         optimizer.step()
         found.append(loss.item())
@@ -58,6 +73,14 @@ def test_training_is_that_of_the_cpu(launched):
     np.testing.assert_allclose(losses("cuda"), losses("cpu"), rtol=1e-5)
     assert {"embedding_segments", "layer_norm_backward_fused", "lstm_step_backward", "gelu_backward_tanh_packed",
             "dropout_blocks", "cross_entropy_backward_rows", "adam_flat"} <= {name for name, _ in launched}  # fmt: skip
+
+
+def test_training_on_images_is_that_of_the_cpu(launched):
+    random = np.random.default_rng(1)
+    data = random.standard_normal((3, 1, 14, 15), dtype=np.float32), random.integers(0, 11, 3)
+    np.testing.assert_allclose(losses("cuda", Images, *data), losses("cpu", Images, *data), rtol=1e-5)
+    assert {"conv_tiles", "conv_tiles_input", "conv_tiles_weight", "conv_direct", "conv_direct_input", "conv_direct_weight",
+            "max_pool_2d", "max_pool_backward_2d"} <= {name for name, _ in launched}  # fmt: skip
 
 
 def test_arrays_of_two_devices_are_refused_as_by_the_reference(launched):
