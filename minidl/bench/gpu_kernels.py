@@ -18,14 +18,14 @@ import numpy as np
 from ..kernels import Kernel
 from ..kernels.activation import bias_activation, bias_activation_backward, gelu, gelu_backward, sigmoid
 from ..kernels.attention import attention, attention_backward
-from ..kernels.convolution import conv_forward, fold, unfold
+from ..kernels.convolution import conv_backward_input, conv_backward_weight, conv_forward, fold, unfold
 from ..kernels.embedding import embedding_backward
 from ..kernels.gemm import gemm
 from ..kernels.int8 import gemm_int8
 from ..kernels.layernorm import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from ..kernels.loss import cross_entropy, cross_entropy_backward
 from ..kernels.optimizer import adam, adam_many, sgd
-from ..kernels.pooling import max_pool_index, pick, sum_pool, sum_pool_backward
+from ..kernels.pooling import max_pool, max_pool_backward, max_pool_index, pick, sum_pool, sum_pool_backward
 from ..kernels.random import dropout, normal, uniform
 from ..kernels.recurrent import gru, gru_backward, lstm, lstm_backward
 from ..kernels.reduce import reduce_max, reduce_sum
@@ -461,14 +461,42 @@ def _gru_backward(m: Machine) -> Work:
     return Work(versions(gru_backward, *arguments), None, flops=12 * len(x) * len(h) * H * H)
 
 
-@workload("convolution 128 x 64 x 56 x 56, 64 of 3 x 3")
-def _convolution(m: Machine) -> Work:
-    size = m.many(56, 9)
-    x, w = m.normal(m.many(128), m.many(64, 5), size, size), m.normal(m.many(64, 7), m.many(64, 5), 3, 3)
-    t, u = m.tensor(x), m.tensor(w)
-    twin = m.torch and (lambda: m.torch.nn.functional.conv2d(t, u, padding=1))
-    named = versions(conv_forward, x, w, None, (1, 1), (1, 1), (1, 1), 1)
-    return Work(named, twin, flops=2 * x.size * len(w) * 9, tolerance=1e-2)  # PyTorch may use tf32
+def _images(m: Machine, batch: int, channels: int, size: int, groups: int, half: bool) -> tuple[Any, Any, Any]:
+    """x, a weight of 3 x 3 and the gradient of the result; padding is 1."""
+    batch, channels, size = m.many(batch, 2), m.many(channels, 9), m.many(size, 9)
+    x, g = (m.normal(batch, channels, size, size, half=half) for _ in range(2))
+    each = channels // min(groups, channels)
+    return x, (m.normal(channels, each, 3, 3) / (9 * each) ** 0.5).astype(x.dtype), g
+
+
+CONVOLUTIONS = {
+    "128 x 64 x 56 x 56, 64 of 3 x 3": (128, 64, 56, 1, False),
+    "128 x 64 x 56 x 56, 64 of 3 x 3, float16": (128, 64, 56, 1, True),
+    "32 x 512 x 14 x 14, 512 of 3 x 3": (32, 512, 14, 1, False),
+    "64 x 256 x 28 x 28, 3 x 3 in 256 groups": (64, 256, 28, 256, False),
+}
+
+
+def _convolution(m: Machine, direction: str, batch: int, channels: int, size: int, groups: int, half: bool) -> Work:
+    x, w, g = _images(m, batch, channels, size, groups, half)
+    groups, around = len(w) // w.shape[1], ((1, 1), (1, 1), (1, 1))
+    t, u, v = (m.tensor(a) for a in (x, w, g))
+    flops, options = 2 * x.size * w[0].size, {"padding": 1, "groups": groups}
+    if direction == "":
+        named = versions(conv_forward, x, w, None, *around, groups)
+        twin = m.torch and (lambda: m.torch.nn.functional.conv2d(t, u, **options))
+    elif direction == " backward, input":
+        named = versions(conv_backward_input, g, w, None, x.shape, *around, groups)
+        twin = m.torch and (lambda: m.torch.nn.grad.conv2d_input(x.shape, u, v, **options))
+    else:
+        named = versions(conv_backward_weight, g, x, w.shape, *around, groups)
+        twin = m.torch and (lambda: m.torch.nn.grad.conv2d_weight(t, w.shape, v, **options))
+    return Work(named, twin, flops=flops, half=half, tolerance=1e-2)  # PyTorch may use tf32
+
+
+for _direction in ("", " backward, input", " backward, weight"):
+    for _sizes, _arguments in CONVOLUTIONS.items():
+        workload(f"convolution{_direction} {_sizes}", _direction, *_arguments)(_convolution)
 
 
 @workload("unfold 32 x 64 x 56 x 56, 3 x 3")
@@ -501,6 +529,29 @@ def _max_pool(m: Machine) -> Work:
     named = {"cuda": partial(both, *pair), "cupy": partial(both, max_pool_index.reference, pick.reference)}
     twin = m.torch and (lambda: m.torch.nn.functional.max_pool2d(t, 2, return_indices=True))
     return Work(named, twin, x.nbytes * (1 + 3 / 4))
+
+
+@workload("max pooling with its values, 128 x 64 x 112 x 112, 2 x 2")
+def _max_pool_values(m: Machine) -> Work:
+    size = m.many(112, 10)
+    x = m.normal(m.many(128), m.many(64), size, size)
+    t = m.tensor(x)
+    twin = m.torch and (lambda: m.torch.nn.functional.max_pool2d(t, 2, return_indices=True))
+    named = versions(max_pool, x, (2, 2), (2, 2), (0, 0), (1, 1), (size // 2, size // 2))
+    return Work(named, twin, x.nbytes * (1 + 3 / 4))
+
+
+@workload("max pooling backward 128 x 64 x 112 x 112, 2 x 2")
+def _max_pool_backward(m: Machine) -> Work:
+    size, geometry = m.many(112, 10), ((2, 2), (2, 2), (0, 0), (1, 1))
+    x = m.normal(m.many(128), m.many(64), size, size)
+    index = max_pool_index.reference(x, *geometry, (size // 2, size // 2))
+    g = m.normal(*index.shape)
+    t, u, i = (m.tensor(a) for a in (x, g, index))
+    twin = m.torch and (
+        lambda: m.torch.ops.aten.max_pool2d_with_indices_backward(u, t, [2, 2], [2, 2], [0, 0], [1, 1], False, i)
+    )
+    return Work(versions(max_pool_backward, g, index, x.shape[2:], *geometry), twin, x.nbytes * (1 + 3 / 4))
 
 
 @workload("average pooling 128 x 64 x 112 x 112, 2 x 2")
