@@ -15,7 +15,6 @@ import functools
 import hashlib
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -192,11 +191,7 @@ def report(stderr: str) -> str:
 
 
 if __name__ == "__main__":
-    if os.environ.get(ASKED):
-        sys.argv = sys.argv[1:]
-        runpy.run_path(sys.argv[0], run_name="__main__")
-    else:
-        done = sanitized(Path(__file__), *sys.argv[1:])
-        print(done.stdout, end="")
-        print(report(done.stderr) or done.stderr, file=sys.stderr)
-        sys.exit(done.returncode)
+    done = sanitized(Path(sys.argv[1]), *sys.argv[2:])
+    print(done.stdout, end="")
+    print(report(done.stderr) or done.stderr, file=sys.stderr)
+    sys.exit(done.returncode)
