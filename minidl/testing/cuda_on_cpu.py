@@ -128,7 +128,13 @@ def running(reverse: bool = False, launched: set[tuple[str, str]] | None = None)
         element = next(o.removeprefix("-DTYPE_") for o in options if o.startswith("-DTYPE_"))
         if launched is not None:
             launched.add((entry, element))
-        call(source.path, entry, grid, block, values, shared, options, names_for(source, element), reverse)
+        work = (source.path, entry, grid, block, values, shared, options, names_for(source, element), reverse)
+        if any(hasattr(value, "host") for value in values):
+            device.do(lambda: call(*work))  # arrays of the stand-in for CuPy, whose stream may be capturing
+        else:
+            call(*work)
+
+    from .strict_cupy import device
 
     before, cuda.on_cpu = cuda.on_cpu, launch
     try:

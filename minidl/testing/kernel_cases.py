@@ -251,49 +251,59 @@ def embedding_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield normal(rng, count, width), rng.integers(0, rows, count), rows
 
 
-def lstm_inputs(rng: np.random.Generator, H: int, P: int | None) -> tuple[Any, ...]:
-    T, B = 3, 4
+THREE_LENGTHS, ALL_RUN = (4, 3, 3), (7, 7, 7)  # sequences that run at each time step
+
+
+def lstm_inputs(rng: np.random.Generator, H: int, P: int | None, sizes: Any = THREE_LENGTHS) -> tuple[Any, ...]:
+    T, B = len(sizes), sizes[0]
     weights = normal(rng, 4 * H, 5) / 4, normal(rng, 4 * H, P or H) / 4, normal(rng, 4 * H) if P else None
     states = normal(rng, B, P or H), normal(rng, B, H)
-    return normal(rng, T, B, 5), *weights, *states, normal(rng, P, H) / 4 if P else None, (4, 3, 3), bool(P)
+    reverse = bool(P) or H == 35
+    return normal(rng, T, B, 5), *weights, *states, normal(rng, P, H) / 4 if P else None, sizes, reverse
+
+
+LSTMS = ((1, None), (33, None), (40, 7), (1, None, ALL_RUN), (6, 5, ALL_RUN), (34, None, ALL_RUN), (35, None, ALL_RUN))
 
 
 @cases("lstm")
 def lstm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
-    for H, P in ((1, None), (33, None), (40, 7)):
-        yield lstm_inputs(rng, H, P)
+    for arguments in LSTMS:
+        yield lstm_inputs(rng, *arguments)
 
 
 @cases("lstm_backward")
 def lstm_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     from ..kernels.recurrent import lstm
 
-    for H, P in ((1, None), (33, None), (40, 7)):
-        x, w_ih, w_hh, bias, h0, c0, w_hr, sizes, reverse = lstm_inputs(rng, H, P)
+    for arguments in LSTMS:
+        x, w_ih, w_hh, bias, h0, c0, w_hr, sizes, reverse = lstm_inputs(rng, *arguments)
         out, _, _, *kept = lstm.reference(x, w_ih, w_hh, bias, h0, c0, w_hr, sizes, reverse)
         gradients = (normal(rng, *out.shape), normal(rng, *h0.shape), normal(rng, *c0.shape))
         yield *gradients, w_ih, w_hh, w_hr, *kept, sizes, reverse
 
 
-def gru_inputs(rng: np.random.Generator, H: int, reverse: bool) -> tuple[Any, ...]:
-    T, B = 3, 4
+def gru_inputs(rng: np.random.Generator, H: int, reverse: bool, sizes: Any = THREE_LENGTHS) -> tuple[Any, ...]:
+    T, B = len(sizes), sizes[0]
     biases = (normal(rng, 3 * H), normal(rng, 3 * H)) if reverse else (None, None)
     weights = normal(rng, 3 * H, 5) / 4, normal(rng, 3 * H, H) / 4
-    return normal(rng, T, B, 5), *weights, *biases, normal(rng, B, H), (4, 3, 3), reverse
+    return normal(rng, T, B, 5), *weights, *biases, normal(rng, B, H), sizes, reverse
+
+
+GRUS = ((1, False), (33, False), (40, True), (1, True, ALL_RUN), (34, False, ALL_RUN), (35, True, ALL_RUN))
 
 
 @cases("gru")
 def gru_cases(rng: np.random.Generator) -> Iterator[Arguments]:
-    for H in (1, 33, 40):
-        yield gru_inputs(rng, H, H == 40)
+    for arguments in GRUS:
+        yield gru_inputs(rng, *arguments)
 
 
 @cases("gru_backward")
 def gru_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     from ..kernels.recurrent import gru
 
-    for H in (1, 33, 40):
-        x, w_ih, w_hh, b_ih, b_hh, h0, sizes, reverse = gru_inputs(rng, H, H == 40)
+    for arguments in GRUS:
+        x, w_ih, w_hh, b_ih, b_hh, h0, sizes, reverse = gru_inputs(rng, *arguments)
         out, _, *kept = gru.reference(x, w_ih, w_hh, b_ih, b_hh, h0, sizes, reverse)
         yield normal(rng, *out.shape), normal(rng, *h0.shape), x, w_ih, w_hh, *kept, sizes, reverse
 
@@ -390,9 +400,9 @@ CONVOLUTIONS = [  # B, C, O, sizes, kernel, stride, padding, dilation, groups
 
 def convolutions(rng: np.random.Generator) -> Iterator[tuple[Any, Any, Any, Any]]:
     """x, weight, the gradient of the result, and the geometry. Sums of about n products are sums of size 1."""
-    for B, C, O, size, kernel, *geometry, groups in CONVOLUTIONS:
-        weight = normal(rng, O, C // groups, *kernel) / np.float32((C // groups * np.prod(kernel)) ** 0.5)
-        g = normal(rng, B, O, *windows(size, kernel, *geometry))
+    for B, C, others, size, kernel, *geometry, groups in CONVOLUTIONS:
+        weight = normal(rng, others, C // groups, *kernel) / np.float32((C // groups * np.prod(kernel)) ** 0.5)
+        g = normal(rng, B, others, *windows(size, kernel, *geometry))
         yield normal(rng, B, C, *size), weight, g, (*geometry, groups)
 
 
