@@ -269,7 +269,10 @@ THREADS, MOST, TILE = 256, 1 << 16, 64
 ROWS, COLUMNS, TILE_THREADS = 64, 128, 128  # of conv_tiles
 FEW = 8  # channels of a group below which the tiles of 64 are too empty, and each number is computed for itself
 WANTED, LEAST = 512, 64  # blocks that fill a large GPU; windows that are worth a part of a sum
-LARGEST, GRIDS = 1 << 30, 65535  # elements that an int counts, and a stride beyond the end; blocks along the third dimension
+LARGEST, GRIDS = (
+    1 << 30,
+    65535,
+)  # elements that an int counts, and a stride beyond the end; blocks along the third dimension
 
 
 def supports_cuda(x: Array, *rest: Any) -> bool:

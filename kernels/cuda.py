@@ -257,7 +257,9 @@ def _limits(device: int) -> Limits:
 
     gpu = cupy.cuda.Device(device)
     has = gpu.attributes
-    return Limits(int(gpu.compute_capability), int(has["MaxSharedMemoryPerBlockOptin"]), int(has["MultiProcessorCount"]))
+    return Limits(
+        int(gpu.compute_capability), int(has["MaxSharedMemoryPerBlockOptin"]), int(has["MultiProcessorCount"])
+    )
 
 
 def launchable(*arrays: Array | None, types: tuple[str, ...] = ("float32",)) -> bool:

@@ -410,55 +410,83 @@ def _embedding(m: Machine) -> Work:
     return Work(versions(embedding_backward, g, index, rows), twin, g.nbytes + 4 * rows * width)
 
 
-def _lstm_inputs(m: Machine) -> Any:
-    T, B, H = m.many(128, 3), m.many(64), m.many(1024, 16)
-    x, w_ih, w_hh, h = m.normal(T, B, 1), m.normal(4 * H, 1), m.normal(4 * H, H) / H**0.5, m.normal(B, H)
-    return x, w_ih, w_hh, None, h, h.copy(), None, (B,) * T, False
+def _recurrent(m: Machine, gates: int, T: int, B: int, H: int) -> tuple[Any, ...]:
+    """x, w_ih, w_hh and the first state."""
+    T, B, H = m.many(T, 3), m.many(B, 9), m.many(H, 16)
+    return m.normal(T, B, 1), m.normal(gates * H, 1), m.normal(gates * H, H) / H**0.5, m.normal(B, H)
 
 
-@workload("LSTM, 128 steps, batch 64, width 1024")
-def _lstm(m: Machine) -> Work:
-    arguments = _lstm_inputs(m)
-    (T, B, _), H = arguments[0].shape, arguments[5].shape[1]
-    twin = None
-    if m.torch:
-        t = m.tensor(arguments[0])
-        layer = m.torch.nn.LSTM(1, H, device=t.device)
-
-        def twin() -> Any:
-            with m.torch.no_grad():
-                return layer(t)
-
-    return Work(versions(lstm, *arguments), twin, flops=8 * T * B * H * H, check=False)
+def _recurrent_twin(m: Machine, name: str, x: Any, w_ih: Any, w_hh: Any, *states: Any) -> Call:
+    """PyTorch's layer, cuDNN's on a GPU, with the same weights."""
+    layer = getattr(m.torch.nn, name)(1, states[0].shape[1], bias=False, device=m.tensor(x).device)
+    with m.torch.no_grad():
+        layer.weight_ih_l0.copy_(m.tensor(w_ih))
+        layer.weight_hh_l0.copy_(m.tensor(w_hh))
+    layer.flatten_parameters()
+    t = m.tensor(x).requires_grad_()
+    first = [m.tensor(a.copy())[None] for a in states]
+    return lambda: (t, layer, layer(t, tuple(first) if len(first) > 1 else first[0])[0])
 
 
-@workload("LSTM backward, 128 steps, batch 64, width 1024")
-def _lstm_backward(m: Machine) -> Work:
-    x, w_ih, w_hh, _, h, c, _, sizes, reverse = _lstm_inputs(m)
-    out, _, _, *kept = lstm.reference(x, w_ih, w_hh, None, h, c, None, sizes, reverse)
-    gradients = (m.normal(*out.shape), m.normal(*h.shape), m.normal(*c.shape))
-    arguments = (*gradients, w_ih, w_hh, None, *kept, sizes, reverse)
-    T, B, H = out.shape
-    return Work(versions(lstm_backward, *arguments), None, flops=16 * T * B * H * H)
+def _gradients(m: Machine, twin: Call, g: Any) -> Call:
+    """The backward pass of a twin, whose first results are kept."""
+    t, layer, out = twin()
+    u, wanted = m.tensor(g), (t, *layer.parameters())
+    return lambda: m.torch.autograd.grad(out, wanted, u, retain_graph=True)
 
 
-@workload("GRU, 128 steps, batch 64, width 1024")
-def _gru(m: Machine) -> Work:
-    x, w_ih, w_hh, _, h, _, _, sizes, reverse = _lstm_inputs(m)
-    H = h.shape[1]
-    w_ih, w_hh = w_ih[: 3 * H], w_hh[: 3 * H]
-    named = versions(gru, x, w_ih, w_hh, None, None, h, sizes, reverse)
-    return Work(named, None, flops=6 * len(x) * len(h) * H * H)
+def _outputs(m: Machine, twin: Call) -> Call:
+    def run() -> Any:
+        with m.torch.no_grad():
+            return twin()[-1]
+
+    return run
 
 
-@workload("GRU backward, 128 steps, batch 64, width 1024")
-def _gru_backward(m: Machine) -> Work:
-    x, w_ih, w_hh, _, h, _, _, sizes, reverse = _lstm_inputs(m)
-    H = h.shape[1]
-    w_ih, w_hh = w_ih[: 3 * H], w_hh[: 3 * H]
-    out, _, *kept = gru.reference(x, w_ih, w_hh, None, None, h, sizes, reverse)
-    arguments = (m.normal(*out.shape), m.normal(*h.shape), x, w_ih, w_hh, *kept, sizes, reverse)
-    return Work(versions(gru_backward, *arguments), None, flops=12 * len(x) * len(h) * H * H)
+@workload("LSTM, 128 steps, batch 64, width 1024", 128, 64, 1024)
+@workload("LSTM, 128 steps, batch 8, width 512", 128, 8, 512)
+@workload("LSTM, 100 steps, batch 8, width 200", 100, 8, 200)
+def _lstm(m: Machine, *sizes: int) -> Work:
+    x, w_ih, w_hh, h = _recurrent(m, 4, *sizes)
+    (T, B, _), H = x.shape, h.shape[1]
+    twin = m.torch and _outputs(m, _recurrent_twin(m, "LSTM", x, w_ih, w_hh, h, h))
+    named = versions(lstm, x, w_ih, w_hh, None, h, h.copy(), None, (B,) * T, False)
+    return Work(named, twin, flops=8 * T * B * H * H, tolerance=1e-2)  # PyTorch may use tf32
+
+
+@workload("LSTM backward, 128 steps, batch 64, width 1024", 128, 64, 1024)
+@workload("LSTM backward, 128 steps, batch 8, width 512", 128, 8, 512)
+@workload("LSTM backward, 100 steps, batch 8, width 200", 100, 8, 200)
+def _lstm_backward(m: Machine, *sizes: int) -> Work:
+    x, w_ih, w_hh, h = _recurrent(m, 4, *sizes)
+    (T, B, _), H = x.shape, h.shape[1]
+    out, _, _, *kept = lstm.reference(x, w_ih, w_hh, None, h, h, None, (B,) * T, False)
+    g, none = m.normal(*out.shape), m.xp.zeros_like(h)
+    twin = m.torch and _gradients(m, _recurrent_twin(m, "LSTM", x, w_ih, w_hh, h, h), g)
+    named = versions(lstm_backward, g, none, none, w_ih, w_hh, None, *kept, (B,) * T, False)
+    return Work(named, twin, flops=16 * T * B * H * H, tolerance=1e-2)
+
+
+@workload("GRU, 128 steps, batch 64, width 1024", 128, 64, 1024)
+@workload("GRU, 100 steps, batch 8, width 200", 100, 8, 200)
+def _gru(m: Machine, *sizes: int) -> Work:
+    x, w_ih, w_hh, h = _recurrent(m, 3, *sizes)
+    (T, B, _), H = x.shape, h.shape[1]
+    twin = m.torch and _outputs(m, _recurrent_twin(m, "GRU", x, w_ih, w_hh, h))
+    named = versions(gru, x, w_ih, w_hh, None, None, h, (B,) * T, False)
+    return Work(named, twin, flops=6 * T * B * H * H, tolerance=1e-2)
+
+
+@workload("GRU backward, 128 steps, batch 64, width 1024", 128, 64, 1024)
+@workload("GRU backward, 100 steps, batch 8, width 200", 100, 8, 200)
+def _gru_backward(m: Machine, *sizes: int) -> Work:
+    x, w_ih, w_hh, h = _recurrent(m, 3, *sizes)
+    (T, B, _), H = x.shape, h.shape[1]
+    out, _, *kept = gru.reference(x, w_ih, w_hh, None, None, h, (B,) * T, False)
+    g = m.normal(*out.shape)
+    twin = m.torch and _gradients(m, _recurrent_twin(m, "GRU", x, w_ih, w_hh, h), g)
+    named = versions(gru_backward, g, m.xp.zeros_like(h), x, w_ih, w_hh, *kept, (B,) * T, False)
+    return Work(named, twin, flops=12 * T * B * H * H, tolerance=1e-2)
 
 
 def _images(m: Machine, batch: int, channels: int, size: int, groups: int, half: bool) -> tuple[Any, Any, Any]:
