@@ -27,7 +27,7 @@ from typing import Any
 
 from . import Kernel, array_module, convolution_direct, winograd
 from .common import FLOAT32, Array
-from .cuda import ELEMENTS, Entry, Source, blocks, launchable
+from .cuda import ELEMENTS, Entry, Source, blocks, launchable, limits
 from .gemm import gemm
 from .reduce import reduce_sum
 
@@ -261,18 +261,19 @@ CU = Source(
     Entry("unfold_2d", "unfold", registers=64, types=ELEMENTS),
     Entry("fold_2d", "fold", registers=64, types=ELEMENTS),
     Entry("conv_implicit", "conv_forward", registers=96, shared=8512, rtol=1e-5),
-    Entry("conv_tiles", "conv_forward", registers=168, shared=15104, types=ELEMENTS, rtol=1e-5),
-    Entry("conv_tiles_input", "conv_backward_input", registers=168, shared=15104, types=ELEMENTS, rtol=1e-5),
-    Entry("conv_tiles_weight", "conv_backward_weight", registers=168, shared=15104, types=ELEMENTS, rtol=1e-5),
+    Entry("conv_tiles", "conv_forward", registers=168, shared=15104, rtol=1e-5),
+    Entry("conv_tiles_input", "conv_backward_input", registers=168, shared=15104, rtol=1e-5),
+    Entry("conv_tiles_weight", "conv_backward_weight", registers=168, shared=15104, rtol=1e-5),
+    Entry("conv_mma", "conv_forward", registers=168, shared=20992, types=("float16",), since=80),
+    Entry("conv_mma_input", "conv_backward_input", registers=168, shared=20992, types=("float16",), since=80),
+    Entry("conv_mma_weight", "conv_backward_weight", registers=168, shared=20992, types=("float16",), since=80),
 )
 THREADS, MOST, TILE = 256, 1 << 16, 64
 ROWS, COLUMNS, TILE_THREADS = 64, 128, 128  # of conv_tiles
 FEW = 8  # channels of a group below which the tiles of 64 are too empty, and each number is computed for itself
 WANTED, LEAST = 512, 64  # blocks that fill a large GPU; windows that are worth a part of a sum
-LARGEST, GRIDS = (
-    1 << 30,
-    65535,
-)  # elements that an int counts, and a stride beyond the end; blocks along the third dimension
+LARGEST = 1 << 30  # elements, which an int counts, and a stride beyond the end
+GRIDS = 65535  # blocks along the third dimension of a grid
 
 
 def supports_cuda(x: Array, *rest: Any) -> bool:
@@ -321,7 +322,12 @@ def supports_direct_weight(
 def fits(a: Array, b: Array, bias: Array | None, results: int, grids: int) -> bool:
     """Whether the kernels are made for arrays a and b, and for so many results and blocks along the grid's third dimension."""
     sizes = min(a.size, b.size, results) > 0 and max(a.size, b.size, results) <= LARGEST and grids <= GRIDS
-    return a.ndim in (3, 4) and sizes and launchable(a, b, bias, types=ELEMENTS)
+    return (
+        a.ndim in (3, 4)
+        and sizes
+        and launchable(a, b, bias, types=ELEMENTS)
+        and (a.itemsize == 4 or limits(a).capability >= 80)  # which have tensor cores for float16 with sums in float32
+    )
 
 
 def planar(*sizes: Sizes) -> list[int]:
@@ -360,6 +366,11 @@ def numbers(
     return (weight_shape[0], x_shape[1], groups, *geometry(x_shape[2:], weight_shape[2:], stride, padding, dilation))
 
 
+def tiles_of(x: Array) -> str:
+    """The version by tiles for an element type."""
+    return "conv_mma" if x.itemsize == 2 else "conv_tiles"
+
+
 @conv_forward.variant("cuda", device="cuda", supports=supports_forward_cuda)
 def conv_forward_cuda(
     x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
@@ -371,7 +382,7 @@ def conv_forward_cuda(
     out = array_module(x).empty((len(x), len(weight), *positions), x.dtype)
     grid = (blocks(len(x) * prod(positions), COLUMNS), blocks(rows, ROWS), groups)
     sizes = numbers(x.shape, weight.shape, stride, padding, dilation, groups)
-    CU.launch("conv_tiles", grid, TILE_THREADS, x, weight, bias, out, len(x), *sizes)
+    CU.launch(tiles_of(x), grid, TILE_THREADS, x, weight, bias, out, len(x), *sizes)
     return out
 
 
@@ -393,7 +404,7 @@ def conv_backward_input_cuda(
     columns = x_shape[0] * prod(blocks(n, s) for n, s in zip(x_shape[2:], stride, strict=True))
     grid = (blocks(columns, COLUMNS), blocks(rows, ROWS), groups * prod(stride))
     sizes = numbers(x_shape, weight.shape, stride, padding, dilation, groups)
-    CU.launch("conv_tiles_input", grid, TILE_THREADS, g, weight, bias, dx, len(g), *sizes)
+    CU.launch(tiles_of(g) + "_input", grid, TILE_THREADS, g, weight, bias, dx, len(g), *sizes)
     return dx
 
 
@@ -411,7 +422,7 @@ def conv_backward_weight_cuda(
     parts = blocks(windows, many)
     partial = array_module(x).empty((parts, size), "float32")
     sizes = numbers(x.shape, weight_shape, stride, padding, dilation, groups)
-    CU.launch("conv_tiles_weight", (*tiles, groups * parts), TILE_THREADS, g, x, partial, many, len(g), *sizes)
+    CU.launch(tiles_of(g) + "_weight", (*tiles, groups * parts), TILE_THREADS, g, x, partial, many, len(g), *sizes)
     dweight = reduce_sum(partial, 0) if parts > 1 else partial
     return dweight.reshape(weight_shape).astype(g.dtype, copy=False), bias_gradient(g)
 
