@@ -151,8 +151,9 @@ class Source:
 
     @functools.cached_property
     def stamp(self) -> str:
-        """Changes when the file or the header changes. CuPy's disk cache looks at the options, not at what is included."""
-        return f"{zlib.crc32((HERE / 'common.cuh').read_bytes() + self.path.read_bytes()):08x}"
+        """Changes when the file or a header changes. CuPy's disk cache looks at the options, not at what is included."""
+        files = (*sorted(HERE.glob("*.cuh")), self.path)
+        return f"{zlib.crc32(b''.join(file.read_bytes() for file in files)):08x}"
 
     def launch(
         self, entry: str, grid: Any, block: Any, *args: Any, shared: int = 0, together: bool = False, **defines: Any

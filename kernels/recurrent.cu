@@ -18,6 +18,7 @@
 // Sources: Appleyard, Kocisky and Blunsom, "Optimizing Performance of Recurrent Neural Networks on GPUs", 2016, for the fusion;
 // Diamos and others, "Persistent RNNs: Stashing Recurrent Weights On-Chip", 2016, for version 2.
 #include "common.cuh"
+#include "mma.cuh"
 
 __device__ inline float logistic(float x) { return 0.5f * tanhf(0.5f * x) + 0.5f; }
 
@@ -171,11 +172,25 @@ __device__ inline void grid_barrier(unsigned* arrived, unsigned goal) {
 __device__ inline int padded(int H) { return ceil_div(H, 32) * 32; }
 
 // Bring `rows` rows of H numbers, which other blocks have written: past the first cache, which belongs to one multiprocessor and may hold
-// what was there before.
+// what was there before. All copies are under way together, for one of them takes some 600 cycles.
 __device__ inline void bring(float* to, const float* from, int rows, int H) {
     int width = padded(H);
-    for (int i = threadIdx.x; i < rows * width; i += blockDim.x)
-        to[i] = i % width < H ? __ldcg(from + (long long)(i / width) * H + i % width) : 0.0f;
+#ifdef HAS_MMA
+    if (H % 4 == 0 && packed(from)) {
+        for (int r = 0; r < rows; r++)
+            for (int n = 4 * threadIdx.x; n < width; n += 4 * blockDim.x) {
+                bool there = n < H;
+                copy_async(to + r * width + n, there ? from + (long long)r * H + n : from, there);
+            }
+        copies_commit();
+        copies_wait<0>();
+        __syncthreads();
+        return;
+    }
+#endif
+    for (int n = threadIdx.x; n < width; n += blockDim.x)
+#pragma unroll 8
+        for (int r = 0; r < rows; r++) to[r * width + n] = n < H ? __ldcg(from + (long long)r * H + n) : 0.0f;
     __syncthreads();
 }
 
@@ -195,6 +210,7 @@ __device__ inline void keep(float (&kept)[GATES][PARTS], const float* w, int H, 
 // product[k] of lane b: of gate k's row with row b of the batch.
 template <int GATES>
 __device__ inline void row_products(float (&product)[GATES], const float (&kept)[GATES][PARTS], const float* h, int B, int H) {
+#pragma unroll 4
     for (int b = 0; b < B; b++) {
         float sum[GATES] = {};
 #pragma unroll
@@ -216,6 +232,7 @@ __device__ inline void row_products(float (&product)[GATES], const float (&kept)
 template <int GATES>
 __device__ inline float column_product(const float (&kept)[GATES][PARTS], const float* d, int B, int H) {
     float product = 0.0f;
+#pragma unroll 4
     for (int b = 0; b < B; b++) {
         float sum = 0.0f;
 #pragma unroll
@@ -230,9 +247,10 @@ __device__ inline float column_product(const float (&kept)[GATES][PARTS], const 
 }
 
 // x (T, B, 4 H): what the input gives; w (4 H, H); h, c (B, H): the state, c in place. cells, out (T, B, H).
-extern "C" __global__ void __launch_bounds__(128) lstm_sequence(const float* __restrict__ x, const float* __restrict__ w, const float* h,
-                                                                float* c, float* __restrict__ gates, float* __restrict__ cells, float* out,
-                                                                unsigned* arrived, int T, int B, int H, int reverse) {
+extern "C" __global__ void __launch_bounds__(128, 1) lstm_sequence(const float* __restrict__ x, const float* __restrict__ w,
+                                                                   const float* h, float* c, float* __restrict__ gates,
+                                                                   float* __restrict__ cells, float* out, unsigned* arrived, int T, int B,
+                                                                   int H, int reverse) {
     SHARED_DYN(float, state);
     int j = blockIdx.y * UNITS + warp_index(), b = lane_index();
     bool mine = b < B && j < H;
@@ -258,10 +276,11 @@ extern "C" __global__ void __launch_bounds__(128) lstm_sequence(const float* __r
 }
 
 // g (T, B, H): of out; dh, dc (B, H): of the last state, in place; d (T, B, 4 H): before the gates' functions.
-extern "C" __global__ void __launch_bounds__(128) lstm_sequence_backward(const float* __restrict__ g, const float* __restrict__ w,
-                                                                         const float* __restrict__ gates, const float* __restrict__ cells,
-                                                                         float* dh, float* dc, float* d, unsigned* arrived, int T, int B,
-                                                                         int H, int reverse) {
+extern "C" __global__ void __launch_bounds__(128, 1) lstm_sequence_backward(const float* __restrict__ g, const float* __restrict__ w,
+                                                                            const float* __restrict__ gates,
+                                                                            const float* __restrict__ cells, float* dh, float* dc,
+                                                                            float* d, unsigned* arrived, int T, int B, int H,
+                                                                            int reverse) {
     SHARED_DYN(float, given);
     int j = blockIdx.y * UNITS + warp_index(), b = lane_index();
     bool mine = b < B && j < H;
@@ -290,10 +309,11 @@ extern "C" __global__ void __launch_bounds__(128) lstm_sequence_backward(const f
 }
 
 // bias (3 H) may be null; inner, before, out (T, B, H).
-extern "C" __global__ void __launch_bounds__(128) gru_sequence(const float* __restrict__ x, const float* __restrict__ w,
-                                                               const float* __restrict__ bias, const float* h, float* __restrict__ gates,
-                                                               float* __restrict__ inner, float* __restrict__ before, float* out,
-                                                               unsigned* arrived, int T, int B, int H, int reverse) {
+extern "C" __global__ void __launch_bounds__(128, 1) gru_sequence(const float* __restrict__ x, const float* __restrict__ w,
+                                                                  const float* __restrict__ bias, const float* h,
+                                                                  float* __restrict__ gates, float* __restrict__ inner,
+                                                                  float* __restrict__ before, float* out, unsigned* arrived, int T, int B,
+                                                                  int H, int reverse) {
     SHARED_DYN(float, state);
     int j = blockIdx.y * UNITS + warp_index(), b = lane_index();
     bool mine = b < B && j < H;
@@ -321,10 +341,12 @@ extern "C" __global__ void __launch_bounds__(128) gru_sequence(const float* __re
 }
 
 // dh (B, H): of the last state, in place; dx, dw (T, B, 3 H): of what the input and the state before give.
-extern "C" __global__ void __launch_bounds__(128) gru_sequence_backward(const float* __restrict__ g, const float* __restrict__ w,
-                                                                        const float* __restrict__ gates, const float* __restrict__ inner,
-                                                                        const float* __restrict__ before, float* dh, float* __restrict__ dx,
-                                                                        float* dw, unsigned* arrived, int T, int B, int H, int reverse) {
+extern "C" __global__ void __launch_bounds__(128, 1) gru_sequence_backward(const float* __restrict__ g, const float* __restrict__ w,
+                                                                           const float* __restrict__ gates,
+                                                                           const float* __restrict__ inner,
+                                                                           const float* __restrict__ before, float* dh,
+                                                                           float* __restrict__ dx, float* dw, unsigned* arrived, int T,
+                                                                           int B, int H, int reverse) {
     SHARED_DYN(float, given);
     int j = blockIdx.y * UNITS + warp_index(), b = lane_index();
     bool mine = b < B && j < H;

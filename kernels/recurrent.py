@@ -391,10 +391,10 @@ CU = Source(
     Entry("lstm_step_backward", "lstm_backward", registers=48, rtol=1e-5),
     Entry("gru_step", "gru", registers=48, rtol=1e-5),
     Entry("gru_step_backward", "gru_backward", registers=48, rtol=1e-5),
-    Entry("lstm_sequence", "lstm", registers=128, rtol=1e-5),
-    Entry("lstm_sequence_backward", "lstm_backward", registers=128, rtol=1e-5),
-    Entry("gru_sequence", "gru", registers=128, rtol=1e-5),
-    Entry("gru_sequence_backward", "gru_backward", registers=128, rtol=1e-5),
+    Entry("lstm_sequence", "lstm", registers=176, rtol=1e-5),
+    Entry("lstm_sequence_backward", "lstm_backward", registers=176, rtol=1e-5),
+    Entry("gru_sequence", "gru", registers=176, rtol=1e-5),
+    Entry("gru_sequence_backward", "gru_backward", registers=176, rtol=1e-5),
 )
 THREADS = 128  # a step is small: more blocks, more multiprocessors
 MOST, LONGEST, UNITS = 8, 512, 4  # of a sequence in one launch: B, H, and units of the state in a block

@@ -67,7 +67,7 @@ def build(path: Path, options: tuple[str, ...], names: tuple[str, ...], sanitize
     """Compile a .cu file, if no like library is kept; where the library is."""
     text = f'#include "{HEADER}"\n#include "{path}"\n' + "".join(f"CUDA_ENTRY({name})\n" for name in names)
     flags = (*FLAGS, *(SANITIZE if sanitize else ()), f"-I{path.parent}", f"-I{cuda.HERE}", *options)
-    parts = (text, repr(flags), compiler(), *(p.read_text() for p in (HEADER, path, cuda.HERE / "common.cuh")))
+    parts = (text, repr(flags), compiler(), *(p.read_text() for p in (HEADER, path, *sorted(cuda.HERE.glob("*.cuh")))))
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     target = cache_folder() / f"{path.stem}-{key}.so"
     if not target.exists():

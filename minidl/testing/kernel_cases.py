@@ -262,7 +262,7 @@ def lstm_inputs(rng: np.random.Generator, H: int, P: int | None, sizes: Any = TH
     return normal(rng, T, B, 5), *weights, *states, normal(rng, P, H) / 4 if P else None, sizes, reverse
 
 
-LSTMS = ((1, None), (33, None), (40, 7), (1, None, ALL_RUN), (6, 5, ALL_RUN), (34, None, ALL_RUN), (35, None, ALL_RUN))
+LSTMS = ((1, None), (33, None), (40, 7), (1, None, ALL_RUN), (6, 5, ALL_RUN), (36, None, ALL_RUN), (35, None, ALL_RUN))
 
 
 @cases("lstm")
@@ -289,7 +289,7 @@ def gru_inputs(rng: np.random.Generator, H: int, reverse: bool, sizes: Any = THR
     return normal(rng, T, B, 5), *weights, *biases, normal(rng, B, H), sizes, reverse
 
 
-GRUS = ((1, False), (33, False), (40, True), (1, True, ALL_RUN), (34, False, ALL_RUN), (35, True, ALL_RUN))
+GRUS = ((1, False), (33, False), (40, True), (1, True, ALL_RUN), (36, False, ALL_RUN), (35, True, ALL_RUN))
 
 
 @cases("gru")
