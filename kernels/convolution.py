@@ -27,8 +27,9 @@ from typing import Any
 
 from . import Kernel, array_module, convolution_direct, winograd
 from .common import FLOAT32, Array
-from .cuda import ELEMENTS, Entry, Source, blocks, launchable
+from .cuda import ELEMENTS, Entry, Source, blocks, launchable, limits
 from .gemm import gemm
+from .reduce import reduce_sum
 
 Sizes = tuple[int, ...]
 
@@ -249,16 +250,30 @@ def conv_backward_weight_numba(
     return convolution_direct.weight_gradient(g, x, weight_shape, stride, padding, dilation, groups)
 
 
-# CUDA, for one and two spatial dimensions: see convolution.cu. The reference's product of the windows goes to cuBLAS, and stays
-# the default for the convolution itself.
+# CUDA, for one and two spatial dimensions: see convolution.cu. In three, and for arrays that are not contiguous or larger than
+# LARGEST, the reference runs, whose products go to cuBLAS.
 
 CU = Source(
     "convolution.cu",
+    Entry("conv_direct", "conv_forward", registers=96, types=ELEMENTS, rtol=1e-5),
+    Entry("conv_direct_input", "conv_backward_input", registers=96, types=ELEMENTS, rtol=1e-5),
+    Entry("conv_direct_weight", "conv_backward_weight", registers=96, shared=128, types=ELEMENTS, rtol=1e-5),
     Entry("unfold_2d", "unfold", registers=64, types=ELEMENTS),
     Entry("fold_2d", "fold", registers=64, types=ELEMENTS),
     Entry("conv_implicit", "conv_forward", registers=96, shared=8512, rtol=1e-5),
+    Entry("conv_tiles", "conv_forward", registers=168, shared=15104, rtol=1e-5),
+    Entry("conv_tiles_input", "conv_backward_input", registers=168, shared=15104, rtol=1e-5),
+    Entry("conv_tiles_weight", "conv_backward_weight", registers=168, shared=15104, rtol=1e-5),
+    Entry("conv_mma", "conv_forward", registers=168, shared=20992, types=("float16",), since=80),
+    Entry("conv_mma_input", "conv_backward_input", registers=168, shared=20992, types=("float16",), since=80),
+    Entry("conv_mma_weight", "conv_backward_weight", registers=168, shared=20992, types=("float16",), since=80),
 )
 THREADS, MOST, TILE = 256, 1 << 16, 64
+ROWS, COLUMNS, TILE_THREADS = 64, 128, 128  # of conv_tiles
+FEW = 8  # channels of a group below which the tiles of 64 are too empty, and each number is computed for itself
+WANTED, LEAST = 512, 64  # blocks that fill a large GPU; windows that are worth a part of a sum
+LARGEST = 1 << 30  # elements, which an int counts, and a stride beyond the end
+GRIDS = 65535  # blocks along the third dimension of a grid
 
 
 def supports_cuda(x: Array, *rest: Any) -> bool:
@@ -269,6 +284,50 @@ def supports_implicit(
     x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> bool:
     return x.ndim in (3, 4) and groups == 1 and x.size > 0 and weight.size > 0 and launchable(x, weight)
+
+
+def supports_forward_cuda(
+    x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> bool:
+    positions = output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    return fits(x, weight, bias, x.shape[0] * weight.shape[0] * prod(positions), groups)
+
+
+def supports_backward_input_cuda(
+    g: Array,
+    weight: Array,
+    bias: Array | None,
+    x_shape: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+) -> bool:
+    return fits(g, weight, bias, prod(x_shape), groups * prod(stride))
+
+
+def supports_backward_weight_cuda(
+    g: Array, x: Array, weight_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> bool:
+    return fits(g, x, None, prod(weight_shape), groups)
+
+
+def supports_direct_weight(
+    g: Array, x: Array, weight_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> bool:
+    few = weight_shape[0] // groups < FEW  # every number of the gradient reads g and x again
+    return few and supports_backward_weight_cuda(g, x, weight_shape, stride, padding, dilation, groups)
+
+
+def fits(a: Array, b: Array, bias: Array | None, results: int, grids: int) -> bool:
+    """Whether the kernels are made for arrays a and b, and for so many results and blocks along the grid's third dimension."""
+    sizes = min(a.size, b.size, results) > 0 and max(a.size, b.size, results) <= LARGEST and grids <= GRIDS
+    return (
+        a.ndim in (3, 4)
+        and sizes
+        and launchable(a, b, bias, types=ELEMENTS)
+        and (a.itemsize == 4 or limits(a).capability >= 80)  # which have tensor cores for float16 with sums in float32
+    )
 
 
 def planar(*sizes: Sizes) -> list[int]:
@@ -287,17 +346,130 @@ def geometry(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation
 def unfold_cuda(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Array:
     positions = output_size(x.shape[2:], kernel, stride, padding, dilation)
     out = array_module(x).empty((x.shape[0], x.shape[1] * prod(kernel), prod(positions)), x.dtype)
-    numbers = geometry(x.shape[2:], kernel, stride, padding, dilation)
-    CU.launch("unfold_2d", blocks(out.size, THREADS, MOST), THREADS, x, out, out.size, *numbers)
+    sizes = geometry(x.shape[2:], kernel, stride, padding, dilation)
+    CU.launch("unfold_2d", blocks(out.size, THREADS, MOST), THREADS, x, out, out.size, *sizes)
     return out
 
 
 @fold.variant("cuda", device="cuda", supports=supports_cuda)
 def fold_cuda(columns: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Array:
     out = array_module(columns).empty((columns.shape[0], columns.shape[1] // prod(kernel), *size), columns.dtype)
-    numbers = geometry(size, kernel, stride, padding, dilation)
-    CU.launch("fold_2d", blocks(out.size, THREADS, MOST), THREADS, columns, out, out.size, *numbers)
+    sizes = geometry(size, kernel, stride, padding, dilation)
+    CU.launch("fold_2d", blocks(out.size, THREADS, MOST), THREADS, columns, out, out.size, *sizes)
     return out
+
+
+def numbers(
+    x_shape: Sizes, weight_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> tuple[int, ...]:
+    """O, C, groups and the geometry, as the kernels take them."""
+    return (weight_shape[0], x_shape[1], groups, *geometry(x_shape[2:], weight_shape[2:], stride, padding, dilation))
+
+
+def tiles_of(x: Array) -> str:
+    """The version by tiles for an element type."""
+    return "conv_mma" if x.itemsize == 2 else "conv_tiles"
+
+
+@conv_forward.variant("cuda", device="cuda", supports=supports_forward_cuda)
+def conv_forward_cuda(
+    x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> Array:
+    rows = len(weight) // groups
+    if rows < FEW:
+        return conv_direct(x, weight, bias, stride, padding, dilation, groups)
+    positions = output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    out = array_module(x).empty((len(x), len(weight), *positions), x.dtype)
+    grid = (blocks(len(x) * prod(positions), COLUMNS), blocks(rows, ROWS), groups)
+    sizes = numbers(x.shape, weight.shape, stride, padding, dilation, groups)
+    CU.launch(tiles_of(x), grid, TILE_THREADS, x, weight, bias, out, len(x), *sizes)
+    return out
+
+
+@conv_backward_input.variant("cuda", device="cuda", supports=supports_backward_input_cuda)
+def conv_backward_input_cuda(
+    g: Array,
+    weight: Array,
+    bias: Array | None,
+    x_shape: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+) -> Array:
+    rows = x_shape[1] // groups
+    if rows < FEW:
+        return conv_direct_input(g, weight, bias, x_shape, stride, padding, dilation, groups)
+    dx = array_module(g).empty(x_shape, g.dtype)
+    columns = x_shape[0] * prod(blocks(n, s) for n, s in zip(x_shape[2:], stride, strict=True))
+    grid = (blocks(columns, COLUMNS), blocks(rows, ROWS), groups * prod(stride))
+    sizes = numbers(x_shape, weight.shape, stride, padding, dilation, groups)
+    CU.launch(tiles_of(g) + "_input", grid, TILE_THREADS, g, weight, bias, dx, len(g), *sizes)
+    return dx
+
+
+@conv_backward_weight.variant("cuda", device="cuda", supports=supports_backward_weight_cuda)
+def conv_backward_weight_cuda(
+    g: Array, x: Array, weight_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> tuple[Array, Array]:
+    rows, width = weight_shape[0] // groups, prod(weight_shape[1:])
+    if rows < FEW:
+        return conv_direct_weight(g, x, weight_shape, stride, padding, dilation, groups)
+    tiles, windows = (blocks(width, COLUMNS), blocks(rows, ROWS)), len(g) * prod(g.shape[2:])
+    size = prod(weight_shape)
+    most = min(blocks(WANTED, prod(tiles) * groups), blocks(windows, LEAST), GRIDS // groups, LARGEST // size)
+    many = blocks(windows, most)
+    parts = blocks(windows, many)
+    partial = array_module(x).empty((parts, size), "float32")
+    sizes = numbers(x.shape, weight_shape, stride, padding, dilation, groups)
+    CU.launch(tiles_of(g) + "_weight", (*tiles, groups * parts), TILE_THREADS, g, x, partial, many, len(g), *sizes)
+    dweight = reduce_sum(partial, 0) if parts > 1 else partial
+    return dweight.reshape(weight_shape).astype(g.dtype, copy=False), bias_gradient(g)
+
+
+def bias_gradient(g: Array) -> Array:
+    return g.sum(axis=(0, *range(2, g.ndim)), dtype=FLOAT32).astype(g.dtype, copy=False)
+
+
+# The versions for learning, and for few channels
+
+
+@conv_forward.variant("cuda_direct", device="cuda", supports=supports_forward_cuda)
+def conv_direct(
+    x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> Array:
+    positions = output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    out = array_module(x).empty((len(x), len(weight), *positions), x.dtype)
+    sizes = numbers(x.shape, weight.shape, stride, padding, dilation, groups)
+    CU.launch("conv_direct", blocks(out.size, THREADS, MOST), THREADS, x, weight, bias, out, out.size, *sizes)
+    return out
+
+
+@conv_backward_input.variant("cuda_direct", device="cuda", supports=supports_backward_input_cuda)
+def conv_direct_input(
+    g: Array,
+    weight: Array,
+    bias: Array | None,
+    x_shape: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+) -> Array:
+    dx = array_module(g).empty(x_shape, g.dtype)
+    sizes = numbers(x_shape, weight.shape, stride, padding, dilation, groups)
+    CU.launch("conv_direct_input", blocks(dx.size, THREADS, MOST), THREADS, g, weight, bias, dx, dx.size, *sizes)
+    return dx
+
+
+@conv_backward_weight.variant("cuda_direct", device="cuda", supports=supports_direct_weight)
+def conv_direct_weight(
+    g: Array, x: Array, weight_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
+) -> tuple[Array, Array]:
+    dweight = array_module(x).empty(weight_shape, g.dtype)
+    sizes = numbers(x.shape, weight_shape, stride, padding, dilation, groups)
+    CU.launch("conv_direct_weight", dweight.size, THREADS, g, x, dweight, len(g), *sizes)
+    return dweight, bias_gradient(g)
 
 
 @conv_forward.variant("cuda_implicit", device="cuda", supports=supports_implicit)
@@ -308,6 +480,6 @@ def conv_implicit(
     positions = output_size(x.shape[2:], kernel, stride, padding, dilation)
     out = array_module(x).empty((len(x), channels, *positions), x.dtype)
     grid = (blocks(len(x) * prod(positions), TILE), blocks(channels, TILE))
-    numbers = (len(x), channels, x.shape[1], *geometry(x.shape[2:], kernel, stride, padding, dilation))
-    CU.launch("conv_implicit", grid, THREADS, x, weight, out, *numbers)
+    sizes = (len(x), channels, x.shape[1], *geometry(x.shape[2:], kernel, stride, padding, dilation))
+    CU.launch("conv_implicit", grid, THREADS, x, weight, out, *sizes)
     return _with_bias(out, bias)

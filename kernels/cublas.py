@@ -148,8 +148,11 @@ def fits(a: Array, b: Array) -> bool:
     return a.data.device_id == b.data.device_id == cupy.cuda.get_device_id()
 
 
-def product(a: Array, b: Array) -> Array:
-    """a @ b in CuPy's current stream, for arrays that fit. Sums of float16 products are float32. Raises CublasError."""
+def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
+    """a @ b in CuPy's current stream, for arrays that fit. Sums of float16 products are float32. Raises CublasError.
+
+    out: the contiguous array that the product is written to, or with `add` added to.
+    """
     import cupy
 
     x, y = matrices(a, b)
@@ -165,12 +168,13 @@ def product(a: Array, b: Array) -> Array:
         raise CublasError(
             f"the product of {list(a.shape)} and {list(b.shape)}: sizes above {LARGEST} are too large for cuBLAS"
         )
-    out = cupy.empty((*x.shape[:-2], m, n), a.dtype)
+    if out is None:
+        out = cupy.empty((*x.shape[:-2], m, n), a.dtype)
     # Memory for cuBLAS to work in. From the pool, and given back at once, it is nobody else's while this stream needs it: one
     # workspace for all streams would be written by two at a time. A product that is recorded takes it from its graph's memory.
     memory = cupy.cuda.alloc(WORKSPACE)
     kind, sums, number = TYPES[a.dtype]
-    one, zero = number(1), number(0)
+    one, kept = number(1), number(add)
     blas, handle = library(), handle_of(out.data.device_id, get_ident())
     # in this order: a new stream takes the workspace away
     check(blas.cublasSetStream_v2(handle, cupy.cuda.get_current_stream().ptr), "cublasSetStream")
@@ -178,7 +182,7 @@ def product(a: Array, b: Array) -> Array:
     status = blas.cublasGemmStridedBatchedEx(
         handle, right.transposed, left.transposed, n, m, k, ctypes.addressof(one),
         right.address, kind, right.step, right.between, left.address, kind, left.step, left.between,
-        ctypes.addressof(zero), out.data.ptr, kind, n, m * n, count, sums, DEFAULT_ALGORITHM,
+        ctypes.addressof(kept), out.data.ptr, kind, n, m * n, count, sums, DEFAULT_ALGORITHM,
     )  # fmt: skip
     check(status, f"the product of {list(a.shape)} and {list(b.shape)}, {a.dtype},")
     return out if a.ndim == b.ndim == 2 else out.reshape(result_shape(a.shape, b.shape))

@@ -151,13 +151,18 @@ class Source:
 
     @functools.cached_property
     def stamp(self) -> str:
-        """Changes when the file or the header changes. CuPy's disk cache looks at the options, not at what is included."""
-        return f"{zlib.crc32((HERE / 'common.cuh').read_bytes() + self.path.read_bytes()):08x}"
+        """Changes when the file or a header changes. CuPy's disk cache looks at the options, not at what is included."""
+        files = (*sorted(HERE.glob("*.cuh")), self.path)
+        return f"{zlib.crc32(b''.join(file.read_bytes() for file in files)):08x}"
 
-    def launch(self, entry: str, grid: Any, block: Any, *args: Any, shared: int = 0, **defines: Any) -> None:
+    def launch(
+        self, entry: str, grid: Any, block: Any, *args: Any, shared: int = 0, together: bool = False, **defines: Any
+    ) -> None:
         """Run one kernel over `grid` blocks of `block` threads (a number, or a tuple of up to three).
 
-        shared: bytes of dynamic shared memory; defines: macros of the source, such as a tile size.
+        shared: bytes of dynamic shared memory; defines: macros of the source, such as a tile size. together: the blocks wait
+        for each other, so that all must be on the GPU at once (a "cooperative" launch); number them along y, since a grid
+        that does not fit is refused there, where CuPy cuts one along x to what fits.
         Raises LaunchError for arguments that do not fit, a source that does not compile, a missing CuPy or GPU.
         """
         signature = self.signatures[entry]
@@ -175,7 +180,7 @@ class Source:
                 f"{entry}: got NumPy arrays; CUDA kernels take CuPy's. Without a GPU, "
                 "`with minidl.testing.cuda_on_cpu.running():` runs them on the CPU"
             )
-        kernel = compiled(self.path.name, entry, options)
+        kernel = compiled(self.path.name, entry, options, together)
         if shared > LARGE_SHARED:
             kernel.max_dynamic_shared_size_bytes = shared
         kernel(grid, block, tuple(values), shared_mem=shared)
@@ -187,14 +192,14 @@ def macros(element: str, defines: dict[str, Any]) -> tuple[str, ...]:
 
 
 @functools.cache
-def compiled(file: str, entry: str, options: tuple[str, ...]) -> Any:
+def compiled(file: str, entry: str, options: tuple[str, ...], together: bool = False) -> Any:
     """One kernel of a file as a cupy.RawKernel; CuPy keeps it on disk, and in memory for each GPU."""
-    module = compiled_module(file, options)
+    module = compiled_module(file, options, together)
     return module.get_function(entry)
 
 
 @functools.cache
-def compiled_module(file: str, options: tuple[str, ...]) -> Any:
+def compiled_module(file: str, options: tuple[str, ...], together: bool = False) -> Any:
     if importlib.util.find_spec("cupy") is None:
         raise LaunchError(f"{file}: CuPy is not installed; install the extra cuda12 or cuda13 that matches the driver")
     import cupy
@@ -203,7 +208,8 @@ def compiled_module(file: str, options: tuple[str, ...]) -> Any:
         raise LaunchError(f"{file}: there is no GPU that CuPy can use; `minidl doctor` says what this machine has")
     source = SOURCES[file]
     flags = (*compile_options(options), f"-DSTAMP_{source.stamp}")
-    module = cupy.RawModule(code=f'#include "{file}"\n', options=flags, backend="nvrtc")
+    code = f'#include "{file}"\n'
+    module = cupy.RawModule(code=code, options=flags, backend="nvrtc", enable_cooperative_groups=together)
     try:
         module.compile()
     except cupy.cuda.compiler.CompileException as error:
@@ -230,13 +236,15 @@ def blocks(n: int, per_block: int, most: int = 1 << 30) -> int:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a device can do: its compute capability, 90 for 9.0, and the shared memory that a block may have, in bytes."""
+    """What a device can do: its compute capability, 90 for 9.0, the shared memory that a block may have, in bytes, and how
+    many blocks run at once at the least: one on each multiprocessor."""
 
     capability: int
     shared: int
+    multiprocessors: int
 
 
-H100 = Limits(90, 232448)  # what the CPU run imitates
+H100 = Limits(90, 232448, 132)  # what the CPU run imitates
 
 
 def limits(a: Array) -> Limits:
@@ -249,7 +257,10 @@ def _limits(device: int) -> Limits:
     import cupy
 
     gpu = cupy.cuda.Device(device)
-    return Limits(int(gpu.compute_capability), int(gpu.attributes["MaxSharedMemoryPerBlockOptin"]))
+    has = gpu.attributes
+    return Limits(
+        int(gpu.compute_capability), int(has["MaxSharedMemoryPerBlockOptin"]), int(has["MultiProcessorCount"])
+    )
 
 
 def launchable(*arrays: Array | None, types: tuple[str, ...] = ("float32",)) -> bool:

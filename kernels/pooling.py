@@ -249,6 +249,8 @@ def _source(
 CU = Source(
     "pooling.cu",
     Entry("max_pool_index_2d", "max_pool_index", registers=64, types=ELEMENTS),
+    Entry("max_pool_2d", "max_pool", registers=64, types=ELEMENTS),
+    Entry("max_pool_backward_2d", "max_pool_backward", registers=64, types=ELEMENTS),
     Entry("sum_pool_2d", "sum_pool", registers=64, types=ELEMENTS),
     Entry("sum_pool_backward_2d", "sum_pool_backward", registers=64, types=ELEMENTS),
     Entry("pick_2d", "pick", registers=48, types=ELEMENTS),
@@ -270,8 +272,14 @@ def planar(*sizes: Sizes) -> list[int]:
     return [n for size in sizes for n in ((*one, *size) if len(size) == 1 else size)]
 
 
+def geometry(size: Sizes, positions: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> list[int]:
+    """H, W, P, Q, kh, kw, sh, sw, ph, pw, dh, dw."""
+    pads = padding if len(padding) == 2 else (0, *padding)
+    return [*planar(size, positions, kernel, stride), *pads, *planar(dilation)]
+
+
 def launch(entry: str, out: Array, *arguments: Any) -> Array:
-    """Launch with a thread for each element of out, the last array among the arguments."""
+    """Launch with a thread for each element of out, which is among the arguments."""
     if out.size:
         CU.launch(entry, blocks(out.size, THREADS, MOST), THREADS, *arguments)
     return out
@@ -281,10 +289,32 @@ def launch(entry: str, out: Array, *arguments: Any) -> Array:
 def max_pool_index_cuda(
     x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes
 ) -> Array:
-    out = array_module(x).empty((*x.shape[:2], *positions), "int64")
-    pads = padding if len(padding) == 2 else (0, *padding)
-    numbers = (*planar(x.shape[2:], positions, kernel, stride), *pads, *planar(dilation))
-    return launch("max_pool_index_2d", out, x, out, out.size, *numbers)
+    index = array_module(x).empty((*x.shape[:2], *positions), "int64")
+    numbers = geometry(x.shape[2:], positions, kernel, stride, padding, dilation)
+    return launch("max_pool_index_2d", index, x, index, index.size, *numbers)
+
+
+@max_pool.variant("cuda", device="cuda", supports=supports_cuda)
+def max_pool_cuda(
+    x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes
+) -> tuple[Array, Array]:
+    xp, shape = array_module(x), (*x.shape[:2], *positions)
+    out, index = xp.empty(shape, x.dtype), xp.empty(shape, "int64")
+    numbers = geometry(x.shape[2:], positions, kernel, stride, padding, dilation)
+    return launch("max_pool_2d", out, x, out, index, out.size, *numbers), index
+
+
+def supports_max_backward_cuda(g: Array, index: Array, size: Sizes, *rest: Any) -> bool:
+    return supports_cuda(g) and launchable(index, types=("int64",)) and prod(size) > 0
+
+
+@max_pool_backward.variant("cuda", device="cuda", supports=supports_max_backward_cuda)
+def max_pool_backward_cuda(
+    g: Array, index: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
+) -> Array:
+    dx = array_module(g).empty((*g.shape[:2], *size), g.dtype)
+    numbers = geometry(size, g.shape[2:], kernel, stride, padding, dilation)
+    return launch("max_pool_backward_2d", dx, g, index, dx, dx.size, *numbers)
 
 
 @sum_pool.variant("cuda", device="cuda", supports=supports_cuda)

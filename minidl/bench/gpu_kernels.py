@@ -20,14 +20,14 @@ import numpy as np
 from ..kernels import Kernel
 from ..kernels.activation import bias_activation, bias_activation_backward, gelu, gelu_backward, sigmoid
 from ..kernels.attention import attention, attention_backward
-from ..kernels.convolution import conv_forward, fold, unfold
+from ..kernels.convolution import conv_backward_input, conv_backward_weight, conv_forward, fold, unfold
 from ..kernels.embedding import adam_rows, add_to_rows, embedding_backward
 from ..kernels.gemm import gemm
 from ..kernels.int8 import gemm_int8
 from ..kernels.layernorm import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
 from ..kernels.loss import cross_entropy, cross_entropy_backward
 from ..kernels.optimizer import adam, adam_many, sgd
-from ..kernels.pooling import max_pool_index, pick, sum_pool, sum_pool_backward
+from ..kernels.pooling import max_pool, max_pool_backward, max_pool_index, pick, sum_pool, sum_pool_backward
 from ..kernels.random import dropout, normal, uniform
 from ..kernels.recurrent import gru, gru_backward, lstm, lstm_backward
 from ..kernels.reduce import reduce_max, reduce_sum
@@ -507,65 +507,121 @@ def _embedding(m: Machine) -> Work:
     return Work(versions(embedding_backward, g, index, rows), twin, g.nbytes + 4 * rows * width)
 
 
-def _lstm_inputs(m: Machine) -> Any:
-    T, B, H = m.many(128, 3), m.many(64), m.many(1024, 16)
-    x, w_ih, w_hh, h = m.normal(T, B, 1), m.normal(4 * H, 1), m.normal(4 * H, H) / H**0.5, m.normal(B, H)
-    return x, w_ih, w_hh, None, h, h.copy(), None, (B,) * T, False
+def _recurrent(m: Machine, gates: int, T: int, B: int, H: int) -> tuple[Any, ...]:
+    """x, w_ih, w_hh and the first state."""
+    T, B, H = m.many(T, 3), m.many(B, 9), m.many(H, 16)
+    return m.normal(T, B, 1), m.normal(gates * H, 1), m.normal(gates * H, H) / H**0.5, m.normal(B, H)
 
 
-@workload("LSTM, 128 steps, batch 64, width 1024")
-def _lstm(m: Machine) -> Work:
-    arguments = _lstm_inputs(m)
-    (T, B, _), H = arguments[0].shape, arguments[5].shape[1]
-    twin = None
-    if m.torch:
-        t = m.tensor(arguments[0])
-        layer = m.torch.nn.LSTM(1, H, device=t.device)
-
-        def twin() -> Any:
-            with m.torch.no_grad():
-                return layer(t)
-
-    return Work(versions(lstm, *arguments), twin, flops=8 * T * B * H * H, check=False)
+def _recurrent_twin(m: Machine, name: str, x: Any, w_ih: Any, w_hh: Any, *states: Any) -> Call:
+    """PyTorch's layer, cuDNN's on a GPU, with the same weights."""
+    layer = getattr(m.torch.nn, name)(1, states[0].shape[1], bias=False, device=m.tensor(x).device)
+    with m.torch.no_grad():
+        layer.weight_ih_l0.copy_(m.tensor(w_ih))
+        layer.weight_hh_l0.copy_(m.tensor(w_hh))
+    layer.flatten_parameters()
+    t = m.tensor(x).requires_grad_()
+    first = [m.tensor(a.copy())[None] for a in states]
+    return lambda: (t, layer, layer(t, tuple(first) if len(first) > 1 else first[0])[0])
 
 
-@workload("LSTM backward, 128 steps, batch 64, width 1024")
-def _lstm_backward(m: Machine) -> Work:
-    x, w_ih, w_hh, _, h, c, _, sizes, reverse = _lstm_inputs(m)
-    out, _, _, *kept = lstm.reference(x, w_ih, w_hh, None, h, c, None, sizes, reverse)
-    gradients = (m.normal(*out.shape), m.normal(*h.shape), m.normal(*c.shape))
-    arguments = (*gradients, w_ih, w_hh, None, *kept, sizes, reverse)
-    T, B, H = out.shape
-    return Work(versions(lstm_backward, *arguments), None, flops=16 * T * B * H * H)
+def _gradients(m: Machine, twin: Call, g: Any) -> Call:
+    """The backward pass of a twin, whose first results are kept."""
+    t, layer, out = twin()
+    u, wanted = m.tensor(g), (t, *layer.parameters())
+    return lambda: m.torch.autograd.grad(out, wanted, u, retain_graph=True)
 
 
-@workload("GRU, 128 steps, batch 64, width 1024")
-def _gru(m: Machine) -> Work:
-    x, w_ih, w_hh, _, h, _, _, sizes, reverse = _lstm_inputs(m)
-    H = h.shape[1]
-    w_ih, w_hh = w_ih[: 3 * H], w_hh[: 3 * H]
-    named = versions(gru, x, w_ih, w_hh, None, None, h, sizes, reverse)
-    return Work(named, None, flops=6 * len(x) * len(h) * H * H)
+def _outputs(m: Machine, twin: Call) -> Call:
+    def run() -> Any:
+        with m.torch.no_grad():
+            return twin()[-1]
+
+    return run
 
 
-@workload("GRU backward, 128 steps, batch 64, width 1024")
-def _gru_backward(m: Machine) -> Work:
-    x, w_ih, w_hh, _, h, _, _, sizes, reverse = _lstm_inputs(m)
-    H = h.shape[1]
-    w_ih, w_hh = w_ih[: 3 * H], w_hh[: 3 * H]
-    out, _, *kept = gru.reference(x, w_ih, w_hh, None, None, h, sizes, reverse)
-    arguments = (m.normal(*out.shape), m.normal(*h.shape), x, w_ih, w_hh, *kept, sizes, reverse)
-    return Work(versions(gru_backward, *arguments), None, flops=12 * len(x) * len(h) * H * H)
+@workload("LSTM, 128 steps, batch 64, width 1024", 128, 64, 1024)
+@workload("LSTM, 128 steps, batch 8, width 512", 128, 8, 512)
+@workload("LSTM, 100 steps, batch 8, width 200", 100, 8, 200)
+def _lstm(m: Machine, *sizes: int) -> Work:
+    x, w_ih, w_hh, h = _recurrent(m, 4, *sizes)
+    (T, B, _), H = x.shape, h.shape[1]
+    twin = m.torch and _outputs(m, _recurrent_twin(m, "LSTM", x, w_ih, w_hh, h, h))
+    named = versions(lstm, x, w_ih, w_hh, None, h, h.copy(), None, (B,) * T, False)
+    return Work(named, twin, flops=8 * T * B * H * H, tolerance=1e-2)  # PyTorch may use tf32
 
 
-@workload("convolution 128 x 64 x 56 x 56, 64 of 3 x 3")
-def _convolution(m: Machine) -> Work:
-    size = m.many(56, 9)
-    x, w = m.normal(m.many(128), m.many(64, 5), size, size), m.normal(m.many(64, 7), m.many(64, 5), 3, 3)
-    t, u = m.tensor(x), m.tensor(w)
-    twin = m.torch and (lambda: m.torch.nn.functional.conv2d(t, u, padding=1))
-    named = versions(conv_forward, x, w, None, (1, 1), (1, 1), (1, 1), 1)
-    return Work(named, twin, flops=2 * x.size * len(w) * 9, tolerance=1e-2)  # PyTorch may use tf32
+@workload("LSTM backward, 128 steps, batch 64, width 1024", 128, 64, 1024)
+@workload("LSTM backward, 128 steps, batch 8, width 512", 128, 8, 512)
+@workload("LSTM backward, 100 steps, batch 8, width 200", 100, 8, 200)
+def _lstm_backward(m: Machine, *sizes: int) -> Work:
+    x, w_ih, w_hh, h = _recurrent(m, 4, *sizes)
+    (T, B, _), H = x.shape, h.shape[1]
+    out, _, _, *kept = lstm.reference(x, w_ih, w_hh, None, h, h, None, (B,) * T, False)
+    g, none = m.normal(*out.shape), m.xp.zeros_like(h)
+    twin = m.torch and _gradients(m, _recurrent_twin(m, "LSTM", x, w_ih, w_hh, h, h), g)
+    named = versions(lstm_backward, g, none, none, w_ih, w_hh, None, *kept, (B,) * T, False)
+    return Work(named, twin, flops=16 * T * B * H * H, tolerance=1e-2)
+
+
+@workload("GRU, 128 steps, batch 64, width 1024", 128, 64, 1024)
+@workload("GRU, 100 steps, batch 8, width 200", 100, 8, 200)
+def _gru(m: Machine, *sizes: int) -> Work:
+    x, w_ih, w_hh, h = _recurrent(m, 3, *sizes)
+    (T, B, _), H = x.shape, h.shape[1]
+    twin = m.torch and _outputs(m, _recurrent_twin(m, "GRU", x, w_ih, w_hh, h))
+    named = versions(gru, x, w_ih, w_hh, None, None, h, (B,) * T, False)
+    return Work(named, twin, flops=6 * T * B * H * H, tolerance=1e-2)
+
+
+@workload("GRU backward, 128 steps, batch 64, width 1024", 128, 64, 1024)
+@workload("GRU backward, 100 steps, batch 8, width 200", 100, 8, 200)
+def _gru_backward(m: Machine, *sizes: int) -> Work:
+    x, w_ih, w_hh, h = _recurrent(m, 3, *sizes)
+    (T, B, _), H = x.shape, h.shape[1]
+    out, _, *kept = gru.reference(x, w_ih, w_hh, None, None, h, (B,) * T, False)
+    g = m.normal(*out.shape)
+    twin = m.torch and _gradients(m, _recurrent_twin(m, "GRU", x, w_ih, w_hh, h), g)
+    named = versions(gru_backward, g, m.xp.zeros_like(h), x, w_ih, w_hh, *kept, (B,) * T, False)
+    return Work(named, twin, flops=12 * T * B * H * H, tolerance=1e-2)
+
+
+def _images(m: Machine, batch: int, channels: int, size: int, groups: int, half: bool) -> tuple[Any, Any, Any]:
+    """x, a weight of 3 x 3 and the gradient of the result; padding is 1."""
+    batch, channels, size = m.many(batch, 2), m.many(channels, 9), m.many(size, 9)
+    x, g = (m.normal(batch, channels, size, size, half=half) for _ in range(2))
+    each = channels // min(groups, channels)
+    return x, (m.normal(channels, each, 3, 3) / (9 * each) ** 0.5).astype(x.dtype), g
+
+
+CONVOLUTIONS = {
+    "128 x 64 x 56 x 56, 64 of 3 x 3": (128, 64, 56, 1, False),
+    "128 x 64 x 56 x 56, 64 of 3 x 3, float16": (128, 64, 56, 1, True),
+    "32 x 512 x 14 x 14, 512 of 3 x 3": (32, 512, 14, 1, False),
+    "64 x 256 x 28 x 28, 3 x 3 in 256 groups": (64, 256, 28, 256, False),
+}
+
+
+def _convolution(m: Machine, direction: str, batch: int, channels: int, size: int, groups: int, half: bool) -> Work:
+    x, w, g = _images(m, batch, channels, size, groups, half)
+    groups, around = len(w) // w.shape[1], ((1, 1), (1, 1), (1, 1))
+    t, u, v = (m.tensor(a) for a in (x, w, g))
+    flops, options = 2 * x.size * w[0].size, {"padding": 1, "groups": groups}
+    if direction == "":
+        named = versions(conv_forward, x, w, None, *around, groups)
+        twin = m.torch and (lambda: m.torch.nn.functional.conv2d(t, u, **options))
+    elif direction == " backward, input":
+        named = versions(conv_backward_input, g, w, None, x.shape, *around, groups)
+        twin = m.torch and (lambda: m.torch.nn.grad.conv2d_input(x.shape, u, v, **options))
+    else:
+        named = versions(conv_backward_weight, g, x, w.shape, *around, groups)
+        twin = m.torch and (lambda: m.torch.nn.grad.conv2d_weight(t, w.shape, v, **options))
+    return Work(named, twin, flops=flops, half=half, tolerance=1e-2)  # PyTorch may use tf32
+
+
+for _direction in ("", " backward, input", " backward, weight"):
+    for _sizes, _arguments in CONVOLUTIONS.items():
+        workload(f"convolution{_direction} {_sizes}", _direction, *_arguments)(_convolution)
 
 
 @workload("unfold 32 x 64 x 56 x 56, 3 x 3")
@@ -598,6 +654,29 @@ def _max_pool(m: Machine) -> Work:
     named = {"cuda": partial(both, *pair), "cupy": partial(both, max_pool_index.reference, pick.reference)}
     twin = m.torch and (lambda: m.torch.nn.functional.max_pool2d(t, 2, return_indices=True))
     return Work(named, twin, x.nbytes * (1 + 3 / 4))
+
+
+@workload("max pooling with its values, 128 x 64 x 112 x 112, 2 x 2")
+def _max_pool_values(m: Machine) -> Work:
+    size = m.many(112, 10)
+    x = m.normal(m.many(128), m.many(64), size, size)
+    t = m.tensor(x)
+    twin = m.torch and (lambda: m.torch.nn.functional.max_pool2d(t, 2, return_indices=True))
+    named = versions(max_pool, x, (2, 2), (2, 2), (0, 0), (1, 1), (size // 2, size // 2))
+    return Work(named, twin, x.nbytes * (1 + 3 / 4))
+
+
+@workload("max pooling backward 128 x 64 x 112 x 112, 2 x 2")
+def _max_pool_backward(m: Machine) -> Work:
+    size, geometry = m.many(112, 10), ((2, 2), (2, 2), (0, 0), (1, 1))
+    x = m.normal(m.many(128), m.many(64), size, size)
+    index = max_pool_index.reference(x, *geometry, (size // 2, size // 2))
+    g = m.normal(*index.shape)
+    t, u, i = (m.tensor(a) for a in (x, g, index))
+    twin = m.torch and (
+        lambda: m.torch.ops.aten.max_pool2d_with_indices_backward(u, t, [2, 2], [2, 2], [0, 0], [1, 1], False, i)
+    )
+    return Work(versions(max_pool_backward, g, index, x.shape[2:], *geometry), twin, x.nbytes * (1 + 3 / 4))
 
 
 @workload("average pooling 128 x 64 x 112 x 112, 2 x 2")

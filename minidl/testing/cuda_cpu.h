@@ -1,8 +1,9 @@
 // Runs the CUDA C++ kernels of this project on a CPU, unchanged: g++ compiles this header and the .cu file together.
 //
 // Every CUDA thread is a fibre: a stack of its own, and a switch back to the scheduler wherever a GPU thread would wait.
-// Blocks run one after another. Within a block each thread runs until it waits (at __syncthreads, or at a warp operation
-// such as a shuffle) or ends; when all that it waits for have come, it goes on. Shared memory is a section of static
+// Blocks run one after another, unless they wait for each other (grid_barrier): then they take turns. Within a block each thread
+// runs until it waits (at __syncthreads, or at a warp operation such as a shuffle) or ends; when all that it waits for have come,
+// it goes on. Shared memory is a section of static
 // variables, filled with 0xFF (NaN in every float type) before each block, so that a missing initialisation is seen.
 //
 // What a GPU lets pass or hangs on is an error here, with the line: threads that leave a barrier or a warp operation
@@ -17,6 +18,7 @@
 #include <setjmp.h>
 #include <ucontext.h>
 #include <utility>
+#include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -57,7 +59,8 @@ extern "C" char __stop_cuda_shared[] __attribute__((weak));
 
 namespace cpu {
 
-enum State { READY, AT_BARRIER, AT_WARP, DONE };
+enum State { READY, AT_BARRIER, AT_GRID, AT_WARP, DONE };
+enum Outcome { FAILED, SUSPENDED, ENDED };  // of a block's turn
 
 constexpr int MAX_THREADS = 1024;
 constexpr int EXCHANGE = 32;  // bytes that a lane can hand over in one warp operation
@@ -156,6 +159,8 @@ static void barrier(int vote, Place at) {
     wait_in(AT_BARRIER, at);
 }
 
+static void grid_wait(Place at) { wait_in(AT_GRID, at); }
+
 // Hand over `value`, wait for the lanes of `mask`, and return what each lane has handed over.
 template <class V>
 static const char* exchange(unsigned mask, const V& value, Place at) {
@@ -235,7 +240,7 @@ static bool release_barrier(int count) {
         else if (f->state == AT_WARP) other = other ? other : f;
         else if (!at) at = f;
         else if (!same(at->at, f->at))
-            return fail("threads wait at different barriers: thread %d at %s:%d, thread %d at %s:%d: __syncthreads must be "
+            return fail("threads wait at different barriers: thread %d at %s:%d, thread %d at %s:%d: a barrier must be "
                         "reached by the whole block together", int(at - fibres), name_of(at->at), at->at.line, i,
                         name_of(f->at), f->at.line);
     }
@@ -244,9 +249,9 @@ static bool release_barrier(int count) {
                     "reach the same operation", name_of(other->at), other->at.line, int(other - fibres),
                     at ? ", some at __syncthreads" : "");
     if (gone)
-        return fail("%s:%d: thread %d waits at __syncthreads, but thread %d has ended: a barrier inside an if or behind a "
-                    "return must be reached by all threads or by none", name_of(at->at), at->at.line, int(at - fibres),
-                    int(gone - fibres));
+        return fail("%s:%d: thread %d waits at %s, but thread %d has ended: a barrier inside an if or behind a return must be "
+                    "reached by all threads or by none", name_of(at->at), at->at.line, int(at - fibres),
+                    at->state == AT_GRID ? "grid_barrier" : "__syncthreads", int(gone - fibres));
     vote_count = 0;
     for (int i = 0; i < count; i++) {
         vote_count += fibres[i].votes;
@@ -259,14 +264,19 @@ WITHOUT_SANITIZER static void poison_shared() {  // byte by byte: memset itself 
     for (volatile char* p = __start_cuda_shared; p < __stop_cuda_shared; p++) *p = (char)0xFF;
 }
 
-static bool run_block(int count, bool reverse) {
+static void begin_block(int count, size_t shared) {
     if (__start_cuda_shared) poison_shared();
+    memset(dynamic_shared, 0xFF, shared);
     for (int i = 0; i < count; i++) {
         Fibre* f = fibres + i;
         f->index = {i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)};
         f->state = READY;
         if (!f->stack) f->stack = (char*)malloc(STACK);
     }
+}
+
+// Until all its threads have ended, or all wait for the other blocks.
+static Outcome run_block(int count, bool reverse) {
     for (;;) {
         bool ran = false;
         int done = 0;
@@ -278,11 +288,67 @@ static bool run_block(int count, bool reverse) {
             }
             done += now->state == DONE;
         }
-        if (done == count) return true;
-        bool released = false;
-        if (!release_warps(count, &released)) return false;
-        if (!released && !ran && !release_barrier(count)) return false;
+        if (done == count) return ENDED;
+        bool released = false, grid = fibres->state == AT_GRID;
+        if (!release_warps(count, &released)) return FAILED;
+        if (released || ran) continue;
+        if (!release_barrier(count)) return FAILED;
+        if (grid) return SUSPENDED;
     }
+}
+
+// A block that waits for the others: its threads, and its shared memory while it is not its turn.
+struct Block {
+    dim3 index;
+    Fibre* fibres;
+    std::vector<char> shared, dynamic;
+};
+static std::vector<Fibre*> pools;  // threads for as many blocks as have ever waited for each other
+
+WITHOUT_SANITIZER static void copy(char* to, const char* from, size_t n) {  // as poison_shared
+    for (volatile char* p = to; n; n--) *p++ = *from++;
+}
+
+static void suspend(Block& block, size_t shared) {
+    size_t fixed = __start_cuda_shared ? __stop_cuda_shared - __start_cuda_shared : 0;
+    block.shared.resize(fixed), block.dynamic.resize(shared);
+    copy(block.shared.data(), __start_cuda_shared, fixed);
+    copy(block.dynamic.data(), dynamic_shared, shared);
+}
+
+static void restore(const Block& block) {
+    block_index = block.index, fibres = block.fibres;
+    copy(__start_cuda_shared, block.shared.data(), block.shared.size());
+    copy(dynamic_shared, block.dynamic.data(), block.dynamic.size());
+}
+
+static bool run_grid(int count, size_t shared, bool reverse) {
+    unsigned blocks = grid_size.x * grid_size.y * grid_size.z;
+    std::vector<Block> waiting;
+    for (unsigned b = 0; b < blocks; b++) {
+        block_index = {b % grid_size.x, b / grid_size.x % grid_size.y, b / (grid_size.x * grid_size.y)};
+        if (waiting.size() == pools.size()) pools.push_back((Fibre*)calloc(MAX_THREADS, sizeof(Fibre)));
+        fibres = pools[waiting.size()];
+        begin_block(count, shared);
+        Outcome outcome = run_block(count, reverse);
+        if (outcome == FAILED) return false;
+        if (outcome == ENDED) continue;
+        waiting.push_back({block_index, fibres});
+        suspend(waiting.back(), shared);
+    }
+    for (unsigned met = waiting.size(); met;) {
+        if (met < blocks)
+            return fail("%u of %u blocks wait at grid_barrier, but the others have ended: it must be reached by all", met, blocks);
+        met = 0;
+        for (unsigned b = 0; b < blocks; b++) {
+            Block& block = waiting[reverse ? blocks - 1 - b : b];
+            restore(block);
+            Outcome outcome = run_block(count, reverse);
+            if (outcome == FAILED) return false;
+            if (outcome == SUSPENDED) suspend(block, shared), met++;
+        }
+    }
+    return true;
 }
 
 // Run a grid; null, or what went wrong.
@@ -298,19 +364,12 @@ static const char* launch(void (*kernel)(void**), const unsigned* sizes, size_t 
                  "232448 bytes", sizes[0], sizes[1], sizes[2], count, shared);
         return message;
     }
-    if (!fibres) fibres = (Fibre*)calloc(MAX_THREADS, sizeof(Fibre));
-    bool fine = true;
     dynamic_shared = (char*)aligned_alloc(16, (shared + 15) / 16 * 16 + (shared == 0) * 16);
-    for (unsigned z = 0; fine && z < grid_size.z; z++)
-        for (unsigned y = 0; fine && y < grid_size.y; y++)
-            for (unsigned x = 0; fine && x < grid_size.x; x++) {
-                block_index = {x, y, z};
-                memset(dynamic_shared, 0xFF, shared);
-                fine = run_block(count, reverse);
-            }
+    bool fine = run_grid(count, shared, reverse);
     free(dynamic_shared);
     if (!fine)
-        for (int i = 0; i < MAX_THREADS; i++) fibres[i].alive = false;  // some are stuck in the middle: begin anew
+        for (Fibre* pool : pools)
+            for (int i = 0; i < MAX_THREADS; i++) pool[i].alive = false;  // some are stuck in the middle: begin anew
     return fine ? nullptr : message;
 }
 
@@ -342,6 +401,7 @@ constexpr int warpSize = 32;
 #define __syncthreads() cpu::barrier(0, HERE_)
 #define __syncthreads_count(vote) (cpu::barrier((vote) != 0, HERE_), cpu::vote_count)
 #define __syncthreads_or(vote) (cpu::barrier((vote) != 0, HERE_), cpu::vote_count > 0)
+#define grid_barrier(arrived, goal) cpu::grid_wait(HERE_)
 #define __syncwarp(...) cpu::sync_warp(HERE_, ##__VA_ARGS__)
 #define __shfl_sync(mask, value, ...) cpu::shuffle(mask, value, cpu::source(__VA_ARGS__), HERE_)
 #define __shfl_xor_sync(mask, value, step) cpu::shuffle(mask, value, cpu::lane() ^ (step), HERE_)
@@ -375,6 +435,7 @@ template <class V> static inline V atomicAdd(V* p, V v) { V old = *p; *p = old +
 template <class V> static inline V atomicMax(V* p, V v) { V old = *p; if (v > old) *p = v; return old; }
 template <class V> static inline V atomicCAS(V* p, V expected, V v) { V old = *p; if (old == expected) *p = v; return old; }
 template <class V> static inline V __ldg(const V* p) { return *p; }
+template <class V> static inline V __ldcg(const V* p) { return *p; }
 static inline void __threadfence() {}
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 static inline float __fdividef(float a, float b) { return a / b; }

@@ -67,7 +67,7 @@ def build(path: Path, options: tuple[str, ...], names: tuple[str, ...], sanitize
     """Compile a .cu file, if no like library is kept; where the library is."""
     text = f'#include "{HEADER}"\n#include "{path}"\n' + "".join(f"CUDA_ENTRY({name})\n" for name in names)
     flags = (*FLAGS, *(SANITIZE if sanitize else ()), f"-I{path.parent}", f"-I{cuda.HERE}", *options)
-    parts = (text, repr(flags), compiler(), *(p.read_text() for p in (HEADER, path, cuda.HERE / "common.cuh")))
+    parts = (text, repr(flags), compiler(), *(p.read_text() for p in (HEADER, path, *sorted(cuda.HERE.glob("*.cuh")))))
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     target = cache_folder() / f"{path.stem}-{key}.so"
     if not target.exists():
@@ -128,7 +128,13 @@ def running(reverse: bool = False, launched: set[tuple[str, str]] | None = None)
         element = next(o.removeprefix("-DTYPE_") for o in options if o.startswith("-DTYPE_"))
         if launched is not None:
             launched.add((entry, element))
-        call(source.path, entry, grid, block, values, shared, options, names_for(source, element), reverse)
+        work = (source.path, entry, grid, block, values, shared, options, names_for(source, element), reverse)
+        if any(hasattr(value, "host") for value in values):
+            device.do(lambda: call(*work))  # arrays of the stand-in for CuPy, whose stream may be capturing
+        else:
+            call(*work)
+
+    from .strict_cupy import device
 
     before, cuda.on_cpu = cuda.on_cpu, launch
     try:

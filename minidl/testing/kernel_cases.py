@@ -313,49 +313,59 @@ def adam_rows_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield table, mean, square, index, normal(rng, count, width), 0.1, 0.9, 0.999, 1e-8
 
 
-def lstm_inputs(rng: np.random.Generator, H: int, P: int | None) -> tuple[Any, ...]:
-    T, B = 3, 4
+THREE_LENGTHS, ALL_RUN = (4, 3, 3), (7, 7, 7)  # sequences that run at each time step
+
+
+def lstm_inputs(rng: np.random.Generator, H: int, P: int | None, sizes: Any = THREE_LENGTHS) -> tuple[Any, ...]:
+    T, B = len(sizes), sizes[0]
     weights = normal(rng, 4 * H, 5) / 4, normal(rng, 4 * H, P or H) / 4, normal(rng, 4 * H) if P else None
     states = normal(rng, B, P or H), normal(rng, B, H)
-    return normal(rng, T, B, 5), *weights, *states, normal(rng, P, H) / 4 if P else None, (4, 3, 3), bool(P)
+    reverse = bool(P) or H == 35
+    return normal(rng, T, B, 5), *weights, *states, normal(rng, P, H) / 4 if P else None, sizes, reverse
+
+
+LSTMS = ((1, None), (33, None), (40, 7), (1, None, ALL_RUN), (6, 5, ALL_RUN), (36, None, ALL_RUN), (35, None, ALL_RUN))
 
 
 @cases("lstm")
 def lstm_cases(rng: np.random.Generator) -> Iterator[Arguments]:
-    for H, P in ((1, None), (33, None), (40, 7)):
-        yield lstm_inputs(rng, H, P)
+    for arguments in LSTMS:
+        yield lstm_inputs(rng, *arguments)
 
 
 @cases("lstm_backward")
 def lstm_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     from ..kernels.recurrent import lstm
 
-    for H, P in ((1, None), (33, None), (40, 7)):
-        x, w_ih, w_hh, bias, h0, c0, w_hr, sizes, reverse = lstm_inputs(rng, H, P)
+    for arguments in LSTMS:
+        x, w_ih, w_hh, bias, h0, c0, w_hr, sizes, reverse = lstm_inputs(rng, *arguments)
         out, _, _, *kept = lstm.reference(x, w_ih, w_hh, bias, h0, c0, w_hr, sizes, reverse)
         gradients = (normal(rng, *out.shape), normal(rng, *h0.shape), normal(rng, *c0.shape))
         yield *gradients, w_ih, w_hh, w_hr, *kept, sizes, reverse
 
 
-def gru_inputs(rng: np.random.Generator, H: int, reverse: bool) -> tuple[Any, ...]:
-    T, B = 3, 4
+def gru_inputs(rng: np.random.Generator, H: int, reverse: bool, sizes: Any = THREE_LENGTHS) -> tuple[Any, ...]:
+    T, B = len(sizes), sizes[0]
     biases = (normal(rng, 3 * H), normal(rng, 3 * H)) if reverse else (None, None)
     weights = normal(rng, 3 * H, 5) / 4, normal(rng, 3 * H, H) / 4
-    return normal(rng, T, B, 5), *weights, *biases, normal(rng, B, H), (4, 3, 3), reverse
+    return normal(rng, T, B, 5), *weights, *biases, normal(rng, B, H), sizes, reverse
+
+
+GRUS = ((1, False), (33, False), (40, True), (1, True, ALL_RUN), (36, False, ALL_RUN), (35, True, ALL_RUN))
 
 
 @cases("gru")
 def gru_cases(rng: np.random.Generator) -> Iterator[Arguments]:
-    for H in (1, 33, 40):
-        yield gru_inputs(rng, H, H == 40)
+    for arguments in GRUS:
+        yield gru_inputs(rng, *arguments)
 
 
 @cases("gru_backward")
 def gru_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     from ..kernels.recurrent import gru
 
-    for H in (1, 33, 40):
-        x, w_ih, w_hh, b_ih, b_hh, h0, sizes, reverse = gru_inputs(rng, H, H == 40)
+    for arguments in GRUS:
+        x, w_ih, w_hh, b_ih, b_hh, h0, sizes, reverse = gru_inputs(rng, *arguments)
         out, _, *kept = gru.reference(x, w_ih, w_hh, b_ih, b_hh, h0, sizes, reverse)
         yield normal(rng, *out.shape), normal(rng, *h0.shape), x, w_ih, w_hh, *kept, sizes, reverse
 
@@ -383,7 +393,7 @@ def windows(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) ->
     return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
 
 
-@cases("max_pool_index")
+@cases("max_pool_index", "max_pool")
 def max_pool_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for size, *geometry in PLANES:
         x = np.round(2 * normal(rng, 2, 3, *size))  # with equal values
@@ -391,6 +401,14 @@ def max_pool_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     x = np.array([[[np.nan, 1, np.nan, 0, -np.inf, -np.inf]]], np.float32)
     yield x, (3,), (3,), (0,), (1,), (2,)
     yield x, (2,), (2,), (1,), (1,), (5,)  # windows that reach beyond the end
+
+
+@cases("max_pool_backward")
+def max_pool_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    from ..kernels.pooling import max_pool_index
+
+    for x, *geometry, positions in list(max_pool_cases(rng))[: len(PLANES)]:
+        yield normal(rng, 2, 3, *positions), max_pool_index.reference(x, *geometry, positions), x.shape[2:], *geometry
 
 
 @cases("sum_pool")
@@ -430,8 +448,39 @@ def fold_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield normal(rng, 2, 3 * int(np.prod(kernel)), count), size, kernel, *geometry
 
 
+CONVOLUTIONS = [  # B, C, O, sizes, kernel, stride, padding, dilation, groups
+    (2, 3, 5, *PLANES[0], 1),
+    (1, 33, 70, (9, 8), (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (2, 3, 9, *PLANES[1], 1),
+    (1, 1, 8, (11, 13), (5, 5), (3, 2), (2, 1), (1, 1), 1),  # of a stride of 3 some remainders see one tap, others two
+    (3, 16, 24, (7, 6), (3, 2), (2, 2), (1, 1), (2, 3), 2),
+    (2, 6, 6, (5, 6), (3, 3), (1, 1), (1, 1), (1, 1), 6),
+    (2, 9, 8, (6, 5), (1, 1), (2, 2), (0, 0), (1, 1), 1),  # numbers that no window sees
+    (1, 10, 12, *PLANES[4], 2),
+]
+
+
+def convolutions(rng: np.random.Generator) -> Iterator[tuple[Any, Any, Any, Any]]:
+    """x, weight, the gradient of the result, and the geometry. Sums of about n products are sums of size 1."""
+    for B, C, others, size, kernel, *geometry, groups in CONVOLUTIONS:
+        weight = normal(rng, others, C // groups, *kernel) / np.float32((C // groups * np.prod(kernel)) ** 0.5)
+        g = normal(rng, B, others, *windows(size, kernel, *geometry))
+        yield normal(rng, B, C, *size), weight, g, (*geometry, groups)
+
+
 @cases("conv_forward")
 def conv_cases(rng: np.random.Generator) -> Iterator[Arguments]:
-    for size, kernel, *geometry in PLANES:
-        yield normal(rng, 2, 3, *size), normal(rng, 5, 3, *kernel), normal(rng, 5), *geometry, 1
-    yield normal(rng, 1, 20, 9, 9), normal(rng, 70, 20, 3, 3), None, (1, 1), (1, 1), (1, 1), 1
+    for x, weight, _, geometry in convolutions(rng):
+        yield x, weight, normal(rng, len(weight)) if len(x) > 1 else None, *geometry
+
+
+@cases("conv_backward_input")
+def conv_input_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for x, weight, g, geometry in convolutions(rng):
+        yield g, weight, normal(rng, x.shape[1]) if len(x) > 1 else None, x.shape, *geometry
+
+
+@cases("conv_backward_weight")
+def conv_weight_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for x, weight, g, geometry in convolutions(rng):
+        yield g / np.float32((g.size / len(weight)) ** 0.5), x, weight.shape, *geometry

@@ -61,6 +61,24 @@ extern "C" __global__ void dynamic(float* x, int n) {
     __syncthreads();
     x[threadIdx.x] = v[blockDim.x - 1 - threadIdx.x];
 }
+extern "C" __global__ void neighbours(float* x, float* out, unsigned* arrived) {
+    __shared__ float mine[4];
+    SHARED_DYN(float, kept);
+    mine[threadIdx.x] = kept[threadIdx.x] = blockIdx.x;
+    for (int round = 0; round < 2; round++) {
+        x[blockIdx.x * 4 + threadIdx.x] = 10 * round + blockIdx.x;
+        grid_barrier(arrived, 0);
+        float seen = x[(blockIdx.x + 1) % gridDim.x * 4 + threadIdx.x];
+        out[blockIdx.x * 4 + threadIdx.x] = 100 * seen + 10 * mine[3 - threadIdx.x] + kept[3 - threadIdx.x];
+        grid_barrier(arrived, 0);
+    }
+}
+extern "C" __global__ void not_all_blocks(unsigned* arrived) {
+    if (blockIdx.x < 2) grid_barrier(arrived, 0);
+}
+extern "C" __global__ void not_all_threads(unsigned* arrived) {
+    if (threadIdx.x < 2) grid_barrier(arrived, 0);
+}
 extern "C" __global__ void beyond(const float* x, float* out, int n) {
     out[threadIdx.x] = x[threadIdx.x];
 }
@@ -139,6 +157,29 @@ def test_dynamic_shared_memory(lessons):
 
 
 @needs_compiler
+def test_blocks_that_wait_for_each_other_take_turns(lessons):
+    x, out, arrived = np.zeros((3, 4), np.float32), np.zeros((3, 4), np.float32), np.zeros(1, np.uint32)
+    cuda_on_cpu.kernel(lessons, "neighbours", 3, 4, x, out, arrived, shared=16)
+    block = np.arange(3)
+    wanted = 100 * (10 + (block + 1) % 3) + 11 * block
+    np.testing.assert_array_equal(out, np.repeat(wanted[:, None], 4, 1))
+
+
+@needs_compiler
+def test_who_misses_the_barrier_of_the_grid_is_named(lessons):
+    arrived = np.zeros(1, np.uint32)
+    with pytest.raises(
+        cuda_on_cpu.CudaOnCpuError, match=r"2 of 3 blocks wait at grid_barrier, but the others have ended"
+    ):
+        cuda_on_cpu.kernel(lessons, "not_all_blocks", 3, 4, arrived)
+    with pytest.raises(cuda_on_cpu.CudaOnCpuError, match=r"thread 0 waits at grid_barrier, but thread 2 has ended"):
+        cuda_on_cpu.kernel(lessons, "not_all_threads", 3, 4, arrived)
+    x, out = np.zeros((2, 4), np.float32), np.zeros((2, 4), np.float32)
+    cuda_on_cpu.kernel(lessons, "neighbours", 2, 4, x, out, arrived, shared=16)  # and the next launch runs
+    assert (out[0] == 100 * 11).all()
+
+
+@needs_compiler
 def test_unknown_kernels_and_sources_that_do_not_compile(lessons, tmp_path):
     with pytest.raises(cuda_on_cpu.CudaOnCpuError, match=r"has no kernel 'thrice'.*'twice'"):
         cuda_on_cpu.kernel(lessons, "thrice", 1, 1)
@@ -187,6 +228,15 @@ def test_address_sanitizer_names_the_line(lessons, tmp_path, what, line):
     number = 1 + next(i for i, text in enumerate(LESSONS.splitlines()) if f"void {line}(" in text)
     wanted = f"lessons.cu:{number + (1 if what == 'array' else 2)}"
     assert "heap-buffer-overflow" in done.stderr and wanted in done.stderr, done.stderr
+
+
+@needs_compiler
+def test_address_sanitizer_from_the_command_line(lessons, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    command = [sys.executable, "-m", "minidl.testing.cuda_on_cpu", str(script), str(lessons), "array"]
+    done = subprocess.run(command, text=True, capture_output=True)
+    assert done.returncode and "heap-buffer-overflow" in done.stderr and "lessons.cu:" in done.stderr
 
 
 # ---- launches -------------------------------------------------------------------------------------------------------
