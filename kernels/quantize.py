@@ -123,22 +123,29 @@ def windows(
     zero: int,
     columns: int,
 ) -> Array:
-    """The windows of images x (B, H, W, C) of bytes as rows: (B H' W', columns), of KH KW C bytes and zeros after them.
+    """The windows of images x (B, *S, C) of bytes as rows: (B S', columns), of K C bytes and zeros after them; K, S': all of them.
 
-    Channels come last, so that a row of a window is one piece of memory. Beyond the border stands `zero`, the integer of 0. The
-    rows times filters (O, KH KW C) are a convolution.
+    Images have as many dimensions as the kernel has. Channels come last, so that a row of a window is one piece of memory. Beyond
+    the border stands `zero`, the integer of 0. The rows times filters (O, K C) are a convolution.
     """
-    (KH, KW), (SH, SW), (PH, PW), (DH, DW) = kernel, stride, padding, dilation
-    wide = np.pad(x, ((0, 0), (PH, PH), (PW, PW), (0, 0)), constant_values=zero)
-    seen = np.lib.stride_tricks.sliding_window_view(wide, (DH * (KH - 1) + 1, DW * (KW - 1) + 1), (1, 2))
-    seen = seen[:, ::SH, ::SW, :, ::DH, ::DW].transpose(0, 1, 2, 4, 5, 3)  # (B, H', W', KH, KW, C)
-    rows = seen.reshape(-1, KH * KW * x.shape[3])
+    n = len(kernel)
+    wide = np.pad(x, ((0, 0), *((p, p) for p in padding), (0, 0)), constant_values=zero)
+    sizes = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    seen = np.lib.stride_tricks.sliding_window_view(wide, sizes, tuple(range(1, n + 1)))  # (B, *S', C, *sizes)
+    steps = (
+        slice(None),
+        *(slice(None, None, s) for s in stride),
+        slice(None),
+        *(slice(None, None, d) for d in dilation),
+    )
+    seen = np.moveaxis(seen[steps], n + 1, -1)  # (B, *S', *K, C)
+    rows = seen.reshape(-1, int(np.prod(kernel)) * x.shape[-1])
     out = np.zeros((len(rows), columns), x.dtype)
     out[:, : rows.shape[1]] = rows
     return out
 
 
-@windows.variant("numba", device="cpu", supports=lambda x, *rest: x.dtype == np.uint8)
+@windows.variant("numba", device="cpu", supports=lambda x, *rest: x.dtype == np.uint8 and x.ndim <= 5)
 def windows_numba(
     x: Array,
     kernel: tuple[int, ...],
@@ -150,10 +157,14 @@ def windows_numba(
 ) -> Array:
     B, *size, C = x.shape
     each = zip(size, kernel, stride, padding, dilation, strict=True)
-    H, W = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
-    out = np.empty((B * H * W, columns), np.uint8)
-    count = kernel[0] * kernel[1] * C
-    gather(np.ascontiguousarray(x), (B, H, W), kernel, stride, padding, dilation, zero, count, out.reshape(-1))
+    places = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
+    ones = (1,) * (3 - len(kernel))  # an image is a volume of depth 1, a signal one of height 1, too
+    x = np.ascontiguousarray(x).reshape(B, *ones, *size, C)
+    out = np.empty((B * int(np.prod(places)), columns), np.uint8)
+    count = int(np.prod(kernel)) * C
+    kernel, stride, dilation = (ones + v for v in (kernel, stride, dilation))
+    padding = (0,) * len(ones) + padding
+    gather(x, (B, *ones, *places), kernel, stride, padding, dilation, zero, count, out.reshape(-1))
     return out
 
 
@@ -161,29 +172,33 @@ def windows_numba(
 def gather(
     x: Any, places: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, zero: int, count: int, out: Any
 ) -> None:
-    _, H, W, C = x.shape
-    flat, positions = x.reshape(-1), places[0] * places[1] * places[2]
+    _, D, H, W, C = x.shape
+    flat, positions = x.reshape(-1), places[0] * places[1] * places[2] * places[3]
     columns = out.size // max(positions, 1)
     for position in range(positions):
-        j = position % places[2]
-        i = position // places[2] % places[1]
-        b = position // (places[1] * places[2])
-        place, left = position * columns, j * stride[1] - padding[1]
-        together = dilation[1] == 1 and left >= 0 and left + kernel[1] <= W
-        for ki in range(kernel[0]):
-            h = i * stride[0] - padding[0] + ki * dilation[0]
-            begin = (b * H + h) * W * C
-            if together and 0 <= h < H:
-                copy_bytes(flat, begin + left * C, out, place, kernel[1] * C)
-            else:
-                for kj in range(kernel[1]):
-                    w = left + kj * dilation[1]
-                    if 0 <= h < H and 0 <= w < W:
-                        copy_bytes(flat, begin + w * C, out, place + kj * C, C)
-                    else:
-                        for c in range(C):
-                            out[place + kj * C + c] = zero
-            place += kernel[1] * C
+        j = position % places[3]
+        i = position // places[3] % places[2]
+        b = position // (places[3] * places[2])
+        b, f = b // places[1], b % places[1]
+        place, left = position * columns, j * stride[2] - padding[2]
+        together = dilation[2] == 1 and left >= 0 and left + kernel[2] <= W
+        for kf in range(kernel[0]):
+            d = f * stride[0] - padding[0] + kf * dilation[0]
+            for ki in range(kernel[1]):
+                h = i * stride[1] - padding[1] + ki * dilation[1]
+                begin = ((b * D + d) * H + h) * W * C
+                inside = 0 <= d < D and 0 <= h < H
+                if together and inside:
+                    copy_bytes(flat, begin + left * C, out, place, kernel[2] * C)
+                else:
+                    for kj in range(kernel[2]):
+                        w = left + kj * dilation[2]
+                        if inside and 0 <= w < W:
+                            copy_bytes(flat, begin + w * C, out, place + kj * C, C)
+                        else:
+                            for c in range(C):
+                                out[place + kj * C + c] = zero
+                place += kernel[2] * C
         for k in range(count, columns):
             out[position * columns + k] = 0
 
