@@ -32,6 +32,10 @@ LONGEST = 2**30 // (
     255 * 128
 )  # the row of weights whose sums, whatever the bytes, fit into int32 with a bias of that size
 
+HALF = 2**30  # of the largest int32
+LARGEST = np.finfo(np.float32).max
+TINY = 1e-37  # above the smallest normal number of float32
+
 
 class Weights:
     """int8 weights (N, K) of a linear layer with their scales, one or (N,), and what the kernels make of them once.
@@ -46,6 +50,7 @@ class Weights:
             )
         self.integers = integers
         self.scales = np.ascontiguousarray(np.broadcast_to(np.float32(scale), len(integers)))  # (N,)
+        self.least, self.most = float(self.scales.min(initial=np.inf)), float(self.scales.max(initial=0))
         self.sums = integers.sum(1, dtype=np.int32)  # (N,)
         self._panels: Array | None = None
 
@@ -90,28 +95,32 @@ def qlinear_requantized(
     result, round(sum * scale * scale_w / out_scale) + out_zero. relu: nothing is below the zero point.
     A bias too large for that, of a row of weights that are as good as 0, is added in units of the result.
     """
-    added, factors, rest = in_units(bias, np.float32(scale), weights.scales, np.float32(out_scale))
+    added, factors, rest = in_units(bias, scale, weights, out_scale)
     out = np.rint((sums_of(x, zero_point, weights) + added).astype(np.float32) * factors + rest)
     low, high = (0 if relu else -out_zero), 255 - out_zero
     return (np.clip(out, low, high) + out_zero).astype(np.uint8)
 
 
-def in_units(bias: Array | None, scale: Any, scales: Array, out_scale: Any) -> tuple[Array, Array, Array]:
+def in_units(bias: Array | None, scale: float, weights: Weights, out_scale: float) -> tuple[Array, Array, Array]:
     """The bias in units of the sums, int32; a unit, and what is left of the bias, in units of the result. All (N,).
 
-    Where the bias does not fit into half of int32 all of it is left. Nothing overflows to infinity, of which 0 would make NaN.
+    Where the bias does not fit into half of int32 all of it is left.
     """
-    largest = np.finfo(np.float32).max
-    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
-        units = scale * scales
-        factors = np.minimum(units / out_scale, largest)
-        if bias is None:
-            return np.zeros(len(units), np.int32), factors, np.zeros(len(units), np.float32)
-        bias = np.asarray(bias, np.float32)
+    N = len(weights.scales)
+    if bias is None:
+        bias = np.zeros(N, np.float32)
+    scale, out_scale = float(scale), float(out_scale)
+    if scale * weights.least > TINY and scale * weights.most < min(out_scale, 1.0) / TINY:
+        units = np.float32(scale) * weights.scales
         whole = np.rint(bias / units)
-        fits = np.abs(whole) < 2.0**30
-        rest = np.clip(np.where(fits, np.float32(0), bias / out_scale), -largest, largest)
-        return np.where(fits, whole, 0).astype(np.int32), factors, rest
+        if max(whole.max(initial=0), -whole.min(initial=0)) < HALF:
+            return whole.astype(np.int32), units / np.float32(out_scale), np.zeros(N, np.float32)
+    with np.errstate(all="ignore"):  # what overflows becomes the largest number: of infinity, 0 would make NaN
+        units, bias = np.float32(scale) * weights.scales, np.asarray(bias, np.float32)
+        whole = np.rint(bias / units)
+        fits = np.abs(whole) < HALF
+        rest = np.clip(np.where(fits, np.float32(0), bias / np.float32(out_scale)), -LARGEST, LARGEST)
+        return np.where(fits, whole, 0).astype(np.int32), np.minimum(units / np.float32(out_scale), LARGEST), rest
 
 
 def supports(x: Array, *rest: Any) -> bool:
@@ -131,7 +140,7 @@ def qlinear_numba(x: Array, scale: float, zero_point: int, weights: Weights, bia
 def qlinear_requantized_numba(
     x: Array, scale: float, zero_point: int, weights: Weights, bias: Array | None, relu: bool, out_scale: float, out_zero: int
 ) -> Array:  # fmt: skip
-    added, factors, rest = in_units(bias, np.float32(scale), weights.scales, np.float32(out_scale))
+    added, factors, rest = in_units(bias, scale, weights, out_scale)
     out = np.empty((len(x), len(factors)), np.uint8)
     added -= zero_point * weights.sums
     compute(integers, x, weights, added, factors, rest, out_zero if relu else 0, out_zero, out)

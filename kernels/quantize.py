@@ -8,6 +8,7 @@ Source: Jacob and others, "Quantization and Training of Neural Networks for Effi
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def windows(
         *(slice(None, None, d) for d in dilation),
     )
     seen = np.moveaxis(seen[steps], n + 1, -1)  # (B, *S', *K, C)
-    rows = seen.reshape(-1, int(np.prod(kernel)) * x.shape[-1])
+    rows = seen.reshape(-1, prod(kernel) * x.shape[-1])
     out = np.zeros((len(rows), columns), x.dtype)
     out[:, : rows.shape[1]] = rows
     return out
@@ -156,15 +157,42 @@ def windows_numba(
     columns: int,
 ) -> Array:
     B, *size, C = x.shape
+    if len(kernel) == 1:  # a signal is an image of height 1
+        return windows_numba(
+            x[:, None], (1, *kernel), (1, *stride), (0, *padding), (1, *dilation), zero, columns
+        )  # fmt: skip
+    if len(kernel) == 3:
+        return of_volumes(x, kernel, stride, padding, dilation, zero, columns)
     each = zip(size, kernel, stride, padding, dilation, strict=True)
-    places = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
-    ones = (1,) * (3 - len(kernel))  # an image is a volume of depth 1, a signal one of height 1, too
-    x = np.ascontiguousarray(x).reshape(B, *ones, *size, C)
-    out = np.empty((B * int(np.prod(places)), columns), np.uint8)
-    count = int(np.prod(kernel)) * C
-    kernel, stride, dilation = (ones + v for v in (kernel, stride, dilation))
-    padding = (0,) * len(ones) + padding
-    gather(x, (B, *ones, *places), kernel, stride, padding, dilation, zero, count, out.reshape(-1))
+    H, W = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
+    out = np.empty((B * H * W, columns), np.uint8)
+    count = kernel[0] * kernel[1] * C
+    gather(np.ascontiguousarray(x), (B, H, W), kernel, stride, padding, dilation, zero, count, out.reshape(-1))
+    return out
+
+
+def of_volumes(
+    x: Array,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    zero: int,
+    columns: int,
+) -> Array:
+    """Windows of the images that a volume consists of, those at several depths one after the other."""
+    (B, D, *size, C), (K, *kernels) = x.shape, kernel
+    width = prod(kernels) * C
+    images = x.reshape(B * D, *size, C)
+    flat = windows_numba(images, tuple(kernels), stride[1:], padding[1:], dilation[1:], zero, width)
+    places = len(flat) // max(B * D, 1)
+    wide = np.pad(flat.reshape(B, D, places, width), ((0, 0), (padding[0],) * 2, (0, 0), (0, 0)), constant_values=zero)
+    depths = np.arange(0, wide.shape[1] - dilation[0] * (K - 1), stride[0])[:, None] + dilation[0] * np.arange(
+        K
+    )  # (D', K)
+    rows = wide[:, depths].swapaxes(2, 3)  # (B, D', H' W', K, width)
+    out = np.zeros((B * len(depths) * places, columns), np.uint8)
+    out[:, : K * width] = rows.reshape(len(out), K * width)
     return out
 
 
@@ -172,33 +200,29 @@ def windows_numba(
 def gather(
     x: Any, places: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, zero: int, count: int, out: Any
 ) -> None:
-    _, D, H, W, C = x.shape
-    flat, positions = x.reshape(-1), places[0] * places[1] * places[2] * places[3]
+    _, H, W, C = x.shape
+    flat, positions = x.reshape(-1), places[0] * places[1] * places[2]
     columns = out.size // max(positions, 1)
     for position in range(positions):
-        j = position % places[3]
-        i = position // places[3] % places[2]
-        b = position // (places[3] * places[2])
-        b, f = b // places[1], b % places[1]
-        place, left = position * columns, j * stride[2] - padding[2]
-        together = dilation[2] == 1 and left >= 0 and left + kernel[2] <= W
-        for kf in range(kernel[0]):
-            d = f * stride[0] - padding[0] + kf * dilation[0]
-            for ki in range(kernel[1]):
-                h = i * stride[1] - padding[1] + ki * dilation[1]
-                begin = ((b * D + d) * H + h) * W * C
-                inside = 0 <= d < D and 0 <= h < H
-                if together and inside:
-                    copy_bytes(flat, begin + left * C, out, place, kernel[2] * C)
-                else:
-                    for kj in range(kernel[2]):
-                        w = left + kj * dilation[2]
-                        if inside and 0 <= w < W:
-                            copy_bytes(flat, begin + w * C, out, place + kj * C, C)
-                        else:
-                            for c in range(C):
-                                out[place + kj * C + c] = zero
-                place += kernel[2] * C
+        j = position % places[2]
+        i = position // places[2] % places[1]
+        b = position // (places[1] * places[2])
+        place, left = position * columns, j * stride[1] - padding[1]
+        together = dilation[1] == 1 and left >= 0 and left + kernel[1] <= W
+        for ki in range(kernel[0]):
+            h = i * stride[0] - padding[0] + ki * dilation[0]
+            begin = (b * H + h) * W * C
+            if together and 0 <= h < H:
+                copy_bytes(flat, begin + left * C, out, place, kernel[1] * C)
+            else:
+                for kj in range(kernel[1]):
+                    w = left + kj * dilation[1]
+                    if 0 <= h < H and 0 <= w < W:
+                        copy_bytes(flat, begin + w * C, out, place + kj * C, C)
+                    else:
+                        for c in range(C):
+                            out[place + kj * C + c] = zero
+            place += kernel[1] * C
         for k in range(count, columns):
             out[position * columns + k] = 0
 
