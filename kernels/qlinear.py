@@ -32,6 +32,10 @@ LONGEST = 2**30 // (
     255 * 128
 )  # the row of weights whose sums, whatever the bytes, fit into int32 with a bias of that size
 
+HALF = 2**30  # of the largest int32
+LARGEST = np.finfo(np.float32).max
+TINY = 1e-37  # above the smallest normal number of float32
+
 
 class Weights:
     """int8 weights (N, K) of a linear layer with their scales, one or (N,), and what the kernels make of them once.
@@ -46,6 +50,7 @@ class Weights:
             )
         self.integers = integers
         self.scales = np.ascontiguousarray(np.broadcast_to(np.float32(scale), len(integers)))  # (N,)
+        self.least, self.most = float(self.scales.min(initial=np.inf)), float(self.scales.max(initial=0))
         self.sums = integers.sum(1, dtype=np.int32)  # (N,)
         self._panels: Array | None = None
 
@@ -88,18 +93,34 @@ def qlinear_requantized(
 
     Integers until the last step: the bias is rounded to units of the sums, and one multiplication turns a sum into units of the
     result, round(sum * scale * scale_w / out_scale) + out_zero. relu: nothing is below the zero point.
+    A bias too large for that, of a row of weights that are as good as 0, is added in units of the result.
     """
-    sums = sums_of(x, zero_point, weights) + in_units(bias, np.float32(scale) * weights.scales)
-    out = np.rint(sums.astype(np.float32) * (np.float32(scale) * weights.scales / np.float32(out_scale)))
+    added, factors, rest = in_units(bias, scale, weights, out_scale)
+    out = np.rint((sums_of(x, zero_point, weights) + added).astype(np.float32) * factors + rest)
     low, high = (0 if relu else -out_zero), 255 - out_zero
     return (np.clip(out, low, high) + out_zero).astype(np.uint8)
 
 
-def in_units(bias: Array | None, units: Array) -> Array:
-    """The bias as integers; what does not fit into half of int32 is cut, and saturates in the result anyway."""
+def in_units(bias: Array | None, scale: float, weights: Weights, out_scale: float) -> tuple[Array, Array, Array]:
+    """The bias in units of the sums, int32; a unit, and what is left of the bias, in units of the result. All (N,).
+
+    Where the bias does not fit into half of int32 all of it is left.
+    """
+    N = len(weights.scales)
     if bias is None:
-        return np.zeros(len(units), np.int32)
-    return np.clip(np.rint(bias / units), -(2.0**30), 2.0**30 - 1).astype(np.int32)
+        bias = np.zeros(N, np.float32)
+    scale, out_scale = float(scale), float(out_scale)
+    if scale * weights.least > TINY and scale * weights.most < min(out_scale, 1.0) / TINY:
+        units = np.float32(scale) * weights.scales
+        whole = np.rint(bias / units)
+        if max(whole.max(initial=0), -whole.min(initial=0)) < HALF:
+            return whole.astype(np.int32), units / np.float32(out_scale), np.zeros(N, np.float32)
+    with np.errstate(all="ignore"):  # what overflows becomes the largest number: of infinity, 0 would make NaN
+        units, bias = np.float32(scale) * weights.scales, np.asarray(bias, np.float32)
+        whole = np.rint(bias / units)
+        fits = np.abs(whole) < HALF
+        rest = np.clip(np.where(fits, np.float32(0), bias / np.float32(out_scale)), -LARGEST, LARGEST)
+        return np.where(fits, whole, 0).astype(np.int32), np.minimum(units / np.float32(out_scale), LARGEST), rest
 
 
 def supports(x: Array, *rest: Any) -> bool:
@@ -119,10 +140,10 @@ def qlinear_numba(x: Array, scale: float, zero_point: int, weights: Weights, bia
 def qlinear_requantized_numba(
     x: Array, scale: float, zero_point: int, weights: Weights, bias: Array | None, relu: bool, out_scale: float, out_zero: int
 ) -> Array:  # fmt: skip
-    units = np.float32(scale) * weights.scales
-    added = in_units(bias, units) - zero_point * weights.sums
-    out = np.empty((len(x), len(units)), np.uint8)
-    compute(integers, x, weights, added, units / np.float32(out_scale), out_zero if relu else 0, out_zero, out)
+    added, factors, rest = in_units(bias, scale, weights, out_scale)
+    out = np.empty((len(x), len(factors)), np.uint8)
+    added -= zero_point * weights.sums
+    compute(integers, x, weights, added, factors, rest, out_zero if relu else 0, out_zero, out)
     return out
 
 
@@ -158,9 +179,9 @@ def floats(begin: int, end: int, x: Any, panels: Any, added: Any, factors: Any, 
 
 @jit(nogil=True)
 def integers(
-    begin: int, end: int, x: Any, panels: Any, added: Any, factors: Any, low: int, zero: int, out: Any
+    begin: int, end: int, x: Any, panels: Any, added: Any, factors: Any, rest: Any, low: int, zero: int, out: Any
 ) -> None:
-    """Columns of the panels `begin` to end - 1: round((sums + added) * factors) + zero, within low and 255."""
+    """Columns of the panels `begin` to end - 1: round((sums + added) * factors + rest) + zero, within low and 255."""
     M, N = out.shape
     columns = 2 * WIDTH
     sums = np.empty((2, ROWS, columns), np.int32)
@@ -171,10 +192,10 @@ def integers(
             for c in range(0, count * columns, WIDTH):
                 j = p * columns + c
                 there = first(N - j)
-                more, factor = load(added, j, there), load(factors, j, there)
+                more, factor, offset = load(added, j, there), load(factors, j, there), load(rest, j, there)
                 place = c // columns * ROWS * columns + c % columns
                 for r in range(rows):
-                    value = rint(float32(load(sums, place + r * columns) + more) * factor)
+                    value = rint(float32(load(sums, place + r * columns) + more) * factor + offset)
                     value = minimum(maximum(value, low - zero), 255 - zero)
                     store(out, (i + r) * N + j, int32(value) + zero, there)
             i += rows

@@ -8,6 +8,7 @@ Source: Jacob and others, "Quantization and Training of Neural Networks for Effi
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -123,22 +124,29 @@ def windows(
     zero: int,
     columns: int,
 ) -> Array:
-    """The windows of images x (B, H, W, C) of bytes as rows: (B H' W', columns), of KH KW C bytes and zeros after them.
+    """The windows of images x (B, *S, C) of bytes as rows: (B S', columns), of K C bytes and zeros after them; K, S': all of them.
 
-    Channels come last, so that a row of a window is one piece of memory. Beyond the border stands `zero`, the integer of 0. The
-    rows times filters (O, KH KW C) are a convolution.
+    Images have as many dimensions as the kernel has. Channels come last, so that a row of a window is one piece of memory. Beyond
+    the border stands `zero`, the integer of 0. The rows times filters (O, K C) are a convolution.
     """
-    (KH, KW), (SH, SW), (PH, PW), (DH, DW) = kernel, stride, padding, dilation
-    wide = np.pad(x, ((0, 0), (PH, PH), (PW, PW), (0, 0)), constant_values=zero)
-    seen = np.lib.stride_tricks.sliding_window_view(wide, (DH * (KH - 1) + 1, DW * (KW - 1) + 1), (1, 2))
-    seen = seen[:, ::SH, ::SW, :, ::DH, ::DW].transpose(0, 1, 2, 4, 5, 3)  # (B, H', W', KH, KW, C)
-    rows = seen.reshape(-1, KH * KW * x.shape[3])
+    n = len(kernel)
+    wide = np.pad(x, ((0, 0), *((p, p) for p in padding), (0, 0)), constant_values=zero)
+    sizes = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    seen = np.lib.stride_tricks.sliding_window_view(wide, sizes, tuple(range(1, n + 1)))  # (B, *S', C, *sizes)
+    steps = (
+        slice(None),
+        *(slice(None, None, s) for s in stride),
+        slice(None),
+        *(slice(None, None, d) for d in dilation),
+    )
+    seen = np.moveaxis(seen[steps], n + 1, -1)  # (B, *S', *K, C)
+    rows = seen.reshape(-1, prod(kernel) * x.shape[-1])
     out = np.zeros((len(rows), columns), x.dtype)
     out[:, : rows.shape[1]] = rows
     return out
 
 
-@windows.variant("numba", device="cpu", supports=lambda x, *rest: x.dtype == np.uint8)
+@windows.variant("numba", device="cpu", supports=lambda x, *rest: x.dtype == np.uint8 and x.ndim <= 5)
 def windows_numba(
     x: Array,
     kernel: tuple[int, ...],
@@ -149,11 +157,42 @@ def windows_numba(
     columns: int,
 ) -> Array:
     B, *size, C = x.shape
+    if len(kernel) == 1:  # a signal is an image of height 1
+        return windows_numba(
+            x[:, None], (1, *kernel), (1, *stride), (0, *padding), (1, *dilation), zero, columns
+        )  # fmt: skip
+    if len(kernel) == 3:
+        return of_volumes(x, kernel, stride, padding, dilation, zero, columns)
     each = zip(size, kernel, stride, padding, dilation, strict=True)
     H, W = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
     out = np.empty((B * H * W, columns), np.uint8)
     count = kernel[0] * kernel[1] * C
     gather(np.ascontiguousarray(x), (B, H, W), kernel, stride, padding, dilation, zero, count, out.reshape(-1))
+    return out
+
+
+def of_volumes(
+    x: Array,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    zero: int,
+    columns: int,
+) -> Array:
+    """Windows of the images that a volume consists of, those at several depths one after the other."""
+    (B, D, *size, C), (K, *kernels) = x.shape, kernel
+    width = prod(kernels) * C
+    images = x.reshape(B * D, *size, C)
+    flat = windows_numba(images, tuple(kernels), stride[1:], padding[1:], dilation[1:], zero, width)
+    places = len(flat) // max(B * D, 1)
+    wide = np.pad(flat.reshape(B, D, places, width), ((0, 0), (padding[0],) * 2, (0, 0), (0, 0)), constant_values=zero)
+    depths = np.arange(0, wide.shape[1] - dilation[0] * (K - 1), stride[0])[:, None] + dilation[0] * np.arange(
+        K
+    )  # (D', K)
+    rows = wide[:, depths].swapaxes(2, 3)  # (B, D', H' W', K, width)
+    out = np.zeros((B * len(depths) * places, columns), np.uint8)
+    out[:, : K * width] = rows.reshape(len(out), K * width)
     return out
 
 

@@ -57,6 +57,7 @@ from .dtypes import (  # noqa: E402
     promote_types,
     qint8,
     qint32,
+    quint4x2,
     quint8,
     result_type,
     set_default_dtype,

@@ -51,14 +51,20 @@ class dtype:
 
 
 class quantized_dtype(dtype):
-    """The type of a quantized tensor's elements: integers that stand for floats. `integers` is the dtype of these."""
+    """The type of a quantized tensor's elements: integers that stand for floats, from `low` to `high`.
 
-    __slots__ = ("integers",)
+    `integers` is the dtype of the array that holds them.
+    """
 
-    def __init__(self, name: str, integers: Any) -> None:
+    __slots__ = ("high", "integers", "low")
+
+    def __init__(self, name: str, integers: Any, bits: int | None = None) -> None:
         super().__init__(name, None)
         self.integers = np.dtype(integers)
         self.itemsize = self.integers.itemsize
+        info = np.iinfo(self.integers)
+        self.low: int = int(info.min) if bits is None else 0
+        self.high: int = int(info.max) if bits is None else 2**bits - 1
 
     @property
     def dtype(self) -> Any:
@@ -94,10 +100,11 @@ bfloat16 = dtype("bfloat16", None)  # a name that programs compare with and choo
 qint8 = quantized_dtype("qint8", np.int8)
 quint8 = quantized_dtype("quint8", np.uint8)
 qint32 = quantized_dtype("qint32", np.int32)
+quint4x2 = quantized_dtype("quint4x2", np.uint8, bits=4)  # two to a byte in files and in what layers hold
 
 ALL = {d.name: d for d in (uint8, int8, int16, int32, int64, float16, float32, float64, complex64, complex128, bool_)}
 ALL |= {d.name: d for d in (uint16, uint32, uint64)}
-QUANTIZED = {d.name: d for d in (qint8, quint8, qint32)}
+QUANTIZED = {d.name: d for d in (qint8, quint8, qint32, quint4x2)}
 BY_ARRAY_DTYPE = {d.dtype: d for d in ALL.values()}
 CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}  # by NumPy's kind
 

@@ -26,8 +26,19 @@ def compress(
         typer.Option(help="make pruned linear layers CSR layers (default: keep them if they are faster here)"),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="store and multiply linear layers that are dense still in bytes")
+        bool, typer.Option("--int8", help="store and multiply layers that are dense still in bytes")
     ] = False,
+    static: Annotated[
+        bool | None,
+        typer.Option(
+            "--static/--dynamic",
+            help="of int8: results in bytes, too, and convolutions; or linear layers alone, their inputs for the while of a product "
+            "(default: static where there are convolutions)",
+        ),
+    ] = None,
+    calibrate: Annotated[
+        int, typer.Option(min=1, help="images of the training set from which static int8 finds its scales")
+    ] = 512,
     finetune_epochs: Annotated[int, typer.Option(min=0, help="epochs of further training after each step")] = 120,
     out: Annotated[Path | None, typer.Option(help="new folder for the result (default RUN/compressed)")] = None,
 ) -> None:
@@ -47,7 +58,7 @@ def compress(
         fail(f"{out} exists and is not empty; choose another --out")
     console = Console(markup=False)
     try:
-        plan = pipeline.Plan(channels, low_rank, prune, csr, int8, finetune_epochs)
+        plan = pipeline.Plan(channels, low_rank, prune, csr, int8, finetune_epochs, static, calibrate)
         with _progress(console) as on_progress:
             compression = pipeline.Compression(pipeline.read_run(run), plan, on_progress)
             compression.run()

@@ -16,6 +16,7 @@ from .. import serialization
 from ..autograd.grad_mode import no_grad
 from ..nn.module import Module
 from ..quantization import dynamic
+from ..quantization.static import _Product
 from ..tensor import Tensor
 from ..utils.flop_counter import PRODUCTS, FlopCounterMode
 from .distillation import features_of
@@ -50,7 +51,7 @@ def nonzero(model: Module) -> int:
     """How many elements of the parameters are not 0; masks count, and a quantized layer's weight and bias."""
     total = 0
     for module in model.modules():
-        buffers = [t for t in module._buffers.values() if t is not None]
+        buffers = [t for t in module._buffers.values() if t is not None and t.ndim]  # not the scale of the results
         learned = [
             getattr(module, name.removesuffix("_orig")) for name, p in module._parameters.items() if p is not None
         ]
@@ -71,9 +72,11 @@ def size(model: Module) -> int:
 def multiply_adds(model: Module, x: Tensor) -> int:
     """The multiplications, each with its addition, of all products in one call on x."""
     model.eval()
-    of_bytes = {
-        path: m.in_features for path, m in model.named_modules() if isinstance(m, dynamic.Linear)
-    }  # no operations
+    of_bytes = {  # products that are no operations, and how many multiplications an element of the result takes
+        path: m.weight().numel() // len(m.weight())
+        for path, m in model.named_modules()
+        if isinstance(m, (dynamic.Linear, _Product))
+    }
     with FlopCounterMode(display=False) as counter, features_of(model, of_bytes) as outputs:
         model(x)
     counted = sum(n for name, n in counter.get_flop_counts()["Global"].items() if name in PRODUCTS) // 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from . import measure
 from .channels import keep_channels, links, prune_channels, remove_channels
 from .csr import SparseLinear, to_csr
 from .gradual import GradualPruning
+from .int8 import in_a_row, products, static_int8
 from .low_rank import low_rank, thin_layers
 from .packing import pack, unpack
 from .pruning import copy_of, make_permanent, prune_to, weights
@@ -40,8 +42,9 @@ class Plan:
     channels: the share of each layer's channels that are removed. low_rank: the relative error that each weight may have.
     prune: the share of single weights that go. csr: linear layers that are mostly 0 become CSR layers; None: they are tried,
     unless there is int8 to come, and kept if they are faster on this machine.
-    int8: the weights of linear layers that are dense still become bytes, and so do their inputs, for the while of a product.
-    finetune_epochs: of further training after each step that loses accuracy.
+    int8: the weights of layers that are dense still become bytes. static: results too, by scales that `calibrate` images of the
+    training set show, convolutions included (int8.py); else inputs of linear layers, for the while of a product; None: static
+    where the network has convolutions. finetune_epochs: of further training after each step that loses accuracy.
     """
 
     channels: float = 0.0
@@ -50,6 +53,8 @@ class Plan:
     csr: bool | None = None
     int8: bool = False
     finetune_epochs: int = 120
+    static: bool | None = None
+    calibrate: int = 512
 
     def __post_init__(self) -> None:
         for name in ("channels", "low_rank", "prune"):
@@ -57,6 +62,10 @@ class Plan:
                 raise ValueError(f"{name} is a share from 0 to below 1, got {getattr(self, name)}")
         if self.finetune_epochs < 0:
             raise ValueError(f"finetune_epochs must not be negative, got {self.finetune_epochs}")
+        if self.calibrate < 1:
+            raise ValueError(f"calibrate is a number of images from 1 on, got {self.calibrate}")
+        if self.static is not None and not self.int8:
+            raise ValueError("static and dynamic are ways to int8, which is not asked for")
         if not (self.channels or self.low_rank or self.prune or self.int8):
             raise ValueError("nothing to do: channels, low_rank and prune are all 0, and int8 is not asked for")
 
@@ -72,6 +81,8 @@ class Source:
 
 def read_run(folder: Path) -> Source:
     """The run that `minidl train` left in a folder. Raises FileNotFoundError for none, ValueError for a damaged one."""
+    if (folder / "model.ckpt").is_file() and (folder / "report.json").is_file():
+        raise ValueError(f"{folder} is compressed already; give the run that it was made of, and all steps at once")
     for name in ("config.json", "best.ckpt"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} is no finished run: it has no {name}; minidl train makes one")
@@ -150,11 +161,21 @@ class Compression:
             self.edits += [{"kind": "csr", "path": path} for path in paths]
 
     def _to_int8(self) -> None:
+        static = self.plan.static
+        if static is None:
+            static = in_a_row(self.model) and any(isinstance(m, nn.Conv2d) for m in self.model.modules())
+        if static:
+            images = self.source.data["train"].tensors[0]
+            every = max(len(images) // self.plan.calibrate, 1)
+            self.model = static_int8(self.model, images[::every][: self.plan.calibrate])
+            self.edits.append({"kind": "static int8"})
+            self._done(f"int8 static, {products(self.model)} layers")
+            return
         paths = [path for path, module in self.model.named_modules() if type(module) is nn.Linear]
         if paths:
             self.model = quantize_dynamic(self.model, set(paths), dtype=md.qint8)
             self.edits.append({"kind": "int8", "paths": paths})
-        self._done(f"int8, {len(paths)} layers")
+        self._done(f"int8 dynamic, {len(paths)} layers")
 
     def _cost(self, step: str, model: nn.Module) -> measure.Cost:
         return measure.cost(step, model, *self.source.data["test"].tensors)
@@ -194,8 +215,20 @@ class Compression:
         self.model.eval()
 
     def save(self, folder: Path) -> None:
-        """Write the result into a folder, which is made. Raises OSError where that cannot be."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the result into a folder, which is made, wholly or not at all. Raises OSError where that cannot be."""
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        try:
+            partial.mkdir(parents=True)
+            self._write(partial)
+            if folder.exists():
+                folder.rmdir()
+            partial.rename(folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+    def _write(self, folder: Path) -> None:
         config = {
             "kind": FILE,
             "recipe": self.source.config.recipe,
@@ -237,6 +270,8 @@ def _edited(model: nn.Module, kind: str, **edit: Any) -> nn.Module:
         return keep_channels(model, {path: range(n) for path, n in edit["kept"].items()})
     if kind == "int8":
         return quantize_dynamic(model, set(edit["paths"]), dtype=md.qint8)
+    if kind == "static int8":
+        return static_int8(model)
     layer: Any = model.get_submodule(edit["path"])
     if kind == "low_rank":
         new: nn.Module = nn.Sequential(*thin_layers(layer, edit["rank"]))

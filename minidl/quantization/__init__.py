@@ -23,6 +23,7 @@ from .fake_quantize import (
 from .fuse_modules import fuse_modules, fuse_modules_qat
 from .histogram import EntropyObserver, HistogramObserver, MSEObserver, PercentileObserver
 from .observer import (
+    FixedQParamsObserver,
     MinMaxObserver,
     MovingAverageMinMaxObserver,
     MovingAveragePerChannelMinMaxObserver,
@@ -35,7 +36,12 @@ from .qconfig import (
     QConfig,
     default_dynamic_qconfig,
     default_fake_quant,
+    default_fixed_qparams_range_0to1_fake_quant,
+    default_fixed_qparams_range_0to1_observer,
+    default_fixed_qparams_range_neg1to1_fake_quant,
+    default_fixed_qparams_range_neg1to1_observer,
     default_float_qparams_observer,
+    default_float_qparams_observer_4bit,
     default_histogram_observer,
     default_observer,
     default_per_channel_qconfig,
@@ -47,6 +53,7 @@ from .qconfig import (
     default_weight_fake_quant,
     default_weight_observer,
     float_qparams_weight_only_qconfig,
+    float_qparams_weight_only_qconfig_4bit,
     get_default_qat_qconfig,
     get_default_qconfig,
     per_channel_dynamic_qconfig,

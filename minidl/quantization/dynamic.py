@@ -13,14 +13,13 @@ import numpy as np
 
 from ..autograd.grad_mode import no_grad
 from ..autograd.op import wrap
-from ..dtypes import qint8, quint8
 from ..kernels.recurrent import logistic, steps
 from ..nn import attention, rnn
 from ..nn.module import Module
 from ..tensor import Tensor
-from .forms import dynamic_product, rows_of
+from .forms import dynamic_product
 from .observer import PER_CHANNEL
-from .qconfig import default_dynamic_qconfig, float_qparams_weight_only_qconfig
+from .qconfig import default_dynamic_qconfig
 from .tensor import QTensor, quantized
 
 
@@ -90,79 +89,33 @@ def float_array(name: str, input: Any) -> Any:
     return input.array
 
 
-class Embedding(Module):
-    """Rows of a quantized table (num_embeddings, embedding_dim), as floats."""
+class _Recurrent(rnn.RNNBase):
+    """A recurrent layer whose weights are int8: products of the inputs, of all steps at once, and of the states, step by step.
 
-    def __init__(self, weight: QTensor) -> None:
-        super().__init__()
-        self.num_embeddings, self.embedding_dim = weight.shape
-        self.register_buffer("_weight", weight)
-
-    @classmethod
-    def from_float(cls, mod: Any) -> Embedding:
-        """The layer of a float Embedding: uint8 with a scale and a float zero point for each row, unless mod.qconfig says other.
-
-        Raises NotImplementedError for a table whose rows are scaled when they are looked up (max_norm).
-        """
-        if mod.max_norm is not None:
-            raise NotImplementedError(
-                "quantized.Embedding: max_norm changes rows as they are looked up; apply it before"
-            )
-        qconfig = qconfig_of(mod, float_qparams_weight_only_qconfig)
-        observer = qconfig.weight()
-        if observer.dtype not in (qint8, quint8):
-            raise RuntimeError(f"quantized.Embedding: tables are qint8 or quint8, got {observer.dtype}")
-        return cls(quantized_weight(mod.weight, observer))
-
-    def weight(self) -> QTensor:
-        """The quantized table."""
-        return self._weight
-
-    def forward(self, indices: Tensor) -> Tensor:
-        index = float_array("Embedding", indices)
-        if index.dtype not in (np.int64, np.int32):
-            raise RuntimeError(f"quantized.Embedding: expected indices of dtype int32 or int64, got {indices.dtype}")
-        if index.size and not 0 <= index.min() <= index.max() < self.num_embeddings:
-            raise IndexError(
-                f"quantized.Embedding: indices from {index.min()} to {index.max()}, the table has {self.num_embeddings} rows"
-            )
-        return wrap(rows_of(self.weight(), index))
-
-    def _get_name(self) -> str:
-        return "QuantizedEmbedding"
-
-    def extra_repr(self) -> str:
-        weight = self.weight()
-        return (
-            f"num_embeddings={self.num_embeddings}, embedding_dim={self.embedding_dim}, dtype={weight.dtype}, "
-            f"qscheme={weight.qscheme()}"
-        )
-
-
-class LSTM(rnn.LSTM):
-    """An LSTM whose weights are int8: products of the inputs, of all steps at once, and of the states, step by step.
-
-    Inputs, results and states are those of nn.LSTM, in float32. Raises NotImplementedError for one with proj_size.
+    Inputs, results and states are those of the float layer, in float32.
     """
 
     @classmethod
-    def from_float(cls, mod: Any) -> LSTM:
-        """The layer of a float LSTM."""
+    def from_float(cls, mod: Any) -> Any:
+        """The layer of a float one. Raises NotImplementedError for states that are projected (proj_size)."""
         if mod.proj_size:
-            raise NotImplementedError("quantized.dynamic.LSTM: states that are projected (proj_size) are not quantized")
-        layer = _without_parameters(cls, mod)
-        observer = qconfig_of(mod, default_dynamic_qconfig).weight
-        for name, parameter in mod.named_parameters(recurse=False):
-            whole = quantized_weight(parameter, observer()) if name.startswith("weight") else parameter.detach().clone()
-            layer.register_buffer(name, whole)
-        return layer
+            raise NotImplementedError(
+                f"quantized.dynamic.{cls.__name__}: states that are projected (proj_size) are not quantized"
+            )
+        return _of_weights(cls, mod)
 
     def _check_dtype(self, x: Tensor) -> None:
-        float_array("LSTM", x)
-        if x.array.dtype != np.float32:
+        if float_array(self.mode, x).dtype != np.float32:
             raise ValueError(
-                f"quantized.dynamic.LSTM: expected a float32 input, got {x.dtype}; convert it with float()"
+                f"quantized.dynamic.{self.mode}: expected a float32 input, got {x.dtype}; convert it with float()"
             )
+
+    def _get_name(self) -> str:
+        return f"DynamicQuantized{type(self).__name__}"
+
+
+class LSTM(_Recurrent, rnn.LSTM):
+    """An LSTM with int8 weights. Raises NotImplementedError for one with proj_size."""
 
     def _sequence(self, x: Tensor, suffix: str, states: tuple[Tensor, ...], sizes: Any, reverse: bool) -> Any:
         w_ih, w_hh, b_ih, b_hh = self._weights(suffix)
@@ -176,8 +129,55 @@ class LSTM(rnn.LSTM):
             h[:n] = out[t, :n] = logistic(o) * np.tanh(c[:n])
         return wrap(out), wrap(h), wrap(c)
 
+
+class GRU(_Recurrent, rnn.GRU):
+    """A GRU with int8 weights."""
+
+    def _sequence(self, x: Tensor, suffix: str, states: tuple[Tensor, ...], sizes: Any, reverse: bool) -> Any:
+        w_ih, w_hh, *biases = self._weights(suffix)
+        b_ih, b_hh = (None if b is None else b.array for b in biases)
+        made = dynamic_product(x.array, w_ih, b_ih)  # (T, B, 3 H)
+        h = states[0].array.copy()
+        out = np.zeros((*x.shape[:2], self.hidden_size), np.float32)
+        for t, n in steps(sizes, reverse):
+            xr, xz, xn = np.split(made[t, :n], 3, axis=1)
+            hr, hz, hn = np.split(dynamic_product(h[:n], w_hh, b_hh), 3, axis=1)
+            z = logistic(xz + hz)
+            h[:n] = out[t, :n] = (1 - z) * np.tanh(xn + logistic(xr + hr) * hn) + z * h[:n]
+        return wrap(out), wrap(h)
+
+
+class _Cell(rnn.RNNCellBase):
+    """A recurrent cell with int8 weights: its two products are linear(), which quantizes their inputs."""
+
+    @classmethod
+    def from_float(cls, mod: Any) -> Any:
+        """The cell of a float one."""
+        return _of_weights(cls, mod)
+
+    def _products(self, input: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        for x in (input, h):
+            if float_array(type(self).__name__, x).dtype != np.float32:
+                raise ValueError(
+                    f"quantized.dynamic.{type(self).__name__}: expected a float32 input and state, got {x.dtype}; convert it "
+                    "with float()"
+                )
+        return super()._products(input, h)
+
     def _get_name(self) -> str:
-        return "DynamicQuantizedLSTM"
+        return f"DynamicQuantized{type(self).__name__}"
+
+
+class RNNCell(_Cell, rnn.RNNCell):
+    """An RNNCell with int8 weights."""
+
+
+class LSTMCell(_Cell, rnn.LSTMCell):
+    """An LSTMCell with int8 weights."""
+
+
+class GRUCell(_Cell, rnn.GRUCell):
+    """A GRUCell with int8 weights."""
 
 
 class MultiheadAttention(attention.MultiheadAttention):
@@ -213,6 +213,19 @@ class Projection(Module):
         super().__init__()
         self.register_buffer("weight", weight)
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
+
+
+def _of_weights(cls: Any, mod: Module) -> Any:
+    """A layer of class cls like another, whose weights are quantized as layer.qconfig says; its biases stay."""
+    layer = _without_parameters(cls, mod)
+    observer = qconfig_of(mod, default_dynamic_qconfig).weight
+    for name, parameter in mod._parameters.items():
+        if parameter is None:
+            layer.register_buffer(name, None)
+        else:
+            whole = quantized_weight(parameter, observer()) if name.startswith("weight") else parameter.detach().clone()
+            layer.register_buffer(name, whole)
+    return layer
 
 
 def _without_parameters(cls: Any, mod: Module) -> Any:

@@ -18,9 +18,10 @@ from ..ops.activation import ReLU
 from ..ops.indexing import Slice, Take
 from ..ops.joining import Narrow, Select, Split, Unbind
 from ..ops.linalg import Linear
+from ..ops.selection import Clamp
 from ..ops.shape import Permute, Reshape, Squeeze, Transpose, Unsqueeze
 from ..tensor import Tensor
-from .tensor import QTensor, affine
+from .tensor import QTensor, affine, quantize_per_tensor
 
 
 def on_quantized(*ops: type[Op]) -> Callable[[Any], Any]:
@@ -52,6 +53,16 @@ def relu(x: QTensor) -> QTensor:
     return x.like(np.maximum(x.integers, x.zero_point.astype(x.integers.dtype)))
 
 
+@on_quantized(Clamp)
+def clamp(x: Any, low: Any, high: Any) -> QTensor:
+    """Integers below that of `low` become it, those above that of `high` that one."""
+    if not isinstance(x, QTensor) or any(isinstance(end, Tensor) for end in (low, high)):
+        raise TypeError("clamp: of a quantized tensor the ends are numbers; use dequantize() first")
+    ends = (quantize_per_tensor(wrap(np.array(v, np.float32)), x.q_scale(), x.q_zero_point(), x.kind) if v is not None else None
+            for v in (low, high))  # fmt: skip
+    return x.like(x.integers.clip(*(None if end is None else end.integers for end in ends)))
+
+
 @on_quantized(Linear)
 def linear(x: Any, weight: Any, bias: Any) -> Tensor:
     """A float input times quantized weights, plus a float bias: dynamic quantization."""
@@ -80,12 +91,3 @@ def dynamic_product(x: Any, weight: QTensor, bias: Any, relu: bool = False) -> A
     scale, zero = affine(low, high, 0, 255)
     integers = quantize(rows, scale, zero, 0, 255, np.uint8, -(-K // 4) * 4)
     return qlinear(integers, scale, int(zero), weights, bias, relu).reshape(*x.shape[:-1], N)
-
-
-def rows_of(weight: QTensor, index: Any) -> Any:
-    """The rows of a quantized table (V, D) at index (*), as floats (*, D)."""
-    rows = weight.integers[index].astype(np.float32)
-    if weight.axis is None:
-        return (rows - np.float32(weight.zero_point)) * weight.scale
-    zero, scale = (v[index][..., None].astype(np.float32) for v in (weight.zero_point, weight.scale))
-    return (rows - zero) * scale

@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
-from ..nn.activation import ReLU
-from ..nn.batchnorm import BatchNorm1d, BatchNorm2d
-from ..nn.conv import Conv2d
+from ..nn import activation, batchnorm, conv
 from ..nn.linear import Identity, Linear
 from ..nn.module import Module
 from ..nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
-from .intrinsic import ConvBn2d, ConvBnReLU2d, ConvReLU2d, LinearReLU
+from . import intrinsic
 
+ReLU = activation.ReLU
 EVAL: dict[tuple[type, ...], Any] = {
-    (Conv2d, BatchNorm2d): fuse_conv_bn_eval,
-    (Conv2d, BatchNorm2d, ReLU): lambda conv, bn, relu: ConvReLU2d(fuse_conv_bn_eval(conv, bn), relu),
-    (Conv2d, ReLU): ConvReLU2d,
-    (Linear, BatchNorm1d): fuse_linear_bn_eval,
-    (Linear, ReLU): LinearReLU,
+    (Linear, batchnorm.BatchNorm1d): fuse_linear_bn_eval,
+    (Linear, ReLU): intrinsic.LinearReLU,
+    (batchnorm.BatchNorm2d, ReLU): intrinsic.BNReLU2d,
+    (batchnorm.BatchNorm3d, ReLU): intrinsic.BNReLU3d,
 }
-TRAIN: dict[tuple[type, ...], Any] = {
-    (Conv2d, BatchNorm2d): ConvBn2d,
-    (Conv2d, BatchNorm2d, ReLU): ConvBnReLU2d,
-    (Conv2d, ReLU): ConvReLU2d,
-    (Linear, ReLU): LinearReLU,
-}
+TRAIN: dict[tuple[type, ...], Any] = {(Linear, ReLU): intrinsic.LinearReLU}
+
+
+def _folding(with_relu: Any) -> Any:
+    return lambda conv, bn, relu: with_relu(fuse_conv_bn_eval(conv, bn), relu)
+
+
+for _n in (1, 2, 3):
+    _conv, _bn, _transposed = (
+        getattr(of, f"{name}{_n}d") for of, name in ((conv, "Conv"), (batchnorm, "BatchNorm"), (conv, "ConvTranspose"))
+    )
+    _relu, _conv_bn, _all = (getattr(intrinsic, f"Conv{name}{_n}d") for name in ("ReLU", "Bn", "BnReLU"))
+    EVAL |= {
+        (_conv, _bn): fuse_conv_bn_eval,
+        (_conv, _bn, ReLU): _folding(_relu),
+        (_conv, ReLU): _relu,
+        (_transposed, _bn): partial(fuse_conv_bn_eval, transpose=True),
+    }
+    TRAIN |= {(_conv, _bn): _conv_bn, (_conv, _bn, ReLU): _all, (_conv, ReLU): _relu}
 
 
 def fuse_modules(model: Module, modules_to_fuse: list[Any], inplace: bool = False) -> Module:
     """A model in which the named layers, in rows of two or three, are one: in evaluation, with the normalization folded in.
 
     modules_to_fuse: a list of names, or several: [["conv1", "bn1", "relu1"], ["fc", "relu2"]]. The first of them becomes the fused
-    layer, the others Identity. Of a Conv2d may follow BatchNorm2d, ReLU, or both, of a Linear BatchNorm1d or ReLU.
+    layer, the others Identity. A convolution may be followed by its batch normalization, ReLU, or both, a Linear by BatchNorm1d or
+    ReLU, a transposed convolution by batch normalization, and BatchNorm2d or BatchNorm3d by ReLU.
     Raises AssertionError for a model in training (fuse_modules_qat), NotImplementedError for other layers.
 
     Example:
@@ -55,7 +68,7 @@ def _fused(model: Module, rows: list[Any], inplace: bool, known: Any, training: 
         layers = [model.get_submodule(name) for name in names]
         kinds = tuple(type(layer) for layer in layers)
         if kinds not in known:
-            wanted = "; ".join(" + ".join(k.__name__ for k in kinds) for kinds in known)
+            wanted = "; ".join(sorted(" + ".join(k.__name__ for k in kinds) for kinds in known))
             raise NotImplementedError(
                 f"fuse_modules: cannot fuse {' + '.join(k.__name__ for k in kinds)} ({', '.join(names)}); it takes {wanted}"
             )

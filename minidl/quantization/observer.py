@@ -204,6 +204,27 @@ class MovingAveragePerChannelMinMaxObserver(PerChannelMinMaxObserver, MovingAver
         self.ch_axis = ch_axis
 
 
+class FixedQParamsObserver(ObserverBase):
+    """A scale and a zero point that are known beforehand: of a sigmoid's results, which lie between 0 and 1."""
+
+    def __init__(self, scale: float, zero_point: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not (0 < scale < float("inf") and self.quant_min <= zero_point <= self.quant_max):
+            raise ValueError(
+                f"FixedQParamsObserver: expected a positive scale and a zero point from {self.quant_min} to {self.quant_max}, got "
+                f"{scale} and {zero_point}"
+            )
+        self.register_buffer("scale", wrap(np.array(scale, np.float32)))
+        self.register_buffer("zero_point", wrap(np.array(zero_point, np.int32)))
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input
+
+    def calculate_qparams(self) -> tuple[Tensor, Tensor]:
+        """Those that were given."""
+        return self.scale, self.zero_point
+
+
 class PlaceholderObserver(ObserverBase):
     """Observes nothing: for inputs that are quantized with the range that each of them has, dynamically."""
 

@@ -48,27 +48,28 @@ class LinearReLU(Linear):
         return F.relu(super().forward(input))
 
 
-class Conv2d(_Trained, conv.Conv2d):
-    """A Conv2d with its weight fake-quantized."""
+class _Conv(_Trained, conv._Conv):
+    """A convolution with its weight fake-quantized."""
 
     def forward(self, input: Tensor) -> Tensor:
         return self._convolved(input, self.weight_fake_quant(self.weight), self.bias)
 
     def _convolved(self, input: Tensor, weight: Tensor, bias: Any) -> Tensor:
+        padding = self.padding
         if self.padding_mode != "zeros":
-            raise NotImplementedError(f"qat.Conv2d: padding is with zeros, got padding_mode={self.padding_mode!r}")
-        return F.conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+            input, padding = F.pad(input, self._sides(), mode=self.padding_mode), 0
+        return type(self).function(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
-class ConvReLU2d(Conv2d):
-    """A Conv2d and a ReLU with the weight fake-quantized."""
+class _ConvReLU(_Conv):
+    """A convolution and a ReLU with the weight fake-quantized."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.relu(super().forward(input))
 
 
-class ConvBn2d(Conv2d):
-    """A Conv2d and a BatchNorm2d, trained with the weight that they will have when one is folded into the other.
+class _ConvBn(_Conv):
+    """A convolution and a normalization, trained with the weight that they will have when one is folded into the other.
 
     The weight is scaled by what the running estimates say, fake-quantized, and used; the result is scaled back before the
     normalization, so that the batch is normalized as ever.
@@ -78,11 +79,12 @@ class ConvBn2d(Conv2d):
     bn: Any
 
     def forward(self, input: Tensor) -> Tensor:
-        bn = self.bn
-        factor = bn.weight / (bn.running_var + bn.eps).sqrt()
-        weight = self.weight_fake_quant(self.weight * factor.reshape(-1, 1, 1, 1))
-        out = self._convolved(input, weight, None) / factor.reshape(1, -1, 1, 1)
-        return bn(out if self.bias is None else out + self.bias.reshape(1, -1, 1, 1))
+        bn, ones = self.bn, (1,) * self.dimensions
+        factor = (bn.running_var + bn.eps).rsqrt()
+        factor = factor if bn.weight is None else bn.weight * factor
+        weight = self.weight_fake_quant(self.weight * factor.reshape(-1, 1, *ones))
+        out = self._convolved(input, weight, None) / factor.reshape(-1, *ones)
+        return bn(out if self.bias is None else out + self.bias.reshape(-1, *ones))
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of one convolution that does what both do in evaluation."""
@@ -90,8 +92,56 @@ class ConvBn2d(Conv2d):
         return fuse_conv_bn_weights(self.weight, self.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias)
 
 
-class ConvBnReLU2d(ConvBn2d):
-    """A Conv2d, a BatchNorm2d and a ReLU, trained as they will be when they are one."""
+class _ConvBnReLU(_ConvBn):
+    """A convolution, a normalization and a ReLU, trained as they will be when they are one."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.relu(super().forward(input))
+
+
+class Conv1d(_Conv, conv.Conv1d):
+    """A Conv1d with its weight fake-quantized."""
+
+
+class Conv2d(_Conv, conv.Conv2d):
+    """A Conv2d with its weight fake-quantized."""
+
+
+class Conv3d(_Conv, conv.Conv3d):
+    """A Conv3d with its weight fake-quantized."""
+
+
+class ConvReLU1d(_ConvReLU, conv.Conv1d):
+    """A Conv1d and a ReLU with the weight fake-quantized."""
+
+
+class ConvReLU2d(_ConvReLU, conv.Conv2d):
+    """A Conv2d and a ReLU with the weight fake-quantized."""
+
+
+class ConvReLU3d(_ConvReLU, conv.Conv3d):
+    """A Conv3d and a ReLU with the weight fake-quantized."""
+
+
+class ConvBn1d(_ConvBn, conv.Conv1d):
+    """A Conv1d and a BatchNorm1d, trained with the weight that they will have as one."""
+
+
+class ConvBn2d(_ConvBn, conv.Conv2d):
+    """A Conv2d and a BatchNorm2d, trained with the weight that they will have as one."""
+
+
+class ConvBn3d(_ConvBn, conv.Conv3d):
+    """A Conv3d and a BatchNorm3d, trained with the weight that they will have as one."""
+
+
+class ConvBnReLU1d(_ConvBnReLU, conv.Conv1d):
+    """A Conv1d, a BatchNorm1d and a ReLU, trained as they will be when they are one."""
+
+
+class ConvBnReLU2d(_ConvBnReLU, conv.Conv2d):
+    """A Conv2d, a BatchNorm2d and a ReLU, trained as they will be when they are one."""
+
+
+class ConvBnReLU3d(_ConvBnReLU, conv.Conv3d):
+    """A Conv3d, a BatchNorm3d and a ReLU, trained as they will be when they are one."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..dtypes import qint8, quint8
+from ..dtypes import qint8, quint4x2, quint8
 from .fake_quantize import FakeQuantize
 from .histogram import HistogramObserver
 from .observer import (
+    FixedQParamsObserver,
     MinMaxObserver,
     MovingAverageMinMaxObserver,
     MovingAveragePerChannelMinMaxObserver,
@@ -39,7 +40,14 @@ default_histogram_observer = HistogramObserver.with_args(dtype=quint8)
 default_float_qparams_observer = PerChannelMinMaxObserver.with_args(
     dtype=quint8, qscheme=per_channel_affine_float_qparams, ch_axis=0
 )
+default_float_qparams_observer_4bit = PerChannelMinMaxObserver.with_args(
+    dtype=quint4x2, qscheme=per_channel_affine_float_qparams, ch_axis=0
+)
 default_placeholder_observer = PlaceholderObserver
+default_fixed_qparams_range_0to1_observer = FixedQParamsObserver.with_args(scale=1 / 256, zero_point=0, dtype=quint8)
+default_fixed_qparams_range_neg1to1_observer = FixedQParamsObserver.with_args(
+    scale=2 / 256, zero_point=128, dtype=quint8
+)
 
 default_fake_quant = FakeQuantize.with_args(observer=MovingAverageMinMaxObserver, dtype=quint8)
 default_weight_fake_quant = FakeQuantize.with_args(
@@ -48,12 +56,17 @@ default_weight_fake_quant = FakeQuantize.with_args(
 default_per_channel_weight_fake_quant = FakeQuantize.with_args(
     observer=MovingAveragePerChannelMinMaxObserver, dtype=qint8, qscheme=per_channel_symmetric
 )
+default_fixed_qparams_range_0to1_fake_quant = FakeQuantize.with_args(observer=default_fixed_qparams_range_0to1_observer)
+default_fixed_qparams_range_neg1to1_fake_quant = FakeQuantize.with_args(
+    observer=default_fixed_qparams_range_neg1to1_observer
+)
 
 default_qconfig = QConfig(default_observer, default_weight_observer)
 default_per_channel_qconfig = QConfig(default_observer, default_per_channel_weight_observer)
 default_dynamic_qconfig = QConfig(default_placeholder_observer, default_weight_observer)
 per_channel_dynamic_qconfig = QConfig(default_placeholder_observer, default_per_channel_weight_observer)
 float_qparams_weight_only_qconfig = QConfig(default_placeholder_observer, default_float_qparams_observer)
+float_qparams_weight_only_qconfig_4bit = QConfig(default_placeholder_observer, default_float_qparams_observer_4bit)
 default_qat_qconfig = QConfig(default_fake_quant, default_weight_fake_quant)
 
 BACKENDS = ("x86", "fbgemm", "onednn", "qnnpack")

@@ -14,53 +14,58 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from ..dtypes import qint8, quint8
-from ..nn import activation, batchnorm, conv, linear, normalization, rnn, sparse
+from ..dtypes import qint8, quint4x2, quint8
+from ..nn import activation, conv, linear, rnn, sparse
 from ..nn.attention import MultiheadAttention
 from ..nn.module import Module
-from . import dynamic, intrinsic, qat, quantized, stubs
+from . import dynamic, intrinsic, qat, quantized, stubs, through_floats
 from .fake_quantize import FakeQuantize
 from .observer import ObserverBase
-from .qconfig import default_dynamic_qconfig, float_qparams_weight_only_qconfig
+from .qconfig import (
+    default_dynamic_qconfig,
+    default_fixed_qparams_range_0to1_fake_quant,
+    default_fixed_qparams_range_neg1to1_fake_quant,
+    float_qparams_weight_only_qconfig,
+    float_qparams_weight_only_qconfig_4bit,
+)
 
 STATIC: dict[type, Any] = {
     stubs.QuantStub: quantized.Quantize,
     stubs.DeQuantStub: quantized.DeQuantize,
     stubs.FloatFunctional: quantized.QFunctional,
     linear.Linear: quantized.Linear,
-    conv.Conv2d: quantized.Conv2d,
+    activation.ReLU6: quantized.ReLU6,
+    sparse.Embedding: quantized.Embedding,
+    sparse.EmbeddingBag: quantized.EmbeddingBag,
     intrinsic.LinearReLU: quantized.Linear,
-    intrinsic.ConvReLU2d: quantized.Conv2d,
     qat.Linear: quantized.Linear,
     qat.LinearReLU: quantized.Linear,
-    qat.Conv2d: quantized.Conv2d,
-    qat.ConvReLU2d: quantized.Conv2d,
-    qat.ConvBn2d: quantized.Conv2d,
-    qat.ConvBnReLU2d: quantized.Conv2d,
 }
 # without a form in integers: computed in floats, with the scale of the result observed
-STATIC |= dict.fromkeys(
-    (
-        activation.Sigmoid, activation.Tanh, activation.GELU, activation.SiLU, activation.Hardswish, activation.ELU,
-        activation.LeakyReLU, activation.PReLU, activation.ReLU6, activation.Softmax, batchnorm.BatchNorm1d, batchnorm.BatchNorm2d,
-        normalization.LayerNorm, normalization.GroupNorm,
-    ),
-    quantized.ThroughFloats,
-)  # fmt: skip
-QAT: dict[type, Any] = {
-    linear.Linear: qat.Linear,
-    conv.Conv2d: qat.Conv2d,
-    intrinsic.LinearReLU: qat.LinearReLU,
-    intrinsic.ConvReLU2d: qat.ConvReLU2d,
-    intrinsic.ConvBn2d: qat.ConvBn2d,
-    intrinsic.ConvBnReLU2d: qat.ConvBnReLU2d,
-}
+STATIC |= {cls.__bases__[1]: cls for cls in through_floats.ALL}
+QAT: dict[type, Any] = {linear.Linear: qat.Linear, intrinsic.LinearReLU: qat.LinearReLU}
+for _n in (1, 2, 3):
+    _to = getattr(quantized, f"Conv{_n}d")
+    STATIC |= {getattr(conv, f"Conv{_n}d"): _to, getattr(intrinsic, f"ConvReLU{_n}d"): _to}
+    STATIC[getattr(conv, f"ConvTranspose{_n}d")] = getattr(quantized, f"ConvTranspose{_n}d")
+    STATIC |= {getattr(qat, f"{name}{_n}d"): _to for name in ("Conv", "ConvReLU", "ConvBn", "ConvBnReLU")}
+    QAT[getattr(conv, f"Conv{_n}d")] = getattr(qat, f"Conv{_n}d")
+    QAT |= {
+        getattr(intrinsic, f"{name}{_n}d"): getattr(qat, f"{name}{_n}d")
+        for name in ("ConvReLU", "ConvBn", "ConvBnReLU")
+    }
+RECURRENT = (rnn.LSTM, rnn.GRU, rnn.LSTMCell, rnn.RNNCell, rnn.GRUCell)
+TABLES = (sparse.Embedding, sparse.EmbeddingBag)
 DYNAMIC: dict[type, Any] = {
     linear.Linear: dynamic.Linear,
-    rnn.LSTM: dynamic.LSTM,
-    sparse.Embedding: dynamic.Embedding,
+    **{kind: getattr(dynamic, kind.__name__) for kind in RECURRENT},
+    **{kind: getattr(quantized, kind.__name__) for kind in TABLES},
     MultiheadAttention: dynamic.MultiheadAttention,
 }
+# what is known of the results of some layers needs no observation
+FIXED: dict[type, Any] = dict.fromkeys(
+    (activation.Hardsigmoid, activation.Sigmoid, activation.Softmax), default_fixed_qparams_range_0to1_fake_quant
+) | {activation.Tanh: default_fixed_qparams_range_neg1to1_fake_quant}
 
 
 def quantize_dynamic(
@@ -68,8 +73,10 @@ def quantize_dynamic(
 ) -> Module:  # fmt: skip
     """A copy of a float model, in evaluation, whose layers of the given kinds have quantized weights, and take and return floats.
 
-    qconfig_spec: classes (default {nn.Linear, nn.LSTM}; nn.Embedding and nn.MultiheadAttention too), or names of layers; a dict
-    gives each the QConfig whose weight observer is used. dtype: qint8, the weights. mapping: the class for each kind.
+    qconfig_spec: classes, or names of layers; a dict gives each the QConfig whose weight observer is used, None for none.
+    dtype: of the weights. qint8: by default nn.Linear and recurrent layers and cells; nn.MultiheadAttention may be asked for.
+    quint8, quint4x2: by default nn.Embedding and nn.EmbeddingBag; those that are asked for beside others are always quint8 unless
+    this says quint4x2. mapping: the class for each kind.
     Raises ValueError for a dtype that is not supported, or where nothing was quantized.
 
     Example:
@@ -79,12 +86,10 @@ def quantize_dynamic(
           (1): ReLU()
         )
     """
-    if dtype not in (qint8, quint8):
-        raise ValueError(f"quantize_dynamic: dtype is qint8, or quint8 for embeddings, got {dtype!r}")
+    if dtype not in (qint8, quint8, quint4x2):
+        raise ValueError(f"quantize_dynamic: dtype is qint8, or quint8 or quint4x2 for embeddings, got {dtype!r}")
     if qconfig_spec is None:
-        qconfig_spec = {linear.Linear, rnn.LSTM}
-    if not isinstance(qconfig_spec, dict):
-        qconfig_spec = dict.fromkeys(qconfig_spec)
+        qconfig_spec = {linear.Linear, *RECURRENT} if dtype is qint8 else set(TABLES)
     mapping = DYNAMIC if mapping is None else mapping
     unknown = [kind for kind in qconfig_spec if isinstance(kind, type) and kind not in mapping]
     if unknown:
@@ -92,26 +97,31 @@ def quantize_dynamic(
         raise ValueError(
             f"quantize_dynamic: no quantized form of {', '.join(k.__name__ for k in unknown)}; there are {known}"
         )
-    chosen: dict[str, Any] = {}
-    for name, layer in model.named_modules():
-        for key in (name, type(layer)):
+    model = model if inplace else copy.deepcopy(model)
+    chosen: dict[Module, Any] = {}
+    for name, layer in model.named_modules(remove_duplicate=False):
+        for key in (type(layer), name):  # a name says more than a class
             if key in qconfig_spec and type(layer) in mapping:
-                usual = (
-                    float_qparams_weight_only_qconfig if type(layer) is sparse.Embedding else default_dynamic_qconfig
-                )
-                chosen[name] = qconfig_spec[key] or usual
+                chosen[layer] = qconfig_spec[key] if isinstance(qconfig_spec, dict) else _usual(type(layer), dtype)
+    chosen = {layer: qconfig for layer, qconfig in chosen.items() if qconfig is not None}
     if not chosen:
         wanted = ", ".join(k.__name__ if isinstance(k, type) else repr(k) for k in qconfig_spec)
         raise ValueError(f"quantize_dynamic: the model has no layer of {wanted}")
-    model = model if inplace else copy.deepcopy(model)
-    for name, qconfig in chosen.items():
-        layer = model.get_submodule(name)
-        layer.qconfig = qconfig
-        new = mapping[type(layer)].from_float(layer)
-        if not name:
-            return new.eval()
-        model.set_submodule(name, new)
-    return model.eval()
+
+    def new(layer: Any) -> Module | None:
+        if layer not in chosen:
+            return None
+        layer.qconfig = chosen[layer]
+        return mapping[type(layer)].from_float(layer)
+
+    return _replaced(model, new).eval()
+
+
+def _usual(kind: type, dtype: Any) -> Any:
+    """The QConfig of a kind of layer for which none was given."""
+    if kind not in TABLES:
+        return default_dynamic_qconfig
+    return float_qparams_weight_only_qconfig_4bit if dtype is quint4x2 else float_qparams_weight_only_qconfig
 
 
 def propagate_qconfig_(module: Module, qconfig_dict: dict[Any, Any] | None = None) -> None:
@@ -142,8 +152,16 @@ def prepare(model: Module, inplace: bool = False) -> Module:
         raise AssertionError(
             "prepare: the model is in training; call model.eval() first, or use prepare_qat to train it quantized"
         )
+    _check_not_observed("prepare", model)
     model = model if inplace else copy.deepcopy(model)
     return _observed("prepare", model, STATIC)
+
+
+def _check_not_observed(name: str, model: Module) -> None:
+    if any(isinstance(layer, (ObserverBase, FakeQuantize)) for layer in model.modules()):
+        raise ValueError(
+            f"{name}: the model has observers already; run data through it and convert() it, or begin anew"
+        )
 
 
 def prepare_qat(model: Module, mapping: dict[type, Any] | None = None, inplace: bool = False) -> Module:
@@ -154,6 +172,7 @@ def prepare_qat(model: Module, mapping: dict[type, Any] | None = None, inplace: 
     """
     if not model.training:
         raise AssertionError("prepare_qat only works on models in training mode: call model.train() first")
+    _check_not_observed("prepare_qat", model)
     model = model if inplace else copy.deepcopy(model)
     propagate_qconfig_(model)
     table = QAT if mapping is None else mapping
@@ -168,9 +187,9 @@ def _wanted(layer: Module, table: dict[type, Any]) -> bool:
 def _observed(name: str, model: Module, table: dict[type, Any]) -> Module:
     propagate_qconfig_(model)
     observed = 0
-    for layer in _outermost(model, table):
+    for layer in dict.fromkeys(_outermost(model, table)):  # one that stands in several places is observed once
         if _wanted(layer, table) and not isinstance(layer, stubs.DeQuantStub):
-            layer.activation_post_process = layer.qconfig.activation()
+            layer.activation_post_process = FIXED.get(type(layer), layer.qconfig.activation)()
             if not isinstance(layer, stubs.FloatFunctional):
                 layer.register_forward_hook(_observe)
             observed += 1
@@ -216,14 +235,25 @@ def convert(module: Module, mapping: dict[type, Any] | None = None, inplace: boo
     return _replaced(module, new)
 
 
-def _replaced(module: Module, new: Callable[[Module], Module | None]) -> Module:
-    """A model in which `new` has been asked for each layer, from the outside in, what to put in its place."""
+def _replaced(
+    module: Module, new: Callable[[Module], Module | None], done: dict[Module, Module] | None = None
+) -> Module:
+    """A model in which `new` has been asked for each layer, from the outside in, what to put in its place.
+
+    A layer that stands in several places is replaced by one layer.
+    """
+    done = {} if done is None else done
+    if module in done:
+        return done[module]
     found = new(module)
     if found is not None:
         found.train(module.training)
+        done[module] = found
         return found
-    for name, child in module.named_children():
-        setattr(module, name, _replaced(child, new))
+    done[module] = module
+    for name, child in module._modules.items():
+        if child is not None:
+            setattr(module, name, _replaced(child, new, done))
     return module
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import devices
 from ..autograd.op import SparseOperand, wrap
-from ..dtypes import QUANTIZED, qint8, quantized_dtype
+from ..dtypes import QUANTIZED, qint8, quantized_dtype, quint4x2
 from ..kernels import quantize as kernels
 from ..kernels.qlinear import Weights
 from ..sparse.tensor import _asking
@@ -162,8 +162,8 @@ class QTensor(Tensor):
     # -- integers and values -------------------------------------------------------------------------------------------
 
     def int_repr(self) -> Tensor:
-        """The integers, as an ordinary tensor on the same memory."""
-        return wrap(self.integers)
+        """The integers, as an ordinary tensor on the same memory; those of quint4x2 in a row, as bytes of two each."""
+        return wrap(pack_pairs(self.integers.reshape(-1)) if self.kind is quint4x2 else self.integers)
 
     def dequantize(self) -> Tensor:
         """The values as float32: (integers - zero_point) * scale."""
@@ -226,7 +226,7 @@ class QTensor(Tensor):
         return quantize_per_tensor(function(self.dequantize()), self.q_scale(), self.q_zero_point(), self.kind)
 
     def weights(self) -> Weights:
-        """The matrix (N, K), or filters (O, C, KH, KW) as (O, KH KW C), as the kernels take it. It is packed once.
+        """The matrix (N, K), or filters (O, C, *K) as (O, K C), as the kernels take it. It is packed once.
 
         Raises RuntimeError for what is not int8 with zero points of 0, per tensor or per row.
         """
@@ -236,7 +236,7 @@ class QTensor(Tensor):
                     f"the weights of a quantized layer are qint8 and symmetric, with one scale or one for each output; got "
                     f"{self.dtype}, {self.qscheme()}"
                 )
-            rows = self.integers if self.ndim < 4 else self.integers.transpose(0, 2, 3, 1)  # as `windows` has them
+            rows = np.moveaxis(self.integers, 1, -1)  # of filters, as `windows` has them
             self.packed = Weights(rows.reshape(len(rows), -1), self.scale)
         return self.packed
 
@@ -367,8 +367,7 @@ def quantize_per_tensor_dynamic(input: Tensor, dtype: quantized_dtype, reduce_ra
 
 def limits(dtype: quantized_dtype, reduce_range: bool = False) -> tuple[int, int]:
     """The smallest and the largest integer of a dtype, or of half of it."""
-    info = np.iinfo(dtype.integers)
-    return (int(info.min) // 2, int(info.max) // 2) if reduce_range else (int(info.min), int(info.max))
+    return (dtype.low // 2, dtype.high // 2) if reduce_range else (dtype.low, dtype.high)
 
 
 def affine(low: float, high: float, first: int, last: int) -> tuple[Any, Any]:
@@ -429,6 +428,20 @@ def integers_of(x: Any, scale: Any, zero: Any, axis: int | None, low: int, high:
     rows = moved.reshape(len(moved), -1)
     q = kernels.quantize(rows, scale[:, None], zero[:, None], low, high, dtype, rows.shape[1])
     return np.ascontiguousarray(np.moveaxis(q.reshape(moved.shape), 0, axis))
+
+
+def pack_pairs(integers: Any) -> Any:
+    """Integers from 0 to 15 (*, D) in bytes (*, D / 2), rounded up: the first of two in the low half."""
+    even, odd = integers[..., ::2], integers[..., 1::2]
+    packed = even.copy()
+    packed[..., : odd.shape[-1]] |= odd << 4
+    return packed
+
+
+def unpack_pairs(packed: Any, count: int) -> Any:
+    """The integers (*, count) of such bytes."""
+    pairs = np.stack([packed & 15, packed >> 4], -1)
+    return pairs.reshape(*packed.shape[:-1], -1)[..., :count]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from ..nn import linear
 from ..nn.module import Module
 from ..tensor import Tensor
 from .dynamic import float_array
+from .quantize import _replaced
 
 
 class WeightOnlyLinear(Module):
@@ -86,12 +87,11 @@ def quantize_weight_only(model: Module, group_size: int = 32, inplace: bool = Fa
 
     Raises ValueError where there is none.
     """
-    if type(model) is linear.Linear:
-        return WeightOnlyLinear.from_float(model, group_size)
     model = model if inplace else copy.deepcopy(model)
-    found = [name for name, layer in model.named_modules() if type(layer) is linear.Linear]
-    if not found:
+    if not any(type(layer) is linear.Linear for layer in model.modules()):
         raise ValueError("quantize_weight_only: the model has no nn.Linear")
-    for name in found:
-        model.set_submodule(name, WeightOnlyLinear.from_float(model.get_submodule(name), group_size))
-    return model
+
+    def new(layer: Any) -> Module | None:
+        return WeightOnlyLinear.from_float(layer, group_size) if type(layer) is linear.Linear else None
+
+    return _replaced(model, new)

@@ -79,6 +79,19 @@ def test_requantized_integers_are_exact(size, variant, rng):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_a_bias_that_is_large_in_units_of_the_sums(variant):
+    """A pruned row has the smallest scale that there is: 8 / (1e-3 * 1.2e-7) does not fit into int32, and is still 80 steps."""
+    scales = np.array([1.2e-7, 1.2e-7, 1e-38, 0.5, 3e38], np.float32)
+    weights = Weights(np.array([[0, 0], [1, -1], [0, 0], [1, 1], [0, 0]], np.int8), scales)
+    bias, x = np.array([8, -8, 4, 3e38, 0], np.float32), np.array([[255, 3]], np.uint8)
+    with kernels.use(qlinear_requantized=variant):
+        found = qlinear_requantized(x, np.float32(1e-3), 9, weights, bias, False, 0.1, 100)
+        assert found.tolist() == [[180, 20, 140, 255, 100]]
+        large = qlinear_requantized(x, np.float32(1e30), 9, weights, bias, False, 1e-7, 100)
+        assert large.tolist() == [[100, 255, 255, 255, 100]]  # a unit of row 0 is 1.2e23, of which 8 is nothing
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_saturating_inputs(variant):
     """The largest bytes, with which pairs of products would leave int16: kernels by vpmaddubsw are wrong here."""
     K = 4096
@@ -97,8 +110,8 @@ def test_longest_row():
     x, w = np.full((1, LONGEST), 255, np.uint8), np.full((1, LONGEST), -128, np.int8)
     weights = Weights(w, np.float32(1))
     assert qlinear(x, 1.0, 0, weights, None, False)[0, 0] == np.float32(-255 * 128 * LONGEST)
-    huge = np.array([-3e38], np.float32)
-    assert qlinear_requantized(x, 1.0, 0, weights, huge, False, 1e7, 255)[0, 0] == 255 - round(2 * 2**30 / 1e7)
+    most = np.array([-(2**30) + 64], np.float32)
+    assert qlinear_requantized(x, 1.0, 0, weights, most, False, 1e7, 255)[0, 0] == 255 - round(2 * 2**30 / 1e7)
     with pytest.raises(ValueError, match=rf"rows of {LONGEST + 1} weights; .* up to {LONGEST}: split the layer"):
         Weights(np.zeros((1, LONGEST + 1), np.int8), np.float32(1))
 
@@ -152,6 +165,24 @@ def test_windows(geometry, rng):
     np.testing.assert_array_equal(found, windows.reference(x, *geometry, 99, columns))
     turned = np.ascontiguousarray(x.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
     np.testing.assert_array_equal(found, windows(turned, *geometry, 99, columns))
+    row = x[:, 3]  # (B, W, C)
+    of_rows = [tuple(v[1:]) for v in geometry]
+    wanted = windows(row[:, None], *((n, *v) for n, v in zip((1, 1, 0, 1), of_rows, strict=True)), 99, columns)
+    for variant in VARIANTS:
+        with kernels.use(windows=variant):
+            np.testing.assert_array_equal(windows(row, *of_rows, 99, columns), wanted)
+            volume = windows(
+                np.stack([x, x[::-1]], 1), *((n, *v) for n, v in zip((2, 1, 1, 1), geometry, strict=True)), 99, 60
+            )
+        # in the middle of its three places a window of depth 2 sees both images, at the ends one of them and zeros
+        each = [
+            windows(part, *geometry, 99, 3 * geometry[0][0] * geometry[0][1]).reshape(2, -1, columns - 3)
+            for part in (x, x[::-1])
+        ]
+        both = np.concatenate(each, 2)
+        found = volume.reshape(2, 3, -1, 60)
+        np.testing.assert_array_equal(found[:, 1, :, : both.shape[2]], both)
+        assert (found[:, 0, :, : columns - 3] == 99).all() and not found[..., both.shape[2] :].any()
 
 
 @pytest.mark.parametrize("group", GROUPS)

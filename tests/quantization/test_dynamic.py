@@ -77,30 +77,54 @@ def test_per_channel_weights_are_better():
     assert errors[1] < 0.3 * errors[0], errors
 
 
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
 @pytest.mark.parametrize(
     "options", [{}, {"num_layers": 2, "bidirectional": True}, {"bias": False, "batch_first": True}]
 )
-def test_lstm_against_pytorch(options):
+def test_recurrent_layers_against_pytorch(name, options):
     torch = pytest.importorskip("torch")
-    theirs_float, ours_float = torch.nn.LSTM(10, 16, **options), nn.LSTM(10, 16, **options)
+    theirs_float, ours_float = getattr(torch.nn, name)(10, 16, **options), getattr(nn, name)(10, 16, **options)
     ours_float.load_state_dict({k: md.tensor(v.numpy()) for k, v in theirs_float.state_dict().items()})
-    ours = Q.quantize_dynamic(nn.Sequential(ours_float), {nn.LSTM})[0]
+    ours = Q.quantize_dynamic(nn.Sequential(ours_float), {getattr(nn, name)}, dtype=md.qint8)[0]
+    assert type(ours) is getattr(Q.dynamic, name) and repr(ours).startswith(f"DynamicQuantized{name}(10, 16")
     x = drawn(5, 3, 10)
-    found, (h, c) = ours(md.tensor(x))
-    if options.get("bias", True):  # without one PyTorch's fails
-        wanted, (wanted_h, wanted_c) = pytorchs(torch, theirs_float)(torch.tensor(x))
-    else:
-        wanted, (wanted_h, wanted_c) = theirs_float(torch.tensor(x))
-    for mine, other in ((found, wanted), (h, wanted_h), (c, wanted_c)):
+    found, last = ours(md.tensor(x))
+    # without a bias PyTorch's fails
+    wanted, others = (pytorchs(torch, theirs_float) if options.get("bias", True) else theirs_float)(torch.tensor(x))
+    lasts = zip(last, others, strict=True) if name == "LSTM" else [(last, others)]
+    for mine, other in ((found, wanted), *lasts):
         np.testing.assert_allclose(mine.numpy(), other.detach().numpy(), atol=0.02)
-    again, _ = ours(md.tensor(x), (h, c))
+    again, _ = ours(md.tensor(x), last)
     assert again.shape == found.shape
     packed = nn.utils.rnn.pack_sequence([md.tensor(x[:4, 0]), md.tensor(x[:2, 1])])
     assert type(ours(packed)[0]) is type(packed)
     with pytest.raises(ValueError, match=r"expected a float32 input, got torch.float64"):
         ours(md.tensor(x).double())
-    with pytest.raises(NotImplementedError, match="proj_size"):
-        Q.quantize_dynamic(nn.LSTM(3, 4, proj_size=2), {nn.LSTM})
+    if name == "LSTM":
+        with pytest.raises(NotImplementedError, match=r"dynamic.LSTM: states that are projected \(proj_size\)"):
+            Q.quantize_dynamic(nn.LSTM(3, 4, proj_size=2), {nn.LSTM})
+
+
+@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_cells_against_pytorch(name, bias):
+    torch = pytest.importorskip("torch")
+    theirs_float, ours_float = getattr(torch.nn, name)(7, 12, bias=bias), getattr(nn, name)(7, 12, bias=bias)
+    ours_float.load_state_dict({k: md.tensor(v.numpy()) for k, v in theirs_float.state_dict().items()})
+    ours = Q.quantize_dynamic(ours_float, {getattr(nn, name)})
+    assert type(ours) is getattr(Q.dynamic, name) and not list(ours.parameters())
+    assert repr(ours).startswith(f"DynamicQuantized{name}(7, 12")
+    x, h = drawn(4, 7), 0.5 * drawn(2, 4, 12, seed=1)
+    other = pytorchs(torch, theirs_float) if bias else theirs_float
+    for state in (None, h if name == "LSTMCell" else h[0]):
+        given = [None if state is None else tuple(map(m.tensor, state)) if name == "LSTMCell" else m.tensor(state)
+                 for m in (md, torch)]  # fmt: skip
+        found, wanted = ours(md.tensor(x), given[0]), other(torch.tensor(x), given[1])
+        for mine, one in zip(*((r if name == "LSTMCell" else [r]) for r in (found, wanted)), strict=True):
+            np.testing.assert_allclose(mine.numpy(), one.detach().numpy(), atol=0.02)
+    assert ours(md.zeros(7))[0].shape == ((12,) if name == "LSTMCell" else ())
+    with pytest.raises(ValueError, match=rf"dynamic.{name}: expected a float32 input and state, got torch.float64"):
+        ours(md.zeros(2, 7, dtype=md.float64))
 
 
 @pytest.mark.parametrize(
@@ -141,6 +165,94 @@ def test_embedding_against_pytorch(shape):
             ours(md.tensor(bad))
     with pytest.raises(NotImplementedError, match="max_norm"):
         Q.quantize_dynamic(nn.Embedding(3, 2, max_norm=1.0), {nn.Embedding})
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_embedding_bag_against_pytorch(bits):
+    """PyTorch's adds up and holds 4-bit scales in float16."""
+    torch = pytest.importorskip("torch")
+    table, index = drawn(10, 8), np.random.default_rng(0).integers(0, 10, (6, 5))
+    ours = nn.EmbeddingBag.from_pretrained(md.tensor(table), mode="sum")
+    theirs = torch.nn.EmbeddingBag.from_pretrained(torch.tensor(table), mode="sum")
+    for m in (md, torch):
+        q, kind = m.ao.quantization, m.nn.EmbeddingBag
+        made = q.quantize_dynamic(
+            m.nn.Sequential(ours if m is md else theirs), {kind}, dtype=m.quint8 if bits == 8 else m.quint4x2
+        )
+        ours, theirs = (made[0], theirs) if m is md else (ours, made[0])
+    assert type(ours) is Q.quantized.EmbeddingBag and repr(ours.weight().dtype) == repr(theirs.weight().dtype)
+    np.testing.assert_array_equal(ours.weight().int_repr().numpy(), theirs.weight().int_repr().numpy())
+    tolerance = {"atol": 1e-5} if bits == 8 else {"atol": 5e-2}
+    np.testing.assert_allclose(ours(md.tensor(index)).numpy(), theirs(torch.tensor(index)).numpy(), **tolerance)
+    offsets, factors = np.array([0, 0, 11, 30]), np.abs(drawn(30))
+    flat = index.reshape(-1)
+    found = ours(md.tensor(flat), md.tensor(offsets), md.tensor(factors))
+    wanted = theirs(torch.tensor(flat), torch.tensor(offsets), torch.tensor(factors))
+    np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-4, **tolerance)
+
+
+@pytest.mark.parametrize(
+    "options", [{"mode": "mean", "padding_idx": 3}, {"mode": "max"}, {"mode": "sum", "include_last_offset": True}]
+)
+@pytest.mark.parametrize("dtype", [md.quint8, md.quint4x2], ids=repr)
+def test_embedding_bag_does_what_the_float_layer_does(options, dtype):
+    layer = nn.EmbeddingBag(9, 7, **options)  # rows of odd width: half of the last byte is not used
+    quantized = Q.quantize_dynamic(layer, {nn.EmbeddingBag}, dtype=dtype)
+    assert not list(quantized.parameters()) and quantized.weight().shape == (9, 7)
+    rounded = nn.EmbeddingBag(9, 7, _weight=quantized.weight().dequantize(), **options)
+    index, offsets = md.tensor([3, 1, 1, 8, 3, 0, 3]), md.tensor([0, 2, 2, 6])
+    for given in ((index, offsets), (index[:6].reshape(2, 3), None)):
+        if given[1] is None and "include_last_offset" in options:
+            continue
+        with md.no_grad():
+            np.testing.assert_allclose(quantized(*given).numpy(), rounded(*given).numpy(), rtol=1e-5, atol=1e-6)
+    step = np.ptp(np.concatenate([layer.weight.detach().numpy(), np.zeros((9, 1))], 1), 1) / dtype.high
+    assert (np.abs((quantized.weight().dequantize() - layer.weight.detach()).numpy()) <= 0.501 * step[:, None]).all()
+    with pytest.raises(IndexError, match=r"quantized.EmbeddingBag: indices from 0 to 9, the table has 9 rows"):
+        quantized(md.tensor([[0, 9]]))
+
+
+def test_tables_of_four_bits_in_files():
+    table = nn.Embedding(500, 64)
+    quantized = Q.quantize_dynamic(table, {nn.Embedding}, dtype=md.quint4x2)
+    size, file = size_of(quantized.state_dict())
+    assert size_of(table.state_dict())[0] / size > 6  # 32 bits against 4 and, for each row, two floats
+    other = Q.quantize_dynamic(nn.Embedding(500, 64), {nn.Embedding}, dtype=md.quint4x2)
+    file.seek(0)
+    other.load_state_dict(md.load(file))
+    index = md.arange(500)
+    np.testing.assert_array_equal(other(index).numpy(), quantized(index).numpy())
+    np.testing.assert_array_equal(quantized(index).numpy(), quantized.weight().dequantize().numpy())
+    assert repr(quantized) == (
+        "QuantizedEmbedding(num_embeddings=500, embedding_dim=64, dtype=torch.quint4x2, "
+        "qscheme=torch.per_channel_affine_float_qparams)"
+    )
+    with pytest.raises(
+        RuntimeError, match=r"tables are quint8, qint8 or quint4x2 with a scale for each row, got torch.qint8"
+    ):
+        Q.quantize_dynamic(table, {nn.Embedding: Q.default_dynamic_qconfig})
+
+
+def test_a_layer_in_two_places_is_quantized_once():
+    shared = nn.Linear(4, 4)
+    model = nn.Sequential(shared, nn.ReLU(), shared)
+    for quantized in (Q.quantize_dynamic(model), Q.quantize_dynamic(model, {"2"}), Q.quantize_weight_only(model)):
+        assert quantized[0] is quantized[2] and type(quantized[0]) is not nn.Linear
+    with pytest.raises(ValueError, match="the model has no layer of Linear"):
+        Q.quantize_dynamic(Q.quantize_dynamic(model), {nn.Linear})
+
+
+def test_what_a_dict_says():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.LSTM(4, 4))
+    found = Q.quantize_dynamic(model, {nn.Linear: Q.per_channel_dynamic_qconfig, "1": None})
+    assert [type(layer) for layer in found] == [Q.dynamic.Linear, nn.Linear, nn.LSTM]
+    assert found[0].weight().qscheme() is md.per_channel_affine
+    everything = Q.quantize_dynamic(nn.ModuleList([nn.Linear(2, 2), *(getattr(nn, n)(2, 2) for n in ("LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")), nn.Embedding(2, 2)]))  # fmt: skip
+    assert [type(layer).__module__.rpartition(".")[2] for layer in everything] == ["dynamic"] * 6 + ["sparse"]
+    tables = Q.quantize_dynamic(
+        nn.ModuleList([nn.Linear(2, 2), nn.Embedding(2, 2), nn.EmbeddingBag(2, 2)]), dtype=md.quint8
+    )
+    assert [type(layer).__module__.rpartition(".")[2] for layer in tables] == ["linear", "embedding", "embedding"]
 
 
 def model():
@@ -200,7 +312,7 @@ def test_mistakes():
         layer(md.ones(1, 4).double())
     with pytest.raises(TypeError, match=r"quantized.dynamic.Linear: expected a tensor of floats, got torch.quint8"):
         layer(md.quantize_per_tensor(md.ones(1, 4), 0.1, 0, md.quint8))
-    with pytest.raises(ValueError, match=r"no quantized form of Conv2d; there are Embedding, LSTM"):
+    with pytest.raises(ValueError, match=r"no quantized form of Conv2d; there are Embedding, EmbeddingBag, GRU"):
         Q.quantize_dynamic(nn.Sequential(nn.Conv2d(1, 1, 1)), {nn.Conv2d})
     with pytest.raises(ValueError, match="the model has no layer of Linear"):
         Q.quantize_dynamic(nn.Sequential(nn.ReLU()), {nn.Linear})

@@ -125,3 +125,27 @@ def test_quantized_convolution(groups):
         {"strides": [2, 1], "pads": [1, 1, 1, 1], "dilations": [1, 2], "group": groups},
     )  # fmt: skip
     np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_quantized_convolution_of_signals_and_volumes(dimensions):
+    rng = np.random.default_rng(3)
+    size, kernel, stride, padding, dilation = ((9, 7, 8), (3, 2, 2), (2, 1, 3), (1, 0, 1), (1, 2, 1))
+    size, kernel, stride, padding, dilation = (v[:dimensions] for v in (size, kernel, stride, padding, dilation))
+    x = rng.integers(0, 256, (2, 4, *size)).astype(np.uint8)
+    w = rng.integers(-127, 128, (6, 2, *kernel)).astype(np.int8)
+    scales, bias = np.float32([0.5, 0.25, 0.125, 0.0625, 1, 2]), rng.integers(-500, 500, 6).astype(np.int32)
+    kind = f"Conv{dimensions}d"
+    conv = getattr(nn, kind)(4, 6, kernel, stride, padding, dilation, 2)
+    weight = QTensor(w, scales, np.zeros(6, np.int32), md.qint8, 0)
+    layer = getattr(Q.quantized, kind)._like(
+        conv, weight, md.tensor(bias * np.float32(0.125) * scales), False, np.float32(40), 128
+    )
+    found = layer(QTensor(x, 0.125, 99, md.quint8)).int_repr().numpy()
+    wanted = run(
+        "QLinearConv",
+        {"x": x, "sx": scalar(0.125), "zx": scalar(99, np.uint8), "w": w, "sw": scales, "zw": np.zeros(6, np.int8),
+         "so": scalar(40), "zo": scalar(128, np.uint8), "b": bias},
+        {"strides": stride, "pads": [*padding, *padding], "dilations": dilation, "group": 2},
+    )  # fmt: skip
+    np.testing.assert_array_equal(found, wanted)

@@ -186,7 +186,7 @@ def test_sums_and_layers_without_integers():
     assert np.abs(found - wanted).max() < 0.1 and np.abs(found - wanted).mean() < 0.02
     with pytest.raises(RuntimeError, match="QFunctional is not called"):
         quantized.module.sum(x)
-    assert type(quantized.module.act).__name__ == "ThroughFloats"
+    assert type(quantized.module.act) is Q.quantized.SiLU and type(quantized.module.norm) is Q.quantized.BatchNorm2d
 
 
 def test_parts_stay_float():
@@ -228,7 +228,7 @@ def test_fused_layers():
         Q.fuse_modules(pair, ["0", "1"])(y).detach().numpy(), pair(y).detach().numpy(), rtol=1e-4, atol=1e-5
     )
     with pytest.raises(
-        NotImplementedError, match=r"cannot fuse ReLU \+ Linear \(2, 0\); it takes Conv2d \+ BatchNorm2d"
+        NotImplementedError, match=r"cannot fuse ReLU \+ Linear \(2, 0\); it takes .*Conv2d \+ BatchNorm2d"
     ):
         Q.fuse_modules(pair, ["2", "0"])
     with pytest.raises(AssertionError, match=r"in evaluation: call model.eval"):
@@ -296,16 +296,6 @@ def test_mistakes():
     ).all()  # saturates, as every value beyond the range
     with pytest.raises(TypeError, match=r"expected an input of quint8 or qint8, got torch.qint32"):
         quantized.module(md.quantize_per_tensor(md.ones(1, 4), 0.1, 0, md.qint32))
-    for options, message in (
-        ({"padding_mode": "reflect"}, "padding is with zeros"),
-        ({"padding": "same"}, "even kernels"),
-    ):
-        conv = Q.QuantWrapper(nn.Conv2d(1, 1, 2, **({"padding": 1} | options))).eval()
-        conv.qconfig = Q.default_qconfig
-        conv = Q.prepare(conv)
-        conv(md.ones(1, 1, 4, 4))
-        with pytest.raises(NotImplementedError, match=message):
-            Q.convert(conv)
     with pytest.raises(RuntimeError, match="FloatFunctional is not called"):
         Q.FloatFunctional()(md.ones(1))
 
