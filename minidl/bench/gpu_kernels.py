@@ -28,7 +28,7 @@ from ..kernels.optimizer import adam, adam_many, sgd
 from ..kernels.pooling import max_pool_index, pick, sum_pool, sum_pool_backward
 from ..kernels.random import dropout, normal, uniform
 from ..kernels.recurrent import gru, gru_backward, lstm, lstm_backward
-from ..kernels.reduce import reduce_max, reduce_sum
+from ..kernels.reduce import max_axes, min_axes, sum_axes
 from ..kernels.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 
 Call = Callable[[], Any]
@@ -161,17 +161,18 @@ def _fill(m: Machine, kernel: Kernel, name: str) -> Work:
 # ---- reductions -------------------------------------------------------------------------------------------------------
 
 
-@workload("sum of 2^27", reduce_sum, "sum", 2**15, 4096, None)
-@workload("sum of rows 8192 x 16384", reduce_sum, "sum", 8192, 16384, 1)
-@workload("sum of rows 2^20 x 128", reduce_sum, "sum", 2**20, 128, 1)
-@workload("sum of columns 32768 x 4096", reduce_sum, "sum", 32768, 4096, 0)
-@workload("max of columns 2^20 x 128", reduce_max, "amax", 2**20, 128, 0)
-def _reduce(m: Machine, kernel: Kernel, name: str, count: int, width: int, axis: int | None) -> Work:
-    x = m.normal(m.many(count), m.many(width, 1024))
+@workload("sum of 2^27", sum_axes, "sum", (2**15, 4096), (0, 1))
+@workload("sum of rows 8192 x 16384", sum_axes, "sum", (8192, 16384), (1,))
+@workload("sum of rows 2^20 x 128", sum_axes, "sum", (2**20, 128), (1,))
+@workload("sum of columns 32768 x 4096", sum_axes, "sum", (32768, 4096), (0,))
+@workload("sum of channels 128 x 256 x 56 x 56", sum_axes, "sum", (128, 256, 56 * 56), (0, 2))
+@workload("max of columns 2^20 x 128", max_axes, "amax", (2**20, 128), (0,))
+@workload("min of the middle 256 x 512 x 1024", min_axes, "amin", (256, 512, 1024), (1,))
+def _reduce(m: Machine, kernel: Kernel, name: str, shape: tuple[int, ...], axes: tuple[int, ...]) -> Work:
+    x = m.normal(*(m.many(n, 20) for n in shape[:-1]), m.many(shape[-1], 1024))
     t = m.tensor(x)
-    axes = (0, 1) if axis is None else axis
     twin = m.torch and (lambda: getattr(m.torch, name)(t, axes))
-    return Work(versions(kernel, x, axis), twin, x.nbytes, tolerance=1e-3)  # a sum of numbers that cancel
+    return Work(versions(kernel, x, axes, False), twin, x.nbytes, tolerance=1e-3)  # a sum of numbers that cancel
 
 
 @workload("softmax 2^20 x 128", 2**20, 128)

@@ -90,13 +90,16 @@ def bias_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield normal(rng, *x.shape), x, bias, activation
 
 
-@cases("reduce_sum", "reduce_max")
+@cases("sum_axes", "max_axes", "min_axes")
 def reduce_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for shape in ((1, 1), (1, 7), (33, 1), (5, 33), (70, 40), (300, 3), (2, 4099)):
-        for axis in (None, 0, 1):
-            yield normal(rng, *shape), axis
-    yield np.array([[1.0, np.nan, 2.0], [-np.inf, 3.0, 0.0]], np.float32), 1
-    yield np.array([[1.0, np.nan], [-3.0, 0.0], [5.0, 2.0]], np.float32), 0
+        for axes in ((0, 1), (0,), (1,)):
+            yield normal(rng, *shape), axes, False
+    for several in ((0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)):
+        yield normal(rng, 3, 40, 33), several, True
+    yield normal(rng, 2, 3, 5, 4).transpose(0, 3, 1, 2), (0, 2, 3), False  # channels-last
+    yield np.array([[1.0, np.nan, 2.0], [-np.inf, 3.0, 0.0]], np.float32), (1,), False
+    yield np.array([[1.0, np.nan], [-3.0, 0.0], [5.0, 2.0]], np.float32), (0,), False
 
 
 @cases("cross_entropy")

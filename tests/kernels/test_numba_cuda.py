@@ -26,7 +26,7 @@ def normal(rng, *shape):
 
 def sums(rng):
     for shape in ((1, 1), (5, 7), (3, 211)):
-        yield normal(rng, *shape), None
+        yield normal(rng, *shape), (0, 1), shape[0] == 5
 
 
 def relus(rng):
@@ -97,7 +97,7 @@ def attentions(rng):
 
 
 CASES = {
-    "relu": relus, "bias_activation": bias_relus, "reduce_sum": sums, "row_major": transposes, "gemm": products,
+    "relu": relus, "bias_activation": bias_relus, "sum_axes": sums, "row_major": transposes, "gemm": products,
     "softmax": softmaxes, "layer_norm": norms, "prefix_sum": scans, "histogram": histograms, "spmm": sparse_vectors,
     "gemm_int8": byte_products, "attention": attentions,
 }  # fmt: skip
