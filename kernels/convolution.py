@@ -283,7 +283,7 @@ def geometry(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation
     return [*planar(size, positions, kernel, stride), *pads, *planar(dilation)]
 
 
-@unfold.variant("cuda", device="cuda", supports=supports_cuda)
+@unfold.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def unfold_cuda(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Array:
     positions = output_size(x.shape[2:], kernel, stride, padding, dilation)
     out = array_module(x).empty((x.shape[0], x.shape[1] * prod(kernel), prod(positions)), x.dtype)
@@ -292,7 +292,7 @@ def unfold_cuda(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation
     return out
 
 
-@fold.variant("cuda", device="cuda", supports=supports_cuda)
+@fold.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def fold_cuda(columns: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Array:
     out = array_module(columns).empty((columns.shape[0], columns.shape[1] // prod(kernel), *size), columns.dtype)
     numbers = geometry(size, kernel, stride, padding, dilation)

@@ -107,7 +107,7 @@ def supports_cuda(g: Array, index: Array, rows: int) -> bool:
     return fits and not capturing(g)
 
 
-@embedding_backward.variant("cuda", device="cuda", supports=supports_cuda)
+@embedding_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def embedding_backward_cuda(g: Array, index: Array, rows: int) -> Array:
     xp, width = array_module(g), g.shape[1]
     out, order = xp.empty((rows, width), g.dtype), xp.argsort(index, kind="stable")

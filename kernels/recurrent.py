@@ -403,7 +403,7 @@ def launch(entry: str, n: int, width: int, *arrays: Array | None) -> None:
     CU.launch(entry, blocks(n * width, THREADS), THREADS, *arrays, n, width)
 
 
-@lstm.variant("cuda", device="cuda", supports=supports_cuda)
+@lstm.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def lstm_cuda(
     x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, c0: Array, w_hr: Array | None, sizes: Sizes,
     reverse: bool,
@@ -427,7 +427,7 @@ def lstm_cuda(
     return out, h, c, seen, gates, cells, hidden
 
 
-@lstm_backward.variant("cuda", device="cuda", supports=supports_cuda)
+@lstm_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def lstm_backward_cuda(
     g: Array, g_h: Array, g_c: Array, w_ih: Array, w_hh: Array, w_hr: Array | None, seen: Array, gates: Array,
     cells: Array, hidden: Array, sizes: Sizes, reverse: bool,
@@ -443,7 +443,7 @@ def lstm_backward_cuda(
     return gemm(da, w_ih, None), *weight_gradients(da, seen, w_ih, w_hh), dh, dc, d_hr
 
 
-@gru.variant("cuda", device="cuda", supports=supports_cuda)
+@gru.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def gru_cuda(
     x: Array, w_ih: Array, w_hh: Array, b_ih: Array | None, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool
 ) -> tuple[Array, ...]:
@@ -456,7 +456,7 @@ def gru_cuda(
     return out, h, before, gates, inner
 
 
-@gru_backward.variant("cuda", device="cuda", supports=supports_cuda)
+@gru_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def gru_backward_cuda(
     g: Array, g_last: Array, x: Array, w_ih: Array, w_hh: Array, before: Array, gates: Array, inner: Array, sizes: Sizes,
     reverse: bool,

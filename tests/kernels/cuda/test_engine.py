@@ -57,7 +57,7 @@ def losses(device):
 def test_training_is_that_of_the_cpu(launched):
     np.testing.assert_allclose(losses("cuda"), losses("cpu"), rtol=1e-5)
     assert {"embedding_segments", "layer_norm_backward_fused", "lstm_step_backward", "gelu_backward_tanh_packed",
-            "dropout_blocks", "cross_entropy_backward_rows", "adam_flat"} <= {name for name, _ in launched}  # fmt: skip
+            "dropout_blocks", "cross_entropy_backward_rows", "adam_table"} <= {name for name, _ in launched}  # fmt: skip
 
 
 def test_arrays_of_two_devices_are_refused_as_by_the_reference(launched):
