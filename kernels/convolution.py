@@ -73,8 +73,9 @@ def conv_backward_input(
     batch, out_channels, *positions = g.shape
     wide = _wide(g).reshape(batch, groups, out_channels // groups, prod(positions))
     columns = gemm(_by_group(weight, groups).swapaxes(-1, -2), wide, None)  # (B, G, C / G * K, P)
-    columns = columns.reshape(batch, x_shape[1], *weight.shape[2:], *positions)
-    return _with_bias(_add_windows(columns, x_shape[2:], stride, padding, dilation), bias).astype(g.dtype, copy=False)
+    columns = columns.reshape(batch, x_shape[1] * prod(weight.shape[2:]), prod(positions))
+    out = fold(columns, x_shape[2:], weight.shape[2:], stride, padding, dilation)
+    return _with_bias(out, bias).astype(g.dtype, copy=False)
 
 
 @Kernel

@@ -8,24 +8,10 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl import kernels, nn
+from minidl import nn
 from minidl.nn import functional as F
-from minidl.testing import cuda_on_cpu, strict_cupy
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
-
-
-@pytest.fixture
-def launched(monkeypatch):
-    """The CUDA kernels are in force for the arrays of the stand-in; the names of those that ran."""
-    names = set()
-    with strict_cupy.installed(), cuda_on_cpu.running(launched=names):
-        monkeypatch.setitem(kernels.DEFAULT_ORDER, "cuda", ("cuda", "cublas", "cupy"))
-        for kernel in kernels.REGISTRY.values():
-            kernel.choose(None)
-        yield names
-    for kernel in kernels.REGISTRY.values():
-        kernel.choose(None)
 
 
 class Model(nn.Module):
