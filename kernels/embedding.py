@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Kernel, array_module
+from . import Kernel, array_module, determinism
 from .accumulate import add_at
 from .common import FLOAT32, Array, float32_in_order
 from .cuda import ELEMENTS, Entry, Source, blocks, capturing, launchable
@@ -123,6 +123,7 @@ def supports_atomic(g: Array, index: Array, rows: int) -> bool:
 
 @embedding_backward.variant("cuda_atomic", device="cuda", supports=supports_atomic)
 def embedding_backward_atomic(g: Array, index: Array, rows: int) -> Array:
+    determinism.refuse("embedding_backward's variant cuda_atomic")
     out = array_module(g).zeros((rows, g.shape[1]), g.dtype)
     CU.launch("embedding_atomic", blocks(g.size, 256), 256, g, index, out, index.size, rows, g.shape[1])
     return out

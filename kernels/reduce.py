@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Kernel, array_module
+from . import Kernel, array_module, determinism
 from .common import FLOAT32, Array, in_memory_order, row_major
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .jit import jit
@@ -278,6 +278,7 @@ def min_axes_cuda(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
 
 @sum_axes.variant("cuda_atomic", device="cuda", supports=supports_all)
 def sum_atomic(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    determinism.refuse("sum_axes's variant cuda_atomic")
     out = array_module(x).zeros((1,) * x.ndim if keepdim else (), "float32")
     CU.launch("sum_atomic", blocks(x.size, THREADS), THREADS, in_memory_order(x), out, x.size)
     return out.astype(x.dtype)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import array_module
+from .. import array_module, determinism
 from ..activation import bias_activation, relu
 from ..attention import attention
 from ..common import Array, rows
@@ -63,6 +63,7 @@ def supports_sum(x: Array, axes: tuple[int, ...], keepdim: bool) -> bool:
 
 def total(version: str, grid: int, x: Array, keepdim: bool) -> Array:
     """A sum of all elements, by a version of reduce.py, which adds to the 0 that is there."""
+    determinism.refuse(f"sum_axes by the Numba kernel {version}")
     out = array_module(x).zeros(1, x.dtype)
     launch(f"reduce.{version}", grid, 128, x.reshape(-1), out)
     return out.reshape((1,) * x.ndim if keepdim else ())
