@@ -1,4 +1,4 @@
-"""Inputs for every CUDA kernel, the same for the run on a CPU and on a GPU: odd sizes, and values that are hard.
+"""Inputs for every CUDA kernel, in C++ or in Numba, the same for the run on a CPU and on a GPU: odd sizes, and values that are hard.
 
 CASES[name](rng) yields the arguments of the kernel of that name, floating-point arrays in float32. The tests of half
 precision make float16 of them, but for what is wrapped in `Single`.
@@ -376,3 +376,38 @@ def conv_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for size, kernel, *geometry in PLANES:
         yield normal(rng, 2, 3, *size), normal(rng, 5, 3, *kernel), normal(rng, 5), *geometry, 1
     yield normal(rng, 1, 20, 9, 9), normal(rng, 70, 20, 3, 3), None, (1, 1), (1, 1), (1, 1), 1
+
+
+# of kernels that exist in Numba-CUDA only
+
+
+@cases("relu")
+def relu_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 187, 100_001):
+        yield (normal(rng, n),)
+
+
+@cases("row_major")
+def transpose_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for rows, columns in ((2, 3), (33, 31), (500, 700)):
+        yield (normal(rng, rows, columns).T,)
+
+
+@cases("prefix_sum")
+def prefix_sum_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 65, 64 * 64 + 1, 100_001):
+        yield (rng.integers(-9, 9, n).astype(np.float32),)  # exact in any order
+
+
+@cases("histogram")
+def histogram_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n, count in ((1, 1), (300, 7), (100_001, 1000)):
+        yield rng.integers(0, count, n), count
+
+
+@cases("spmm")
+def sparse_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for rows, columns, longest in ((1, 1, 2), (37, 50, 80), (1000, 900, 70)):
+        pointers = np.concatenate([[0], np.cumsum(rng.integers(0, longest, rows))])
+        indices = rng.integers(0, columns, pointers[-1]).astype(np.int32)
+        yield normal(rng, pointers[-1]), normal(rng, columns), pointers, indices
