@@ -9,7 +9,8 @@
 A call goes to the variant in force for the type of its first argument, or of the first array in it if it is a list. That
 choice is made once, when it changes, and not per call. By default it is the first of DEFAULT_ORDER that is installed;
 `use(...)` and the environment variable MINIDL_KERNELS ("numpy", or "softmax=numpy,adam=numba") choose otherwise. Outside of
-what a variant `supports`, the reference runs.
+what a variant `supports`, the reference runs; before that, a variant that `copies` is asked again with its arrays copied into
+row-major order.
 
 This package imports NumPy, Numba and CuPy and nothing of minidl.
 """
@@ -22,6 +23,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any, Self
 
@@ -43,9 +45,11 @@ class Variant:
     """One implementation of a kernel for one device, and the inputs that it is made for."""
 
     def __init__(
-        self, name: str, device: str, run: Callable[..., Any], supports: Callable[..., bool] | None, requires: str
-    ) -> None:
+        self, name: str, device: str, run: Callable[..., Any], supports: Callable[..., bool] | None, requires: str,
+        copies: bool = False,
+    ) -> None:  # fmt: skip
         self.name, self.device, self.run, self.supports, self.requires = name, device, run, supports, requires
+        self.copies = copies
 
     def missing(self) -> str:
         """Why this variant cannot run here, or the empty string."""
@@ -64,7 +68,7 @@ class Kernel:
         for device, name in REFERENCE.items():
             self.variants[device, name] = Variant(name, device, reference, None, "" if name == "numpy" else name)
         self.choice: dict[str, str | Callable[..., Any]] = {}  # device -> what `use` asked for
-        self._resolved: dict[type, tuple[Any, Any]] = {}  # array type -> `run` and `supports` of the variant in force
+        self._resolved: dict[type, tuple[Any, Any, Any]] = {}  # array type -> what runs, for which arguments, what else
         self.__name__, self.__doc__, self.__wrapped__ = reference.__name__, reference.__doc__, reference
         if self.name in REGISTRY and REGISTRY[self.name].reference.__code__ != reference.__code__:
             from .paths import location
@@ -73,12 +77,15 @@ class Kernel:
         REGISTRY[self.name] = self
 
     def variant(
-        self, name: str, device: str, supports: Callable[..., bool] | None = None, requires: str | None = None
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        self, name: str, device: str, supports: Callable[..., bool] | None = None, requires: str | None = None,
+        copies: bool = False,
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # fmt: skip
         """Register the decorated function as the variant `name` for `device` ("cpu" or "cuda").
 
         `supports` takes the kernel's arguments and says whether the variant is made for them; `requires` names the
-        package without which it is missing (default: cupy for the device "cuda", else numba for "numba").
+        package without which it is missing (default: cupy for the device "cuda", else numba for "numba"). copies: arrays
+        that are in another order than row-major are copied into it where that is all that `supports` minds: on a GPU a copy
+        costs less than a reference that is made of many kernels. Not for one that writes to its arguments.
         """
         if requires is None:
             requires = "cupy" if device == "cuda" else "numba" if "numba" in name else ""
@@ -89,7 +96,7 @@ class Kernel:
                     f"kernel {self.name}: variant {name!r} has the parameters {inspect.signature(function)}, "
                     f"the reference has {inspect.signature(self.reference)}"
                 )
-            self.variants[device, name] = Variant(name, device, function, supports, requires)
+            self.variants[device, name] = Variant(name, device, function, supports, requires, copies)
             self._resolved.clear()
             return function
 
@@ -100,12 +107,21 @@ class Kernel:
         if kind is list:
             kind = type(args[0][0]) if args[0] else np.ndarray
         try:
-            run, supports = self._resolved[kind]
+            run, supports, otherwise = self._resolved[kind]
         except KeyError:
             variant = self.in_force(device_of(kind))
-            run, supports = self._resolved[kind] = variant.run, variant.supports
+            otherwise = partial(self._on_copies, variant) if variant.copies else self.reference
+            run, supports, otherwise = self._resolved[kind] = variant.run, variant.supports, otherwise
         if supports is None or supports(*args):
             return run(*args)
+        return otherwise(*args)
+
+    def _on_copies(self, variant: Variant, *args: Any) -> Any:
+        """The variant on row-major copies of its arrays, or the reference where their order is not what is in the way."""
+        ordered = [a.copy() if hasattr(a, "flags") and not a.flags.c_contiguous else a for a in args]
+        disordered = any(a is not b for a, b in zip(args, ordered, strict=True))
+        if disordered and variant.supports is not None and variant.supports(*ordered):
+            return variant.run(*ordered)
         return self.reference(*args)
 
     def in_force(self, device: str = "cpu") -> Variant:

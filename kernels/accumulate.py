@@ -1,7 +1,8 @@
 """Several values on one element: writing by an index that names it several times, and running results.
 
 NumPy's ufuncs have `at` and `accumulate` for it, CuPy's only some of them and for some data types; here is the rest. On a
-GPU the order in which `at` adds is not the same at every run, so that sums of floats may differ in their last bits.
+GPU the order in which `at` adds is not the same at every run, so that sums of floats may differ in their last bits, unless
+determinism.py says that they must not.
 
 Source of the running results on a GPU: Hillis and Steele, "Data parallel algorithms", 1986.
 """
@@ -12,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from . import array_module
-from .common import Array
+from . import array_module, determinism
+from .common import Array, at_least_float32
+from .cuda import capturing
 
 ATOMIC = {"add": "ilqILQefd", "maximum": "ilqILQ", "minimum": "ilqILQ"}  # the dtypes of CuPy's `at`, where it is exact
 
@@ -23,8 +25,42 @@ def add_at(out: Array, index: tuple[Array, ...], values: Any) -> None:
     if out.dtype.kind == "c" and array_module(out) is not np:
         add_at(out.real, index, values.real)
         add_at(out.imag, index, values.imag)
+    elif determinism.required(out):
+        add_in_order(out, index, values)
     else:
         _at("add", out, index, values)
+
+
+def add_in_order(out: Array, index: tuple[Array, ...], values: Any) -> None:
+    """out[index] += values on a GPU, with the same bits at every run: sorted by place, then each place's in pairs of pairs."""
+    xp = array_module(out)
+    if capturing(out):  # sorting waits, and nothing may
+        determinism.refuse("adding to elements by an index, within a CUDA graph,", "(it sorts them)")
+        _at("add", out, index, values)
+        return
+    places = xp.arange(out.size).reshape(out.shape)[index]
+    values = xp.broadcast_to(xp.asarray(values, out.dtype), places.shape).reshape(-1)
+    order = xp.argsort(places.reshape(-1), kind="stable")
+    places, sums, step = places.reshape(-1)[order], at_least_float32(values[order]), 1
+    while step < places.size:  # each sum takes in those that end `step` before it, if they belong to the same place
+        sums[step:] += xp.where(places[step:] == places[:-step], sums[:-step], 0)
+        step *= 2
+    numbers = xp.arange(out.size)
+    first, end = (xp.searchsorted(places, numbers, side=side) for side in ("left", "right"))
+    if places.size:
+        total = xp.where(end > first, sums[xp.maximum(end - 1, 0)], 0)
+        out += total.reshape(out.shape).astype(out.dtype)
+
+
+def put_last(out: Array, index: tuple[Array, ...], values: Array) -> None:
+    """out[index] = values on a GPU; of several values for one element the last stays, as on the CPU."""
+    xp = array_module(out)
+    places = xp.arange(out.size).reshape(out.shape)[index]
+    values = xp.broadcast_to(values, places.shape).reshape(-1)
+    if values.size:
+        turn = xp.full(out.size, -1)
+        xp.maximum.at(turn, places.reshape(-1), xp.arange(values.size))
+        out[...] = xp.where(turn >= 0, values[xp.maximum(turn, 0)], out.reshape(-1)).reshape(out.shape)
 
 
 def maximum_at(out: Array, index: tuple[Array, ...], values: Any) -> None:

@@ -429,35 +429,35 @@ def launch_bias(entry: str, bias: Array, *arrays: Array) -> Array:
     return out
 
 
-@sigmoid.variant("cuda", device="cuda", supports=supports_cuda)
+@sigmoid.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def sigmoid_cuda(x: Array) -> Array:
     return launch_elementwise("sigmoid_packed", x)
 
 
-@erf.variant("cuda", device="cuda", supports=supports_cuda)
+@erf.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def erf_cuda(x: Array) -> Array:
     return launch_elementwise("erf_packed", x)
 
 
-@gelu.variant("cuda", device="cuda", supports=supports_cuda)
+@gelu.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def gelu_cuda(x: Array, approximate: str) -> Array:
     check("gelu", "approximate", approximate, APPROXIMATIONS)
     return launch_elementwise(f"gelu_{approximate}_packed", x)
 
 
-@gelu_backward.variant("cuda", device="cuda", supports=supports_cuda)
+@gelu_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def gelu_backward_cuda(g: Array, x: Array, approximate: str) -> Array:
     check("gelu_backward", "approximate", approximate, APPROXIMATIONS)
     return launch_elementwise(f"gelu_backward_{approximate}_packed", g, x)
 
 
-@bias_activation.variant("cuda", device="cuda", supports=supports_cuda)
+@bias_activation.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def bias_activation_cuda(x: Array, bias: Array, activation: str) -> Array:
     check("bias_activation", "activation", activation, ACTIVATIONS)
     return launch_bias(f"bias_{activation}", bias, x)
 
 
-@bias_activation_backward.variant("cuda", device="cuda", supports=supports_cuda)
+@bias_activation_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def bias_activation_backward_cuda(g: Array, x: Array, bias: Array, activation: str) -> Array:
     check("bias_activation_backward", "activation", activation, ACTIVATIONS)
     return g.copy() if activation == "identity" else launch_bias(f"bias_{activation}_backward", bias, g, x)

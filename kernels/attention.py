@@ -247,7 +247,7 @@ def launch(entry: str, rows: int, q: Array, tiles: int, squares: int, *args: Any
     CU.launch(f"{entry}_{version}", (blocks(rows, SIDE), heads), threads, *args, shared=memory, WIDTH=q.shape[3])
 
 
-@attention.variant("cuda", device="cuda", supports=supports_cuda)
+@attention.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def attention_cuda(
     q: Array, k: Array, v: Array, scale: float, causal: bool, mask: Array | None, p: float, key: int, counter: int
 ) -> tuple[Array, Array]:
@@ -261,7 +261,7 @@ def attention_cuda(
     return out, lse.astype("float64")
 
 
-@attention_backward.variant("cuda", device="cuda", supports=supports_backward_cuda)
+@attention_backward.variant("cuda", device="cuda", supports=supports_backward_cuda, copies=True)
 def attention_backward_cuda(
     g: Array, q: Array, k: Array, v: Array, out: Array, lse: Array, scale: float, causal: bool, mask: Array | None, p: float,
     key: int, counter: int,

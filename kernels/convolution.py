@@ -29,7 +29,7 @@ from . import Kernel, array_module, convolution_direct, winograd
 from .common import FLOAT32, Array
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable, limits
 from .gemm import gemm
-from .reduce import reduce_sum
+from .reduce import sum_axes
 
 Sizes = tuple[int, ...]
 
@@ -74,8 +74,9 @@ def conv_backward_input(
     batch, out_channels, *positions = g.shape
     wide = _wide(g).reshape(batch, groups, out_channels // groups, prod(positions))
     columns = gemm(_by_group(weight, groups).swapaxes(-1, -2), wide, None)  # (B, G, C / G * K, P)
-    columns = columns.reshape(batch, x_shape[1], *weight.shape[2:], *positions)
-    return _with_bias(_add_windows(columns, x_shape[2:], stride, padding, dilation), bias).astype(g.dtype, copy=False)
+    columns = columns.reshape(batch, x_shape[1] * prod(weight.shape[2:]), prod(positions))
+    out = fold(columns, x_shape[2:], weight.shape[2:], stride, padding, dilation)
+    return _with_bias(out, bias).astype(g.dtype, copy=False)
 
 
 @Kernel
@@ -342,7 +343,7 @@ def geometry(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation
     return [*planar(size, positions, kernel, stride), *pads, *planar(dilation)]
 
 
-@unfold.variant("cuda", device="cuda", supports=supports_cuda)
+@unfold.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def unfold_cuda(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Array:
     positions = output_size(x.shape[2:], kernel, stride, padding, dilation)
     out = array_module(x).empty((x.shape[0], x.shape[1] * prod(kernel), prod(positions)), x.dtype)
@@ -351,7 +352,7 @@ def unfold_cuda(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation
     return out
 
 
-@fold.variant("cuda", device="cuda", supports=supports_cuda)
+@fold.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def fold_cuda(columns: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Array:
     out = array_module(columns).empty((columns.shape[0], columns.shape[1] // prod(kernel), *size), columns.dtype)
     sizes = geometry(size, kernel, stride, padding, dilation)
@@ -423,7 +424,7 @@ def conv_backward_weight_cuda(
     partial = array_module(x).empty((parts, size), "float32")
     sizes = numbers(x.shape, weight_shape, stride, padding, dilation, groups)
     CU.launch(tiles_of(g) + "_weight", (*tiles, groups * parts), TILE_THREADS, g, x, partial, many, len(g), *sizes)
-    dweight = reduce_sum(partial, 0) if parts > 1 else partial
+    dweight = sum_axes(partial, (0,), False) if parts > 1 else partial
     return dweight.reshape(weight_shape).astype(g.dtype, copy=False), bias_gradient(g)
 
 

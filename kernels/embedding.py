@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Kernel, array_module
+from . import Kernel, array_module, determinism
 from .accumulate import add_at
 from .common import FLOAT32, Array, float32_in_order
 from .cuda import ELEMENTS, Entry, Source, blocks, capturing, launchable
@@ -133,7 +133,7 @@ def supports_cuda(g: Array, index: Array, rows: int) -> bool:
     return fits and not capturing(g)
 
 
-@embedding_backward.variant("cuda", device="cuda", supports=supports_cuda)
+@embedding_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def embedding_backward_cuda(g: Array, index: Array, rows: int) -> Array:
     xp, width = array_module(g), g.shape[1]
     out, order = xp.empty((rows, width), g.dtype), xp.argsort(index, kind="stable")
@@ -149,6 +149,7 @@ def supports_atomic(g: Array, index: Array, rows: int) -> bool:
 
 @embedding_backward.variant("cuda_atomic", device="cuda", supports=supports_atomic)
 def embedding_backward_atomic(g: Array, index: Array, rows: int) -> Array:
+    determinism.refuse("embedding_backward's variant cuda_atomic")
     out = array_module(g).zeros((rows, g.shape[1]), g.dtype)
     CU.launch("embedding_atomic", blocks(g.size, 256), 256, g, index, out, index.size, rows, g.shape[1])
     return out

@@ -67,7 +67,7 @@ def supports_mma(x: Array, w: Array, scale_x: Array, scale_w: Array, bias: Array
     return supports_packs(x, w, scale_x, scale_w, bias) and limits(x).capability >= 80
 
 
-@gemm_int8.variant("cuda", device="cuda", supports=supports_mma)
+@gemm_int8.variant("cuda", device="cuda", supports=supports_mma, copies=True)
 def gemm_int8_mma(x: Array, w: Array, scale_x: Array, scale_w: Array, bias: Array | None) -> Array:
     return launch("int8_mma", (128, 128), 256, MMA_SHARED, x, w, scale_x, scale_w, bias)
 

@@ -326,22 +326,22 @@ def one_pack_each(g: Array, x: Array, weight: Array | None) -> bool:
     return in_packs(x.shape[1], g, x, weight) and x.shape[1] * x.itemsize <= 1024 * 16
 
 
-@layer_norm.variant("cuda", device="cuda", supports=supports_cuda)
+@layer_norm.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def layer_norm_cuda(x: Array, weight: Array | None, bias: Array | None, eps: float) -> tuple[Array, ...]:
     return launch_norm("layer", x, eps, weight, bias)
 
 
-@rms_norm.variant("cuda", device="cuda", supports=supports_rms_cuda)
+@rms_norm.variant("cuda", device="cuda", supports=supports_rms_cuda, copies=True)
 def rms_norm_cuda(x: Array, weight: Array | None, eps: float) -> tuple[Array, ...]:
     return launch_norm("rms", x, eps, weight)
 
 
-@layer_norm_backward.variant("cuda", device="cuda", supports=supports_backward_cuda)
+@layer_norm_backward.variant("cuda", device="cuda", supports=supports_backward_cuda, copies=True)
 def layer_norm_backward_cuda(g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None) -> tuple[Array, ...]:
     return launch_norm_backward("layer", one_pack_each(g, x, weight), g, x, weight, mean, rstd)
 
 
-@rms_norm_backward.variant("cuda", device="cuda", supports=supports_rms_backward_cuda)
+@rms_norm_backward.variant("cuda", device="cuda", supports=supports_rms_backward_cuda, copies=True)
 def rms_norm_backward_cuda(g: Array, x: Array, rstd: Array, weight: Array | None) -> tuple[Array, ...]:
     return launch_norm_backward("rms", one_pack_each(g, x, weight), g, x, weight, rstd)
 

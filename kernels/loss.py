@@ -250,7 +250,7 @@ def launch_forward(
     return losses, lse
 
 
-@cross_entropy.variant("cuda", device="cuda", supports=supports_cuda)
+@cross_entropy.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def cross_entropy_cuda(
     logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float
 ) -> tuple[Array, Array]:
@@ -265,7 +265,7 @@ def cross_entropy_naive(
     return launch_forward("naive", logits, target, weight, ignore_index, smoothing)
 
 
-@cross_entropy_backward.variant("cuda", device="cuda", supports=supports_backward_cuda)
+@cross_entropy_backward.variant("cuda", device="cuda", supports=supports_backward_cuda, copies=True)
 def cross_entropy_backward_cuda(
     g: Array, logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float, lse: Array
 ) -> Array:

@@ -285,7 +285,7 @@ def launch(entry: str, out: Array, *arguments: Any) -> Array:
     return out
 
 
-@max_pool_index.variant("cuda", device="cuda", supports=supports_cuda)
+@max_pool_index.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def max_pool_index_cuda(
     x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes
 ) -> Array:
@@ -317,21 +317,21 @@ def max_pool_backward_cuda(
     return launch("max_pool_backward_2d", dx, g, index, dx, dx.size, *numbers)
 
 
-@sum_pool.variant("cuda", device="cuda", supports=supports_cuda)
+@sum_pool.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def sum_pool_cuda(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, positions: Sizes) -> Array:
     out = array_module(x).empty((*x.shape[:2], *positions), x.dtype)
     pads = padding if len(padding) == 2 else (0, *padding)
     return launch("sum_pool_2d", out, x, out, out.size, *planar(x.shape[2:], positions, kernel, stride), *pads)
 
 
-@sum_pool_backward.variant("cuda", device="cuda", supports=supports_cuda)
+@sum_pool_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def sum_pool_backward_cuda(g: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes) -> Array:
     dx = array_module(g).empty((*g.shape[:2], *size), g.dtype)
     pads = padding if len(padding) == 2 else (0, *padding)
     return launch("sum_pool_backward_2d", dx, g, dx, dx.size, *planar(size, g.shape[2:], kernel, stride), *pads)
 
 
-@pick.variant("cuda", device="cuda", supports=supports_pick_cuda)
+@pick.variant("cuda", device="cuda", supports=supports_pick_cuda, copies=True)
 def pick_cuda(x: Array, index: Array) -> Array:
     out = array_module(x).empty(index.shape, x.dtype)
     return launch("pick_2d", out, x, index, out, out.size, prod(x.shape[2:]), prod(index.shape[2:]))

@@ -337,7 +337,7 @@ def normal_cuda(out: Array, key: int, counter: int) -> None:
     fill("normal_blocks", out, key, counter)
 
 
-@dropout.variant("cuda", device="cuda", supports=supports_dropout_cuda)
+@dropout.variant("cuda", device="cuda", supports=supports_dropout_cuda, copies=True)
 def dropout_cuda(x: Array, p: float, key: int, counter: int) -> Array:
     out, numbers = array_module(x).empty_like(x), (*threshold_and_scale(p), *as_uint64(key, counter))
     CU.launch("dropout_blocks", blocks_for(x.size, 4 * THREADS), THREADS, x, out, x.size, *numbers)

@@ -443,7 +443,7 @@ def multiply(a: Array, b: Array, out: Array, add: bool = False) -> None:
         out[...] = out + gemm(a, b, None) if add else gemm(a, b, None)
 
 
-@lstm.variant("cuda", device="cuda", supports=supports_cuda)
+@lstm.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def lstm_cuda(
     x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, c0: Array, w_hr: Array | None, sizes: Sizes,
     reverse: bool,
@@ -489,7 +489,7 @@ def see(x: Array, before: Array, bias: Array | None) -> Array:
     return seen
 
 
-@lstm_backward.variant("cuda", device="cuda", supports=supports_cuda)
+@lstm_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def lstm_backward_cuda(
     g: Array, g_h: Array, g_c: Array, w_ih: Array, w_hh: Array, w_hr: Array | None, seen: Array, gates: Array,
     cells: Array, hidden: Array, sizes: Sizes, reverse: bool,
@@ -522,7 +522,7 @@ def lstm_steps_backward(
     return gemm(da, w_ih, None), *weight_gradients(da, seen, w_ih, w_hh), dh, dc, d_hr
 
 
-@gru.variant("cuda", device="cuda", supports=supports_cuda)
+@gru.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def gru_cuda(
     x: Array, w_ih: Array, w_hh: Array, b_ih: Array | None, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool
 ) -> tuple[Array, ...]:
@@ -548,7 +548,7 @@ def gru_steps(
     return out, h, before, gates, inner
 
 
-@gru_backward.variant("cuda", device="cuda", supports=supports_cuda)
+@gru_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def gru_backward_cuda(
     g: Array, g_last: Array, x: Array, w_ih: Array, w_hh: Array, before: Array, gates: Array, inner: Array, sizes: Sizes,
     reverse: bool,

@@ -1,17 +1,19 @@
-"""Sums along any axes; sums and maxima of a matrix: of each row, of each column, of all of it.
+"""Sums, maxima and minima along any axes.
 
-The latter, on a GPU, are the first thing that one learns to write: see reduce.cu. NumPy's own are their CPU variants.
+On a GPU a sum is the first thing that one learns to write: see reduce.cu.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from . import Kernel, array_module
-from .common import FLOAT32, Array, at_least_float32, row_major
+from . import Kernel, array_module, determinism
+from .common import FLOAT32, Array, in_memory_order, row_major
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .jit import jit
 from .simd import WIDTH, first, load, splat, sum_lanes
@@ -47,31 +49,24 @@ def sum_axes(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
 
 
 @Kernel
-def reduce_sum(x: Array, axis: int | None) -> Array:
-    """Sum of x (N, D) over an axis: 0 gives (D,), 1 gives (N,), None a scalar; float16 is added up in float32.
+def max_axes(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    """The largest element along axes; NaN if there is a NaN.
 
     Example:
-        >>> import numpy as np
-        >>> reduce_sum(np.array([[1.0, 2.0], [3.0, 4.0]]), 0)
-        array([4., 6.])
+        >>> max_axes(np.array([[1.0, 2.0], [3.0, 4.0]]), (1,), False)
+        array([2., 4.])
     """
-    return at_least_float32(x).sum(axis=axis).astype(x.dtype)
+    return row_major(x.max(axis=axes, keepdims=keepdim))
 
 
 @Kernel
-def reduce_max(x: Array, axis: int | None) -> Array:
-    """Largest element of x (N, D) over an axis, as in reduce_sum; NaN if there is a NaN.
-
-    Example:
-        >>> import numpy as np
-        >>> reduce_max(np.array([[1.0, 2.0], [3.0, 4.0]]), 1)
-        array([2., 4.])
-    """
-    return x.max(axis=axis)
+def min_axes(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    """The smallest element along axes, as in max_axes."""
+    return row_major(x.min(axis=axes, keepdims=keepdim))
 
 
-# Numba. In memory an array is one line of numbers; axes that lie side by side in it are one axis. So whatever is summed,
-# from the innermost axes out it is a sum over the middle of (A, N, D), several times perhaps: of rows, where D = 1.
+# In memory an array is one line of numbers; axes that lie side by side in it are one axis. So whatever is reduced, from
+# the innermost axes out it is a reduction of the middle of (A, N, D), several times perhaps: of rows, where D = 1.
 
 
 def supports_axes(x: Array, axes: tuple[int, ...], keepdim: bool) -> bool:
@@ -87,25 +82,31 @@ def memory_order(x: Array) -> tuple[int, ...]:
     return tuple(sorted(range(x.ndim), key=lambda axis: -x.strides[axis]))
 
 
-@sum_axes.variant("numba", device="cpu", supports=supports_axes)
-def sum_axes_numba(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+def along(middle: Callable[[Array, int, int], Array], x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    """x, whose elements lie side by side, reduced along axes by middle(elements (A * N * D,), N, D) -> (A * D,)."""
     order, shape = memory_order(x), x.shape
     out = x.transpose(order).reshape(-1)
-    terms, inside = (
-        1,
-        1,
-    )  # of the axes seen so far: how many sums' terms lie side by side, and elements within each term
+    # of the axes seen so far: how many elements of each result lie side by side, and what is within each of these
+    terms, inside = 1, 1
     for axis in reversed(order):
         if axis in axes:
             terms *= shape[axis]
         else:
-            out = sum_middle(out, terms, inside)
+            out = middle(out, terms, inside)
             terms, inside = 1, inside * shape[axis]
-    out = sum_middle(out, terms, inside)
+    out = middle(out, terms, inside)
     kept = [axis for axis in order if axis not in axes]
     if kept != sorted(kept):
-        out = row_major(out.reshape([shape[axis] for axis in kept]).transpose(np.argsort(kept)))
+        out = row_major(out.reshape([shape[axis] for axis in kept]).transpose(np.argsort(kept).tolist()))
     return out.reshape([1 if a in axes else n for a, n in enumerate(shape) if keepdim or a not in axes])
+
+
+# Numba
+
+
+@sum_axes.variant("numba", device="cpu", supports=supports_axes)
+def sum_axes_numba(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    return along(sum_middle, x, axes, keepdim)
 
 
 def sum_middle(x: Array, terms: int, inside: int) -> Array:
@@ -177,75 +178,113 @@ def sum_columns(x: Any, out: Any) -> None:
             out[i, k] = total[k]
 
 
+# CUDA: see reduce.cu. A row goes to a warp or to a block, a single one to many blocks; columns to blocks of (32, TALL) threads.
+
 CU = Source(
     "reduce.cu",
-    Entry("sum_atomic", "reduce_sum", registers=16, types=ELEMENTS, rtol=2e-5),  # float32 adds, one after the other
-    Entry("sum_tree", "reduce_sum", registers=16, shared=1024, types=ELEMENTS),
+    Entry("sum_atomic", "sum_axes", registers=16, types=ELEMENTS, rtol=2e-5),  # float32 adds, one after the other
+    Entry("sum_tree", "sum_axes", registers=16, shared=1024, types=ELEMENTS),
     *(
-        Entry(f"{name}_{version}", f"reduce_{name}", registers, shared, types=ELEMENTS)
-        for name in ("sum", "max")
+        Entry(f"{name}_{version}", f"{name}_axes", registers, shared, types=ELEMENTS)
+        for name in ("sum", "max", "min")
         for version, registers, shared in (
             ("all", 64, 128), ("all_finish", 32, 128), ("rows_warp", 64, 0), ("rows_block", 64, 128),
             ("columns", 40, 1024), ("columns_finish", 40, 1024),
         )
     ),
 )  # fmt: skip
-ALL_BLOCKS, THREADS, WARP_WIDTH, TALL = 1024, 256, 2048, 8
+ALL_BLOCKS, THREADS, WARP_WIDTH, TALL, MOST_LAYERS = 1024, 256, 2048, 8, 65535
 
 
-def supports(x: Array, axis: int | None) -> bool:
-    return x.ndim == 2 and x.size > 0 and axis in (None, 0, 1) and launchable(x, types=ELEMENTS)
+def supports_cuda(x: Array, axes: tuple[int, ...], keepdim: bool) -> bool:
+    return bool(x.size and axes) and (
+        launchable(x, types=ELEMENTS) or launchable(x.transpose(memory_order(x)), types=ELEMENTS)
+    )
 
 
-def reduce(name: str, x: Array, axis: int | None) -> Array:
-    """Launch the version of "sum" or "max" for an axis."""
-    xp, (count, width) = array_module(x), x.shape
-    if axis == 1:
-        out = xp.empty(count, x.dtype)
-        if width <= WARP_WIDTH:
-            CU.launch(f"{name}_rows_warp", blocks(count, THREADS // 32), THREADS, x, out, count, width)
-        else:
-            CU.launch(f"{name}_rows_block", count, THREADS, x, out, count, width)
-        return out
-    if axis == 0:
-        across = blocks(width, 32)
-        chunk = max(4 * TALL, blocks(count, blocks(ALL_BLOCKS, across)))
-        chunks = blocks(count, chunk)
-        partial, out = xp.empty((chunks, width), "float32"), xp.empty(width, x.dtype)
-        CU.launch(f"{name}_columns", (across, chunks), (32, TALL), x, partial, count, width, chunk)
-        CU.launch(f"{name}_columns_finish", across, (32, TALL), partial, out, chunks, width)
-        return out
-    partial, out = xp.empty(blocks(x.size, 16 * THREADS, ALL_BLOCKS), "float32"), xp.empty((), x.dtype)
-    CU.launch(f"{name}_all", partial.size, THREADS, x, partial, x.size)
-    CU.launch(f"{name}_all_finish", 1, THREADS, partial, out, partial.size)
+def supports_all(x: Array, axes: tuple[int, ...], keepdim: bool) -> bool:
+    return len(axes) == x.ndim and supports_cuda(x, axes, keepdim)
+
+
+def reduce(name: str, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    """The "sum", "max" or "min" along axes."""
+    if name == "sum" and x.dtype != FLOAT32 and separate(x, axes) > 1:  # a sum in float16 for each would be rounded
+        return reduce(name, x.astype(FLOAT32), axes, keepdim).astype(x.dtype)
+
+    def middle(x: Array, terms: int, inside: int) -> Array:
+        if terms == 1:
+            return x
+        return reduce_rows(name, x, terms) if inside == 1 else reduce_columns(name, x, terms, inside)
+
+    out = along(middle, x, axes, keepdim)
+    return out if out.size < x.size else out.copy()
+
+
+def separate(x: Array, axes: tuple[int, ...]) -> int:
+    """How many groups of axes that lie side by side in memory are reduced."""
+    return sum(reduced for reduced, _ in groupby(axis in axes for axis in memory_order(x) if x.shape[axis] > 1))
+
+
+def reduce_rows(name: str, x: Array, width: int) -> Array:
+    """Each row of x (N * width,), as (N,)."""
+    xp, count = array_module(x), x.size // width
+    if count == 1:
+        return finish(name, f"{name}_all", x, blocks(x.size, 16 * THREADS, ALL_BLOCKS))
+    out = xp.empty(count, x.dtype)
+    if width <= WARP_WIDTH:
+        CU.launch(f"{name}_rows_warp", blocks(count, THREADS // 32), THREADS, x, out, count, width)
+    else:
+        CU.launch(f"{name}_rows_block", count, THREADS, x, out, count, width)
     return out
 
 
-@reduce_sum.variant("cuda", device="cuda", supports=supports)
-def reduce_sum_cuda(x: Array, axis: int | None) -> Array:
-    return reduce("sum", x, axis)
+def finish(name: str, entry: str, x: Array, grid: int) -> Array:
+    """All of x by a kernel that leaves a number for each block, as (1,)."""
+    xp = array_module(x)
+    partial, out = xp.empty(grid, "float32"), xp.empty(1, x.dtype)
+    CU.launch(entry, grid, THREADS, x, partial, x.size)
+    CU.launch(f"{name}_all_finish", 1, THREADS, partial, out, grid)
+    return out
 
 
-@reduce_max.variant("cuda", device="cuda", supports=supports)
-def reduce_max_cuda(x: Array, axis: int | None) -> Array:
-    return reduce("max", x, axis)
+def reduce_columns(name: str, x: Array, terms: int, width: int) -> Array:
+    """The middle axis of x (layers * terms * width,), as (layers * width,)."""
+    xp, layers = array_module(x), x.size // (terms * width)
+    if layers > MOST_LAYERS:
+        return getattr(x.reshape(layers, terms, width), name)(axis=1).reshape(-1)
+    across = blocks(width, 32)
+    chunk = max(4 * TALL, blocks(terms, blocks(ALL_BLOCKS, across * layers)))
+    chunks = blocks(terms, chunk)
+    partial, out = xp.empty(layers * chunks * width, "float32"), xp.empty(layers * width, x.dtype)
+    CU.launch(f"{name}_columns", (across, chunks, layers), (32, TALL), x, partial, terms, width, chunk)
+    CU.launch(f"{name}_columns_finish", (across, 1, layers), (32, TALL), partial, out, chunks, width)
+    return out
 
 
-def supports_all(x: Array, axis: int | None) -> bool:
-    return axis is None and supports(x, axis)
+@sum_axes.variant("cuda", device="cuda", supports=supports_cuda)
+def sum_axes_cuda(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    return reduce("sum", x, axes, keepdim)
 
 
-@reduce_sum.variant("cuda_atomic", device="cuda", supports=supports_all)
-def reduce_sum_atomic(x: Array, axis: int | None) -> Array:
-    out = array_module(x).zeros((), "float32")
-    CU.launch("sum_atomic", blocks(x.size, THREADS), THREADS, x, out, x.size)
+@max_axes.variant("cuda", device="cuda", supports=supports_cuda)
+def max_axes_cuda(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    return reduce("max", x, axes, keepdim)
+
+
+@min_axes.variant("cuda", device="cuda", supports=supports_cuda)
+def min_axes_cuda(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    return reduce("min", x, axes, keepdim)
+
+
+@sum_axes.variant("cuda_atomic", device="cuda", supports=supports_all)
+def sum_atomic(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    determinism.refuse("sum_axes's variant cuda_atomic")
+    out = array_module(x).zeros((1,) * x.ndim if keepdim else (), "float32")
+    CU.launch("sum_atomic", blocks(x.size, THREADS), THREADS, in_memory_order(x), out, x.size)
     return out.astype(x.dtype)
 
 
-@reduce_sum.variant("cuda_tree", device="cuda", supports=supports_all)
-def reduce_sum_tree(x: Array, axis: int | None) -> Array:
-    xp = array_module(x)
-    partial, out = xp.empty(blocks(x.size, THREADS), "float32"), xp.empty((), x.dtype)
-    CU.launch("sum_tree", partial.size, THREADS, x, partial, x.size)
-    CU.launch("sum_all_finish", 1, THREADS, partial, out, partial.size)
-    return out
+@sum_axes.variant("cuda_tree", device="cuda", supports=supports_all)
+def sum_tree(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    out = finish("sum", "sum_tree", in_memory_order(x), blocks(x.size, THREADS))
+    return out.reshape((1,) * x.ndim if keepdim else ())

@@ -214,22 +214,22 @@ def fitting(x: Array, axis: int) -> str:
     return "warp" if supports_warp(x, axis) else "cached" if supports_cached(x, axis) else "online"
 
 
-@softmax.variant("cuda", device="cuda", supports=supports_cuda)
+@softmax.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def softmax_cuda(x: Array, axis: int) -> Array:
     return launch_rows(f"softmax_{fitting(x, axis)}", x)
 
 
-@log_softmax.variant("cuda", device="cuda", supports=supports_cuda)
+@log_softmax.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def log_softmax_cuda(x: Array, axis: int) -> Array:
     return launch_rows(f"log_softmax_{fitting(x, axis)}", x)
 
 
-@softmax_backward.variant("cuda", device="cuda", supports=supports_backward_cuda)
+@softmax_backward.variant("cuda", device="cuda", supports=supports_backward_cuda, copies=True)
 def softmax_backward_cuda(g: Array, out: Array, axis: int) -> Array:
     return launch_rows(f"softmax_backward_{'warp' if out.shape[-1] <= WARP_WIDTH else 'block'}", g, out)
 
 
-@log_softmax_backward.variant("cuda", device="cuda", supports=supports_backward_cuda)
+@log_softmax_backward.variant("cuda", device="cuda", supports=supports_backward_cuda, copies=True)
 def log_softmax_backward_cuda(g: Array, out: Array, axis: int) -> Array:
     return launch_rows(f"log_softmax_backward_{'warp' if out.shape[-1] <= WARP_WIDTH else 'block'}", g, out)
 

@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 from . import devices, dtypes
+from .kernels import determinism
 
 
 class memory_format:
@@ -82,12 +83,41 @@ def set_num_interop_threads(threads: int) -> None:
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Does nothing: the same program gives the same numbers anyway."""
+    """Let operations on a GPU give the same bits at every run, or raise RuntimeError; on the CPU they always do.
+
+    Adding by an index, running sums and assigning to an element twice then take other, slower paths; a histogram with
+    weights and adding by an index within a CUDA graph raise, or warn if `warn_only`. kernels/determinism.py says why.
+
+    Example:
+        >>> minidl.use_deterministic_algorithms(True)
+    """
+    determinism.set_mode("default" if not mode else "warn" if warn_only else "error")
 
 
 def are_deterministic_algorithms_enabled() -> bool:
-    """Always True."""
-    return True
+    """Whether operations on a GPU must give the same bits at every run."""
+    return determinism.mode != "default"
+
+
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """Whether those that cannot only warn."""
+    return determinism.mode == "warn"
+
+
+def set_deterministic_debug_mode(debug_mode: int | str) -> None:
+    """The same switch by name or number: "default" (0), "warn" (1) or "error" (2). Raises RuntimeError for any other."""
+    if isinstance(debug_mode, int) and 0 <= debug_mode < len(determinism.MODES):
+        debug_mode = determinism.MODES[debug_mode]
+    if debug_mode not in determinism.MODES:
+        raise RuntimeError(
+            f"set_deterministic_debug_mode: expected 0, 1, 2, default, warn or error, got {debug_mode!r}"
+        )
+    determinism.set_mode(str(debug_mode))
+
+
+def get_deterministic_debug_mode() -> int:
+    """The switch as a number, as set_deterministic_debug_mode takes it."""
+    return determinism.MODES.index(determinism.mode)
 
 
 def set_float32_matmul_precision(precision: str) -> None:
@@ -139,8 +169,9 @@ def set_default_tensor_type(t: Any) -> None:
 
 __all__ = [
     "are_deterministic_algorithms_enabled", "channels_last", "channels_last_3d", "compile", "contiguous_format",
-    "get_default_device", "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads", "memory_format",
-    "preserve_format", "set_default_device", "set_default_tensor_type", "set_float32_matmul_precision",
+    "get_default_device", "get_deterministic_debug_mode", "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads",
+    "is_deterministic_algorithms_warn_only_enabled", "memory_format",
+    "preserve_format", "set_default_device", "set_default_tensor_type", "set_deterministic_debug_mode", "set_float32_matmul_precision",
     "set_flush_denormal", "set_num_interop_threads", "set_num_threads", "set_warn_always",
     "use_deterministic_algorithms",
 ]  # fmt: skip

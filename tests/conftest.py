@@ -15,6 +15,7 @@ import minidl as md
 from minidl import devices, kernels
 from minidl.autograd import engine
 from minidl.autograd import op as op_module
+from minidl.kernels import determinism
 from minidl.testing import strict_cupy
 
 
@@ -70,6 +71,9 @@ def sealed_state(request):
         leaks.append("an observer of operations is left")
         op_module.observers.clear()
         engine.check_rule = None
+    if determinism.mode != "default":
+        leaks.append(f"determinism is {determinism.mode!r}")
+        determinism.set_mode("default")
     for name, kernel in kernels.REGISTRY.items():
         if kernel.choice != choices.get(name, {}):
             leaks.append(f"kernel {name} was chosen to be {kernel.choice}")

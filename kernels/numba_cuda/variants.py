@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import array_module
+from .. import array_module, determinism
 from ..activation import bias_activation, relu
 from ..attention import attention
 from ..common import Array, rows
@@ -17,7 +17,7 @@ from ..gemm import gemm
 from ..int8 import gemm_int8
 from ..layernorm import layer_norm
 from ..layout import row_major
-from ..reduce import reduce_sum
+from ..reduce import sum_axes
 from ..scan import histogram, prefix_sum
 from ..softmax import softmax
 from ..sparse import spmm
@@ -57,30 +57,31 @@ def bias_relu(x: Array, bias: Array, activation: str) -> Array:
     return out
 
 
-def supports_sum(x: Array, axis: int | None) -> bool:
-    return axis is None and supports_flat(x)
+def supports_sum(x: Array, axes: tuple[int, ...], keepdim: bool) -> bool:
+    return len(axes) == x.ndim and supports_flat(x)
 
 
-def total(version: str, grid: int, x: Array) -> Array:
+def total(version: str, grid: int, x: Array, keepdim: bool) -> Array:
     """A sum of all elements, by a version of reduce.py, which adds to the 0 that is there."""
+    determinism.refuse(f"sum_axes by the Numba kernel {version}")
     out = array_module(x).zeros(1, x.dtype)
     launch(f"reduce.{version}", grid, 128, x.reshape(-1), out)
-    return out.reshape(())
+    return out.reshape((1,) * x.ndim if keepdim else ())
 
 
-@reduce_sum.variant("numba_cuda_atomic", device="cuda", supports=supports_sum)
-def reduce_sum_atomic(x: Array, axis: int | None) -> Array:
-    return total("sum_atomic", blocks(x.size, 128), x)
+@sum_axes.variant("numba_cuda_atomic", device="cuda", supports=supports_sum)
+def sum_atomic(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    return total("sum_atomic", blocks(x.size, 128), x, keepdim)
 
 
-@reduce_sum.variant("numba_cuda_tree", device="cuda", supports=supports_sum)
-def reduce_sum_tree(x: Array, axis: int | None) -> Array:
-    return total("sum_tree", blocks(x.size, 128), x)
+@sum_axes.variant("numba_cuda_tree", device="cuda", supports=supports_sum)
+def sum_tree(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    return total("sum_tree", blocks(x.size, 128), x, keepdim)
 
 
-@reduce_sum.variant("numba_cuda", device="cuda", supports=supports_sum)
-def reduce_sum_warps(x: Array, axis: int | None) -> Array:
-    return total("sum_warps", blocks(x.size, 4 * 128, MOST_BLOCKS), x)
+@sum_axes.variant("numba_cuda", device="cuda", supports=supports_sum)
+def sum_warps(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    return total("sum_warps", blocks(x.size, 4 * 128, MOST_BLOCKS), x, keepdim)
 
 
 def supports_transposed(x: Array) -> bool:

@@ -17,7 +17,10 @@ from operator import attrgetter
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..kernels import array_module
+from ..kernels.reduce import sum_axes
 from ..layouts import strided
 from . import op as _op
 from .grad_mode import grad_mode
@@ -28,6 +31,7 @@ from .storage import mark_written
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
+add_up: Any = np.add.reduce
 next_pass = count(1).__next__
 by_sequence = attrgetter("seq")
 check_rule: Callable[[Op, Any], None] | None = None  # set by detect_anomaly: sees what every rule returned
@@ -156,8 +160,15 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     lead = g.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(i + lead for i, size in enumerate(shape) if size == 1 and g.shape[i + lead] != 1)
     if axes:
-        g = g.sum(axis=axes, keepdims=True)
+        g = sum_along(g, axes, True)
     return g.reshape(shape) if lead else g
+
+
+def sum_along(g: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
+    """The sum of a gradient along axes: an array's, on a GPU by the kernel, or as an operation a Tensor's."""
+    if g.__class__ is np.ndarray:
+        return add_up(g, axis=axes, keepdims=keepdim)
+    return g.sum(axis=axes, keepdims=keepdim) if isinstance(g, _op._Tensor) else sum_axes(g, axes, keepdim)
 
 
 def _place(node: OutputOf, g: Any) -> None:

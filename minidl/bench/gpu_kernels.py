@@ -7,7 +7,7 @@ or operations that it needs. On a machine without a GPU the same workloads run a
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,19 +18,21 @@ from typing import Any
 import numpy as np
 
 from ..kernels import Kernel
-from ..kernels.activation import bias_activation, bias_activation_backward, gelu, gelu_backward, sigmoid
+from ..kernels.activation import bias_activation, bias_activation_backward, gelu, gelu_backward, relu, sigmoid
 from ..kernels.attention import attention, attention_backward
 from ..kernels.convolution import conv_backward_input, conv_backward_weight, conv_forward, fold, unfold
 from ..kernels.embedding import adam_rows, add_to_rows, embedding_backward
 from ..kernels.gemm import gemm
 from ..kernels.int8 import gemm_int8
 from ..kernels.layernorm import layer_norm, layer_norm_backward, rms_norm, rms_norm_backward
+from ..kernels.layout import row_major
 from ..kernels.loss import cross_entropy, cross_entropy_backward
 from ..kernels.optimizer import adam, adam_many, sgd
 from ..kernels.pooling import max_pool, max_pool_backward, max_pool_index, pick, sum_pool, sum_pool_backward
 from ..kernels.random import dropout, normal, uniform
 from ..kernels.recurrent import gru, gru_backward, lstm, lstm_backward
-from ..kernels.reduce import reduce_max, reduce_sum
+from ..kernels.reduce import max_axes, min_axes, sum_axes
+from ..kernels.scan import histogram, prefix_sum
 from ..kernels.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 from ..kernels.sparse import cuts_where_uneven, sddmm, spmm
 
@@ -76,6 +78,7 @@ class Machine:
 
 
 END = 1 << 20  # elements of each end of a large result that are compared
+NUMBA_CUDA = importlib.util.find_spec("numba_cuda") is not None
 WORKLOADS: dict[str, Callable[[Machine], Work]] = {}
 
 
@@ -90,10 +93,14 @@ def workload(name: str, *args: Any) -> Callable[[Callable[..., Work]], Callable[
 
 
 def versions(kernel: Kernel, *args: Any, reference: bool = True) -> dict[str, Call]:
-    """The CUDA versions of a kernel that are made for these arguments, the one in force first, and CuPy's reference."""
+    """The CUDA versions of a kernel that are made for these arguments, the one in force first, and CuPy's reference.
+
+    Those in Numba-CUDA are among them on a GPU, where the package numba-cuda is installed.
+    """
     found: dict[str, Call] = {}
+    kinds = ("cuda", "numba_cuda") if NUMBA_CUDA and not isinstance(args[0], np.ndarray) else ("cuda",)
     for (device, name), variant in kernel.variants.items():
-        if device == "cuda" and name.startswith("cuda") and (variant.supports is None or variant.supports(*args)):
+        if device == "cuda" and name.startswith(kinds) and (variant.supports is None or variant.supports(*args)):
             found[name] = partial(variant.run, *args)
     if reference:
         found["cupy"] = partial(kernel.reference, *args)
@@ -164,17 +171,18 @@ def _fill(m: Machine, kernel: Kernel, name: str) -> Work:
 # ---- reductions -------------------------------------------------------------------------------------------------------
 
 
-@workload("sum of 2^27", reduce_sum, "sum", 2**15, 4096, None)
-@workload("sum of rows 8192 x 16384", reduce_sum, "sum", 8192, 16384, 1)
-@workload("sum of rows 2^20 x 128", reduce_sum, "sum", 2**20, 128, 1)
-@workload("sum of columns 32768 x 4096", reduce_sum, "sum", 32768, 4096, 0)
-@workload("max of columns 2^20 x 128", reduce_max, "amax", 2**20, 128, 0)
-def _reduce(m: Machine, kernel: Kernel, name: str, count: int, width: int, axis: int | None) -> Work:
-    x = m.normal(m.many(count), m.many(width, 1024))
+@workload("sum of 2^27", sum_axes, "sum", (2**15, 4096), (0, 1))
+@workload("sum of rows 8192 x 16384", sum_axes, "sum", (8192, 16384), (1,))
+@workload("sum of rows 2^20 x 128", sum_axes, "sum", (2**20, 128), (1,))
+@workload("sum of columns 32768 x 4096", sum_axes, "sum", (32768, 4096), (0,))
+@workload("sum of channels 128 x 256 x 56 x 56", sum_axes, "sum", (128, 256, 56 * 56), (0, 2))
+@workload("max of columns 2^20 x 128", max_axes, "amax", (2**20, 128), (0,))
+@workload("min of the middle 256 x 512 x 1024", min_axes, "amin", (256, 512, 1024), (1,))
+def _reduce(m: Machine, kernel: Kernel, name: str, shape: tuple[int, ...], axes: tuple[int, ...]) -> Work:
+    x = m.normal(*(m.many(n, 20) for n in shape[:-1]), m.many(shape[-1], 1024))
     t = m.tensor(x)
-    axes = (0, 1) if axis is None else axis
     twin = m.torch and (lambda: getattr(m.torch, name)(t, axes))
-    return Work(versions(kernel, x, axis), twin, x.nbytes, tolerance=1e-3)  # a sum of numbers that cancel
+    return Work(versions(kernel, x, axes, False), twin, x.nbytes, tolerance=1e-3)  # a sum of numbers that cancel
 
 
 @workload("softmax 2^20 x 128", 2**20, 128)
@@ -693,6 +701,62 @@ def _sum_pool_backward(m: Machine) -> Work:
     size = m.many(112, 10)
     g = m.normal(m.many(128), m.many(64), size // 2, size // 2)
     return Work(versions(sum_pool_backward, g, (size, size), (2, 2), (2, 2), (0, 0)), None, 5 * g.nbytes)
+
+
+# ---- kernels that are in Numba-CUDA only, and the cases of others that are made for --------------------------------------
+
+
+@workload("relu 2^27")
+def _relu(m: Machine) -> Work:
+    x = m.normal(m.many(2**27, 5000))
+    t = m.tensor(x)
+    return Work(versions(relu, x), m.torch and (lambda: m.torch.relu(t)), 2 * x.nbytes)
+
+
+@workload("bias + relu 32768 x 4096")
+def _bias_relu(m: Machine) -> Work:
+    x, b = m.normal(m.many(32768), m.many(4096, 512)), m.normal(m.many(4096, 512))
+    t, c = m.tensor(x), m.tensor(b)
+    return Work(versions(bias_activation, x, b, "relu"), m.torch and (lambda: m.torch.relu(t + c)), 2 * x.nbytes)
+
+
+@workload("transpose 8192 x 8192")
+def _transpose(m: Machine) -> Work:
+    x = m.normal(m.many(8192, 40), m.many(8192, 30)).T
+    t = m.tensor(x)
+    return Work(versions(row_major, x), m.torch and (lambda: t.contiguous()), 2 * x.nbytes)
+
+
+@workload("prefix sum of 2^24")
+def _prefix_sum(m: Machine) -> Work:
+    x = m.normal(m.many(2**24, 5000))
+    t = m.tensor(x)
+    twin = m.torch and (lambda: m.torch.cumsum(t, 0))
+    return Work(versions(prefix_sum, x), twin, 2 * x.nbytes, tolerance=1e-3)  # of numbers that cancel
+
+
+@workload("histogram of 2^26 numbers below 256")
+def _histogram(m: Machine) -> Work:
+    keys = m.random.integers(0, 256, m.many(2**26, 5000))
+    t = m.tensor(keys)
+    return Work(versions(histogram, keys, 256), m.torch and (lambda: m.torch.bincount(t, minlength=256)), keys.nbytes)
+
+
+@workload("sparse matrix 2^18 x 2^18, 32 a row, times a vector")
+def _spmv(m: Machine) -> Work:
+    rows = m.many(2**18, 50)
+    indices = m.random.integers(0, rows, 32 * rows).astype(m.xp.int32)
+    pointers, values, x = m.xp.arange(rows + 1) * 32, m.normal(32 * rows), m.normal(rows)
+    twin = None
+    if m.torch:
+        places = m.tensor(pointers), m.tensor(indices.astype(m.xp.int64))
+        t = m.torch.sparse_csr_tensor(*places, m.tensor(values), (rows, rows), check_invariants=True)
+        u = m.tensor(x)
+
+        def twin() -> Any:
+            return t @ u
+
+    return Work(versions(spmm, values, x, pointers, indices), twin, 8 * values.size + 8 * rows)
 
 
 def first(result: Any) -> Any:

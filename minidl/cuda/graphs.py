@@ -11,7 +11,8 @@ A replay runs the same kernels on the same memory. What depends on Python at the
 branches, numbers. Whatever needs a value on the CPU (item(), a condition on a tensor), copies from the CPU or draws random
 numbers cannot be recorded and raises; checks of indices are left out, as they would need to look. Arrays that are made while
 recording come from a pool of memory that belongs to the graph alone, so that nobody else writes to it. A whole training step is
-recorded after a few that were not, with SGD, or with Adam or AdamW and capturable=True.
+recorded after a few that were not, with SGD, or with capturable=True and any optimizer that has this option: Adam, AdamW,
+Adamax, NAdam, RAdam, RMSprop, Adadelta, ASGD, Rprop. The others raise.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def make_graphed_callables(
 
     sample_args: the tensors that it is called with, on the GPU, of the shapes and dtypes and with the requires_grad of all
     later calls; for several callables a tuple of such tuples. A module's `forward` is replaced, and the module returned.
-    Raises RuntimeError for what cannot be recorded, such as dropout.
+    Raises RuntimeError for what cannot be recorded, such as dropout, for tensors on the CPU, and for calls that do not fit.
     """
     if isinstance(callables, (tuple, list)):
         return tuple(make_graphed_callables(f, s, num_warmup_iters, allow_unused_input, pool)
@@ -146,6 +147,13 @@ def _graphed(
     forward: Callable[..., Any], samples: tuple[Any, ...], parameters: tuple[Any, ...], warmup: int, unused: bool, pool: Any
 ) -> Callable[..., Any]:  # fmt: skip
     """forward(*inputs) by two graphs, which read and write the same arrays at every call."""
+    for kind, tensors in (("sample argument", samples), ("parameter", parameters)):
+        for i, t in enumerate(tensors):
+            if not getattr(t, "is_cuda", False):
+                what = f"of shape {list(t.shape)} on {t.device}" if hasattr(t, "device") else f"a {type(t).__name__}"
+                raise RuntimeError(
+                    f"make_graphed_callables: {kind} {i} is {what}; a graph reads and writes tensors on a GPU: move it there"
+                )
     inputs = tuple(wrap(x.array.copy()).requires_grad_(x.requires_grad) for x in samples)
     wanted = tuple(t for t in (*inputs, *parameters) if t.requires_grad)
 
@@ -177,10 +185,10 @@ def _graphed(
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:
             for place, x in zip(inputs, arguments, strict=False):  # the parameters after the inputs are where they were
-                if place.shape != x.shape or place.dtype != x.dtype:
+                if place.shape != x.shape or place.dtype != x.dtype or place.device != x.device:
                     raise RuntimeError(
-                        f"make_graphed_callables: recorded with an argument of shape {list(place.shape)} and {place.dtype}, "
-                        f"called with {list(x.shape)} and {x.dtype}"
+                        f"make_graphed_callables: recorded with an argument of shape {list(place.shape)} and {place.dtype} on "
+                        f"{place.device}, called with {list(x.shape)} and {x.dtype} on {x.device}"
                     )
                 place.array[...] = x.array
             there.replay()
@@ -196,6 +204,16 @@ def _graphed(
             return tuple(None if t is None else wrap(t.array.copy()) for t in made)
 
     def replay(*arguments: Any) -> Any:
+        if len(arguments) != len(inputs):
+            raise RuntimeError(
+                f"make_graphed_callables: recorded with {len(inputs)} arguments, called with {len(arguments)}"
+            )
+        for i, (place, x) in enumerate(zip(inputs, arguments, strict=True)):
+            if x.requires_grad and not place.requires_grad:
+                raise RuntimeError(
+                    f"make_graphed_callables: argument {i} requires a gradient, which was not recorded; let the sample argument "
+                    "require one too"
+                )
         made = Replay.apply(*arguments, *parameters)
         return made if isinstance(result, tuple) else made[0] if isinstance(made, tuple) else made
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
 
+from ..autograd.engine import sum_along
 from ..autograd.op import Op
 from ..kernels import convolution as kernels
 from ..tensor import Tensor
@@ -105,7 +106,7 @@ class WeightGradient(Op):
 
 
 def _bias_gradient(g: Any) -> Any:
-    return g.sum(axis=(0, *range(2, g.ndim)))
+    return sum_along(g, (0, *range(2, g.ndim)), False)
 
 
 PLAIN = Geometry((1, 1), (0, 0), (1, 1), 1)

@@ -18,7 +18,8 @@ from ..autograd.grad_mode import grad_mode
 from ..autograd.inplace import check_writable, in_place, write
 from ..autograd.op import Op, wrap
 from ..autograd.storage import mark_written, next_seq
-from ..kernels import array_module
+from ..kernels import array_module, determinism
+from ..kernels.accumulate import put_last
 from ..kernels.common import row_major
 from ..kernels.embedding import embedding_backward
 from ..tensor import Tensor, method
@@ -209,7 +210,10 @@ def picked(x: Any, index: tuple[Any, ...]) -> Any:
 def assign(x: Any, index: tuple[Any, ...], value: Any) -> None:
     """x[index] = value on arrays, with PyTorch's error where the shapes do not fit."""
     try:
-        x[index] = value
+        if x.__class__ is np.ndarray or determinism.mode == "default" or not any(hasattr(i, "dtype") for i in index):
+            x[index] = value
+        else:
+            put_last(x, index, value)
     except ValueError:
         raise _mismatch(value, x[index].shape) from None
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.engine import sum_along
 from ..autograd.op import Op
 from ..kernels import array_module
 from ..kernels.common import row_major
@@ -115,7 +116,7 @@ class Linear(Op):
         dweight = None
         if wants_weight:
             dweight = product(rows.swapaxes(0, 1), x.reshape((-1, x.shape[-1])) if x.ndim != 2 else x)
-        return dx, dweight, rows.sum(axis=0) if wants_bias else None
+        return dx, dweight, sum_along(rows, (0,), False) if wants_bias else None
 
 
 @samples(Linear)

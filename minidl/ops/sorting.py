@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import devices
 from ..autograd.op import Op, as_array, wrap
-from ..kernels import array_module
+from ..kernels import array_module, determinism
+from ..kernels.accumulate import add_at
 from ..kernels.common import row_major
 from ..kernels.selection import top_k
 from ..tensor import Tensor, method
@@ -229,6 +230,11 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if input.array.ndim != 1 or input.array.dtype.kind not in "iu" or (input.array < 0).any():
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     devices.check_same("bincount", input, weights)
+    if weights is not None and input.array.size and determinism.required(weights.array):
+        xp = array_module(input.array)
+        out = xp.zeros(max(minlength, int(input.array.max()) + 1), np.float64)
+        add_at(out, (input.array,), weights.array)
+        return wrap(out)
     return wrap(array_module(input.array).bincount(input.array, None if weights is None else weights.array, minlength))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import devices
 from ..autograd.op import Op, wrap
-from ..kernels import array_module
+from ..kernels import array_module, determinism
 from ..kernels.accumulate import accumulate
 from ..tensor import Tensor, method
 from .axes import axes_of, check_not_empty
@@ -198,6 +198,8 @@ def histogram(
         _check_finite("histogram", low, high)
         edges = devices.move(np.histogram_bin_edges((), bins, (low, high)).astype(x.dtype), input.device)
     weights = None if weight is None else weight.array.reshape(-1)
+    if weights is not None and determinism.required(x):
+        determinism.refuse("histogram with weights on a GPU")
     hist, _ = array_module(x).histogram(x, edges, weights=weights, density=density)
     return HISTOGRAM(wrap(hist.astype(x.dtype)), wrap(edges))
 
@@ -230,6 +232,8 @@ def histogramdd(
             _check_finite("histogramdd", low, high)
             edges.append(devices.move(np.histogram_bin_edges((), n, (low, high)).astype(x.dtype), input.device))
     weights = None if weight is None else weight.array.reshape(-1)
+    if weights is not None and determinism.required(x):
+        determinism.refuse("histogram with weights on a GPU")
     hist, _ = array_module(x).histogramdd(x, edges, weights=weights, density=density)
     return HISTOGRAMDD(wrap(hist.astype(x.dtype)), tuple(map(wrap, edges)))
 

@@ -9,10 +9,8 @@ from ..tensor import Tensor
 from .optimizer import (
     Optimizer,
     array_of,
-    check_may_begin,
     check_not_negative,
     count_step,
-    count_step_on_gpu,
     refuse_differentiable,
     split_by,
     zeros_like,
@@ -70,8 +68,12 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        step = count_step_on_gpu(state, param) if group["capturable"] and param.is_cuda else count_step(state)
-        _begin(param, state, group)
+        self._begin(param, state, group)
+        if group["capturable"] and param.is_cuda:
+            step = self.number_on_gpu(state, "step", param, 0.0)
+            step += 1
+        else:
+            step = count_step(state)
         means = state["exp_avg"].array, state["exp_avg_sq"].array, array_of(state, "max_exp_avg_sq")
         adam(param.array, grad, *means, step, *_options(group))
 
@@ -80,7 +82,7 @@ class Adam(Optimizer):
     ) -> None:
         steps = [count_step(state) for state in states]
         for param, state in zip(params, states, strict=True):
-            _begin(param, state, group)
+            self._begin(param, state, group)
         for step, some, their_grads, their_states in split_by(steps, params, grads, states):
             adam_many(
                 [param.array for param in some],
@@ -92,14 +94,12 @@ class Adam(Optimizer):
                 *_options(group),
             )
 
-
-def _begin(param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-    """Make the state of a parameter at its first step."""
-    if "exp_avg" not in state:
-        check_may_begin("Adam")
-        state["exp_avg"], state["exp_avg_sq"] = zeros_like(param), zeros_like(param)
-        if group["amsgrad"]:
-            state["max_exp_avg_sq"] = zeros_like(param)
+    def _begin(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Make the state of a parameter at its first step."""
+        if self.begins(state, "exp_avg"):
+            state["exp_avg"], state["exp_avg_sq"] = zeros_like(param), zeros_like(param)
+            if group["amsgrad"]:
+                state["max_exp_avg_sq"] = zeros_like(param)
 
 
 def _options(group: dict[str, Any]) -> tuple[Any, ...]:

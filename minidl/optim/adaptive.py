@@ -7,7 +7,7 @@ from typing import Any
 
 from ..kernels import array_module
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_not_negative, count_step, full_like, refuse_differentiable, zeros_like
+from .optimizer import Optimizer, check_not_negative, count_step, full_like, refuse_differentiable, rounded, zeros_like
 
 
 def _check(lr: Any, eps: float, weight_decay: float, betas: tuple[float, float] = (0.0, 0.0)) -> None:
@@ -42,6 +42,8 @@ class Adagrad(Optimizer):
     lr_decay: the learning rate falls with 1 / (1 + step * lr_decay).
     Source: Duchi, Hazan & Singer, "Adaptive Subgradient Methods", 2011.
     """
+
+    recordable = False
 
     def __init__(
         self, params: Any, lr: float | Tensor = 1e-2, lr_decay: float = 0, weight_decay: float = 0,
@@ -102,9 +104,9 @@ class Adadelta(Optimizer):
         super().__init__(params, defaults)
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if "square_avg" not in state:
+        if self.begins(state, "square_avg"):
             state["square_avg"], state["acc_delta"] = zeros_like(param), zeros_like(param)
-        count_step(state)
+        self.next_step(state, param, group)
         xp, rho, eps = array_module(grad), group["rho"], group["eps"]
         g, squares, steps = decayed(param.array, grad, group), state["square_avg"].array, state["acc_delta"].array
         mix(squares, g * g, 1 - rho)
@@ -130,13 +132,13 @@ class Adamax(Optimizer):
         super().__init__(params, defaults)
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if "exp_avg" not in state:
+        if self.begins(state, "exp_avg"):
             state["exp_avg"], state["exp_inf"] = zeros_like(param), zeros_like(param)
-        step, xp, (beta1, beta2) = count_step(state), array_module(grad), group["betas"]
+        step, xp, (beta1, beta2) = self.next_step(state, param, group), array_module(grad), group["betas"]
         g, mean, largest = decayed(param.array, grad, group), state["exp_avg"].array, state["exp_inf"].array
         mix(mean, g, 1 - beta1)
         xp.maximum(largest * beta2, xp.abs(g) + group["eps"], out=largest)
-        param.array -= float(group["lr"]) / (1 - beta1**step) * mean / largest
+        param.array -= rounded(float(group["lr"]) / (1 - beta1**step), mean) * mean / largest
 
 
 class NAdam(Optimizer):
@@ -161,18 +163,22 @@ class NAdam(Optimizer):
         super().__init__(params, defaults)
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if "exp_avg" not in state:
+        if self.begins(state, "exp_avg"):
             state["exp_avg"], state["exp_avg_sq"] = zeros_like(param), zeros_like(param)
             state["mu_product"] = 1.0
-        step, xp, (beta1, beta2) = count_step(state), array_module(grad), group["betas"]
+        step, xp, (beta1, beta2) = self.next_step(state, param, group), array_module(grad), group["betas"]
         g, mean, squares = decayed(param.array, grad, group), state["exp_avg"].array, state["exp_avg_sq"].array
         now, then = (beta1 * (1 - 0.5 * 0.96 ** (t * group["momentum_decay"])) for t in (step, step + 1))
-        product = float(state["mu_product"]) * now
-        state["mu_product"] = product
+        if hasattr(step, "dtype"):
+            product = self.number_on_gpu(state, "mu_product", param, 1.0)
+            product *= now
+        else:
+            product = state["mu_product"] = float(state["mu_product"]) * now
         mix(mean, g, 1 - beta1)
         mix(squares, g * g, 1 - beta2)
-        scale = float(group["lr"]) / (xp.sqrt(squares / (1 - beta2**step)) + group["eps"])
-        param.array -= scale * ((1 - now) / (1 - product) * g + then / (1 - product * then) * mean)
+        scale = float(group["lr"]) / (xp.sqrt(squares / rounded(1 - beta2**step, g)) + group["eps"])
+        of_g, of_mean = rounded((1 - now) / (1 - product), g), rounded(then / (1 - product * then), mean)
+        param.array -= scale * (of_g * g + of_mean * mean)
 
 
 class RAdam(Optimizer):
@@ -192,9 +198,9 @@ class RAdam(Optimizer):
         super().__init__(params, defaults)
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if "exp_avg" not in state:
+        if self.begins(state, "exp_avg"):
             state["exp_avg"], state["exp_avg_sq"] = zeros_like(param), zeros_like(param)
-        step, xp, (beta1, beta2) = count_step(state), array_module(grad), group["betas"]
+        step, xp, (beta1, beta2) = self.next_step(state, param, group), array_module(grad), group["betas"]
         g, mean, squares = decayed(param.array, grad, group), state["exp_avg"].array, state["exp_avg_sq"].array
         mix(mean, g, 1 - beta1)
         mix(squares, g * g, 1 - beta2)
@@ -202,8 +208,11 @@ class RAdam(Optimizer):
         longest = 2 / (1 - beta2) - 1  # of how many gradients the mean square consists in the end, and now
         length = longest - 2 * step * beta2**step / correction
         lr = float(group["lr"]) / (1 - beta1**step)
-        if length > 5:
-            rectified = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
-            param.array -= lr * math.sqrt(rectified * correction) * mean / (xp.sqrt(squares) + group["eps"])
-        else:
+        counted = hasattr(step, "dtype")  # by the GPU, so that both cases are computed
+        if not counted and length <= 5:
             param.array -= lr * mean
+            return
+        rectified = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length) * correction
+        root = lr * (xp.sqrt(xp.maximum(rectified, 0)) if counted else math.sqrt(rectified))
+        move = rounded(root, mean) * mean / (xp.sqrt(squares) + group["eps"])
+        param.array -= xp.where(length > 5, move, rounded(lr, mean) * mean) if counted else move

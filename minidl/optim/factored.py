@@ -20,6 +20,8 @@ class Adafactor(Optimizer):
     square of a step. Source: Shazeer & Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018.
     """
 
+    recordable = False
+
     def __init__(
         self, params: Any, lr: float | Tensor = 1e-2, beta2_decay: float = -0.8,
         eps: tuple[float | None, float] = (None, 1e-3), d: float = 1.0, weight_decay: float = 0.0, *,
@@ -72,6 +74,8 @@ class Muon(Optimizer):
     adjust_lr_fn: "original" scales the step by sqrt(max(1, rows / columns)), "match_rms_adamw" by 0.2 sqrt(max(rows, columns)).
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
     """
+
+    recordable = False
 
     def __init__(
         self, params: Any, lr: float = 1e-3, weight_decay: float = 0.1, momentum: float = 0.95, nesterov: bool = True,

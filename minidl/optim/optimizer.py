@@ -29,6 +29,7 @@ class Optimizer:
 
     param_groups: list[dict[str, Any]]
     state: defaultdict[Tensor, dict[str, Any]]
+    recordable = True  # whether a CUDA graph may hold a step; of those with the option capturable, only with it
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -89,6 +90,7 @@ class Optimizer:
                 loss = closure()
         for group in self.param_groups:
             params, grads, states = [], [], []
+            on_gpus: list[Tensor] = []
             for p in group["params"]:
                 grad = p.grad
                 if grad is None:
@@ -101,8 +103,9 @@ class Optimizer:
                     grads.append(grad.array)
                     states.append(self.state[p])
                 else:
-                    self.update(p, grad.array, self.state[p], group)
-                    mark_written(p)
+                    on_gpus.append(p)
+            if on_gpus:
+                self.update_on_gpus(on_gpus, group)
             if params:
                 self.update_group(params, grads, states, group)
                 now = next_seq()
@@ -113,9 +116,27 @@ class Optimizer:
     def update_group(
         self, params: list[Tensor], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]
     ) -> None:
-        """Change all parameters of a group that are on the CPU by their gradients, arrays, in place."""
+        """Change parameters of a group that are on one device by their gradients, arrays, in place."""
         for param, grad, state in zip(params, grads, states, strict=True):
             self.update(param, grad, state, group)
+
+    def update_on_gpus(self, params: list[Tensor], group: dict[str, Any]) -> None:
+        """Change those parameters of a group that are on GPUs: all of a GPU at once, or one by one for a CUDA graph.
+
+        A kernel for many arrays reads a table of them that comes from the CPU at every step, which a graph cannot record.
+        """
+        if capturing.get() or group.get("capturable"):
+            for p in params:
+                self.update(p, grad_of(p), self.state[p], group)
+        else:
+            of_gpu: defaultdict[int, list[Tensor]] = defaultdict(list)
+            for p in params:
+                of_gpu[p.array.device.id].append(p)
+            for some in of_gpu.values():
+                self.update_group(some, [grad_of(p) for p in some], [self.state[p] for p in some], group)
+        now = next_seq()
+        for p in params:
+            mark_written(p, now)
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Change one parameter by its gradient, in place."""
@@ -127,6 +148,56 @@ class Optimizer:
             f"{type(self).__name__} does not support sparse gradients, please consider SparseAdam, SGD or Adagrad instead; or "
             "look rows up without sparse=True"
         )
+
+    # -- CUDA graphs ---------------------------------------------------------------------------------------------------
+
+    def check_recordable(self) -> None:
+        """Raise RuntimeError where a graph that is being recorded would not do at every replay what a step does."""
+        name = type(self).__name__
+        if not self.recordable:
+            raise RuntimeError(
+                f"cuda.graph: a step of {name} cannot be recorded, as it depends on values on the CPU; record the passes, and let "
+                "the optimizer step outside"
+            )
+        if any(group.get("capturable") is False for group in self.param_groups):
+            raise RuntimeError(
+                f"cuda.graph: {name} counts its steps on the CPU, and a replay would repeat the one that was recorded; make it "
+                "with capturable=True, or record the passes, and let the optimizer step outside"
+            )
+
+    def begins(self, state: dict[str, Any], key: str) -> bool:
+        """Whether the state of a parameter, of which `key` is one, is still to be made. Raises within a recording."""
+        if key in state:
+            return False
+        self.check_may_begin()
+        return True
+
+    def check_may_begin(self) -> None:
+        """Raise where a state would begin within a recording: every replay would begin it again."""
+        if capturing.get():
+            raise RuntimeError(
+                f"cuda.graph: this is the first step of {type(self).__name__}; take one before the recording, which makes "
+                "its state"
+            )
+
+    def next_step(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> Any:
+        """Count a step. Its number; with capturable=True on a GPU as an array without dimensions, in which a replay counts on.
+
+        The array is float64: in float32 the digits of 1 - beta^step would be lost.
+        """
+        if not (group["capturable"] and param.is_cuda):
+            return count_step(state)
+        count = self.number_on_gpu(state, "step", param, 0.0)
+        count += 1
+        return count.astype(np.float64)
+
+    def number_on_gpu(self, state: dict[str, Any], key: str, param: Tensor, start: float) -> Any:
+        """A number of the state as an array without dimensions on the GPU of its parameter; at first it is `start`."""
+        value = state.get(key, start)
+        if not getattr(value, "is_cuda", False):
+            self.check_may_begin()
+            state[key] = wrap(make("full", of_array(param.array), (), float(value), np.float32))
+        return state[key].array
 
     # -- hooks ---------------------------------------------------------------------------------------------------------
 
@@ -202,6 +273,8 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(step)
     def wrapped(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         self._stepped = True
+        if capturing.get():
+            self.check_recordable()
         for hook in tuple(self._pre_hooks.values()):
             changed = hook(self, args, kwargs)
             if changed is not None:
@@ -244,10 +317,7 @@ def full_like(param: Tensor, value: float) -> Tensor:
 def count_step(state: dict[str, Any]) -> int:
     """Add 1 to the number of steps in the state, a float32 tensor as in PyTorch, and return it."""
     if capturing.get():
-        raise RuntimeError(
-            "cuda.graph: this optimizer counts its steps on the CPU, and a replay would repeat the one that was recorded; "
-            "record the passes, and let the optimizer step outside, or use SGD, or Adam with capturable=True"
-        )
+        raise RuntimeError("cuda.graph: a step on parameters on the CPU cannot be recorded; move them to the GPU")
     if "step" not in state:
         state["step"] = wrap(np.zeros((), np.float32))
     count = state["step"].array
@@ -256,21 +326,16 @@ def count_step(state: dict[str, Any]) -> int:
     return step
 
 
-def count_step_on_gpu(state: dict[str, Any], param: Tensor) -> Any:
-    """`count_step` for a graph: the number, an array without dimensions, stays on the GPU, and a replay counts on."""
-    where = of_array(param.array)
-    state["step"] = state["step"].to(where) if "step" in state else wrap(make("zeros", where, (), np.float32))
-    count = state["step"].array
-    count += 1
-    return count
+def rounded(number: Any, array: Any) -> Any:
+    """A number that was computed from next_step(), for arithmetic with an array: if it is an array itself, of its dtype."""
+    return number.astype(array.dtype) if hasattr(number, "dtype") else number
 
 
-def check_may_begin(name: str) -> None:
-    """Raise where the state of an optimizer would begin within a recording: every replay would begin it again."""
-    if capturing.get():
-        raise RuntimeError(
-            f"cuda.graph: this is the first step of {name}; take one before the recording, which makes its state"
-        )
+def grad_of(param: Tensor) -> Any:
+    """The array of the gradient of a parameter that has one."""
+    grad = param.grad
+    assert grad is not None
+    return grad.array
 
 
 def array_of(state: dict[str, Any], key: str) -> Any:

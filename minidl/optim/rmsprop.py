@@ -6,13 +6,14 @@ from typing import Any
 
 from ..kernels.optimizer import rmsprop
 from ..tensor import Tensor
-from .optimizer import Optimizer, array_of, check_not_negative, count_step, refuse_differentiable, zeros_like
+from .optimizer import Optimizer, array_of, check_not_negative, refuse_differentiable, zeros_like
 
 
 class RMSprop(Optimizer):
     """Each element's step divided by the root of a moving average of its squared gradient.
 
-    centered: divide by the root of the variance instead. foreach and capturable are accepted and change nothing.
+    centered: divide by the root of the variance instead. capturable: as for Adam.
+    foreach is accepted and changes nothing.
     Source: Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning", 2012.
 
     Example:
@@ -54,13 +55,13 @@ class RMSprop(Optimizer):
         super().__init__(params, defaults)
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        count_step(state)
-        if "square_avg" not in state:
+        if self.begins(state, "square_avg"):
             state["square_avg"] = zeros_like(param)
             if group["momentum"] > 0:
                 state["momentum_buffer"] = zeros_like(param)
             if group["centered"]:
                 state["grad_avg"] = zeros_like(param)
+        self.next_step(state, param, group)
         rmsprop(
             param.array,
             grad,

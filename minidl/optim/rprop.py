@@ -7,7 +7,7 @@ from typing import Any
 from ..kernels import array_module
 from ..tensor import Tensor
 from .adaptive import decayed
-from .optimizer import Optimizer, check_not_negative, count_step, full_like, refuse_differentiable, zeros_like
+from .optimizer import Optimizer, check_not_negative, full_like, refuse_differentiable, rounded, zeros_like
 
 
 class Rprop(Optimizer):
@@ -33,9 +33,9 @@ class Rprop(Optimizer):
         super().__init__(params, defaults)
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if "prev" not in state:
+        if self.begins(state, "prev"):
             state["prev"], state["step_size"] = zeros_like(param), full_like(param, float(group["lr"]))
-        count_step(state)
+        self.next_step(state, param, group)
         xp, (down, up), (low, high) = array_module(grad), group["etas"], group["step_sizes"]
         g = -grad if group["maximize"] else grad
         agreement, sizes = g * state["prev"].array, state["step_size"].array
@@ -67,13 +67,18 @@ class ASGD(Optimizer):
         super().__init__(params, defaults)
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        lr, lambd = float(group["lr"]), group["lambd"]
-        if "ax" not in state:
+        xp, lr, lambd = array_module(grad), float(group["lr"]), group["lambd"]
+        if self.begins(state, "ax"):
             state["ax"], state["eta"], state["mu"] = zeros_like(param), lr, 1.0
-        step, eta, mu = count_step(state), float(state["eta"]), float(state["mu"])
-        g, average = decayed(param.array, grad, group), state["ax"].array
-        param.array *= 1 - lambd * eta
-        param.array -= eta * g
-        average += mu * (param.array - average)
-        state["eta"] = lr / (1 + lambd * lr * step) ** group["alpha"]
-        state["mu"] = 1 / max(1, step - group["t0"])
+        step, g, average = self.next_step(state, param, group), decayed(param.array, grad, group), state["ax"].array
+        counted = hasattr(step, "dtype")  # by the GPU
+        eta: Any = self.number_on_gpu(state, "eta", param, lr) if counted else float(state["eta"])
+        mu: Any = self.number_on_gpu(state, "mu", param, 1.0) if counted else float(state["mu"])
+        param.array *= rounded(1 - lambd * eta, param.array)
+        param.array -= rounded(eta, param.array) * g
+        average += rounded(mu, average) * (param.array - average)
+        new_eta, late = lr / (1 + lambd * lr * step) ** group["alpha"], step - group["t0"]
+        if counted:
+            eta[...], mu[...] = new_eta, 1 / xp.maximum(1, late)
+        else:
+            state["eta"], state["mu"] = new_eta, 1 / max(1, late)

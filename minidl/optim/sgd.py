@@ -9,7 +9,6 @@ from ..kernels.optimizer import sgd, sgd_many
 from ..tensor import Tensor
 from .optimizer import (
     Optimizer,
-    check_may_begin,
     check_not_negative,
     refuse_differentiable,
     split_by,
@@ -78,7 +77,7 @@ class SGD(Optimizer):
         scatter_add(param.array, grad.pattern, grad.entries.array, -float(group["lr"]))
 
     def update(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        first = _begin(param, state, group)
+        first = self._begin(param, state, group)
         buffer = state["momentum_buffer"].array if group["momentum"] else None
         sgd(param.array, grad, buffer, *_options(group), first)
 
@@ -88,19 +87,18 @@ class SGD(Optimizer):
         if not group["momentum"]:
             sgd_many([param.array for param in params], grads, None, *_options(group), False)
             return
-        fresh = [_begin(param, state, group) for param, state in zip(params, states, strict=True)]
+        fresh = [self._begin(param, state, group) for param, state in zip(params, states, strict=True)]
         for first, some, their_grads, their_states in split_by(fresh, params, grads, states):
             buffers = [state["momentum_buffer"].array for state in their_states]
             sgd_many([param.array for param in some], their_grads, buffers, *_options(group), first)
 
-
-def _begin(param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> bool:
-    """Make the state of a parameter, if this is its first step with momentum, and say so."""
-    if not group["momentum"] or state.get("momentum_buffer") is not None:
-        return False
-    check_may_begin("SGD with momentum")
-    state["momentum_buffer"] = zeros_like(param)
-    return True
+    def _begin(self, param: Tensor, state: dict[str, Any], group: dict[str, Any]) -> bool:
+        """Make the state of a parameter, if this is its first step with momentum, and say so."""
+        if not group["momentum"] or state.get("momentum_buffer") is not None:
+            return False
+        self.check_may_begin()
+        state["momentum_buffer"] = zeros_like(param)
+        return True
 
 
 def _options(group: dict[str, Any]) -> tuple[Any, ...]:

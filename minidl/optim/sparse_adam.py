@@ -21,6 +21,8 @@ class SparseAdam(Optimizer):
         >>> optimizer = optim.SparseAdam(embedding.parameters(), lr=1e-3)
     """
 
+    recordable = False
+
     def __init__(
         self,
         params: Any,

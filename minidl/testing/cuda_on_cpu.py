@@ -22,12 +22,14 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..kernels import cuda
+from .strict_cupy import device as stand_in
 
 HEADER = Path(__file__).with_name("cuda_cpu.h")
 FLAGS = ("-x", "c++", "-std=c++17", "-O1", "-g1", "-fPIC", "-shared", "-fno-strict-aliasing", "-ffp-contract=off",
@@ -128,13 +130,13 @@ def running(reverse: bool = False, launched: set[tuple[str, str]] | None = None)
         element = next(o.removeprefix("-DTYPE_") for o in options if o.startswith("-DTYPE_"))
         if launched is not None:
             launched.add((entry, element))
-        work = (source.path, entry, grid, block, values, shared, options, names_for(source, element), reverse)
+        run = partial(
+            call, source.path, entry, grid, block, values, shared, options, names_for(source, element), reverse
+        )
         if any(hasattr(value, "host") for value in values):
-            device.do(lambda: call(*work))  # arrays of the stand-in for CuPy, whose stream may be capturing
+            stand_in.do(run)  # at once, or at every replay of the graph that is being recorded
         else:
-            call(*work)
-
-    from .strict_cupy import device
+            run()
 
     before, cuda.on_cpu = cuda.on_cpu, launch
     try:

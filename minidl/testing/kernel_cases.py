@@ -1,4 +1,4 @@
-"""Inputs for every CUDA kernel, the same for the run on a CPU and on a GPU: odd sizes, and values that are hard.
+"""Inputs for every CUDA kernel, in C++ or in Numba, the same for the run on a CPU and on a GPU: odd sizes, and values that are hard.
 
 CASES[name](rng) yields the arguments of the kernel of that name, floating-point arrays in float32. The tests of half
 precision make float16 of them, but for what is wrapped in `Single`.
@@ -90,13 +90,16 @@ def bias_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield normal(rng, *x.shape), x, bias, activation
 
 
-@cases("reduce_sum", "reduce_max")
+@cases("sum_axes", "max_axes", "min_axes")
 def reduce_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for shape in ((1, 1), (1, 7), (33, 1), (5, 33), (70, 40), (300, 3), (2, 4099)):
-        for axis in (None, 0, 1):
-            yield normal(rng, *shape), axis
-    yield np.array([[1.0, np.nan, 2.0], [-np.inf, 3.0, 0.0]], np.float32), 1
-    yield np.array([[1.0, np.nan], [-3.0, 0.0], [5.0, 2.0]], np.float32), 0
+        for axes in ((0, 1), (0,), (1,)):
+            yield normal(rng, *shape), axes, False
+    for several in ((0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)):
+        yield normal(rng, 3, 40, 33), several, True
+    yield normal(rng, 2, 3, 5, 4).transpose(0, 3, 1, 2), (0, 2, 3), False  # channels-last
+    yield np.array([[1.0, np.nan, 2.0], [-np.inf, 3.0, 0.0]], np.float32), (1,), False
+    yield np.array([[1.0, np.nan], [-3.0, 0.0], [5.0, 2.0]], np.float32), (0,), False
 
 
 @cases("cross_entropy")
@@ -484,3 +487,30 @@ def conv_input_cases(rng: np.random.Generator) -> Iterator[Arguments]:
 def conv_weight_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for x, weight, g, geometry in convolutions(rng):
         yield g / np.float32((g.size / len(weight)) ** 0.5), x, weight.shape, *geometry
+
+
+# of kernels that exist in Numba-CUDA only
+
+
+@cases("relu")
+def relu_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 187, 100_001):
+        yield (normal(rng, n),)
+
+
+@cases("row_major")
+def transpose_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for rows, columns in ((2, 3), (33, 31), (500, 700)):
+        yield (normal(rng, rows, columns).T,)
+
+
+@cases("prefix_sum")
+def prefix_sum_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 65, 64 * 64 + 1, 100_001):
+        yield (rng.integers(-9, 9, n).astype(np.float32),)  # exact in any order
+
+
+@cases("histogram")
+def histogram_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n, count in ((1, 1), (300, 7), (100_001, 1000)):
+        yield rng.integers(0, count, n), count

@@ -25,7 +25,7 @@ tests() { # name, seconds at most, arguments of pytest
     echo "$name: exit $?, $((SECONDS - start)) s, $(tail -n 1 "$out/$name.log")"
 }
 
-graphs=(tests/devices/test_{cuda,products,recorded_steps}.py) # apart: an error of a graph may leave the device unusable for its process
+graphs=(tests/devices/test_{cuda,deterministic,products,recorded_steps}.py) # apart: an error of a graph may leave the device unusable for its process
 tests values 170 "${workers[@]}" tests/test_ops.py tests/devices "${graphs[@]/#/--ignore=}"
 tests streams 90 "${graphs[@]}"
 

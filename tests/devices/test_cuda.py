@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import minidl as md
@@ -135,21 +136,33 @@ def test_a_whole_training_step_is_recorded(device):
         assert md.allclose(p, q, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda p: md.optim.Adam(p, 0.01, capturable=True),
-        lambda p: md.optim.Adam(p, 0.01, amsgrad=True, weight_decay=0.1, capturable=True),
-        lambda p: md.optim.AdamW(p, 0.01, capturable=True),
-        lambda p: md.optim.SGD(p, 0.1, momentum=0.9),
-    ],
-)
-def test_a_step_with_its_optimizer_is_recorded(device, make):
+CAPTURABLE = {  # all that have the option in PyTorch
+    "Adam": lambda p, **o: md.optim.Adam(p, 0.01, **o),
+    "Adam with its options": lambda p, **o: md.optim.Adam(p, 0.01, amsgrad=True, weight_decay=0.1, **o),
+    "AdamW": lambda p, **o: md.optim.AdamW(p, 0.01, **o),
+    "Adamax": lambda p, **o: md.optim.Adamax(p, 0.01, weight_decay=0.1, **o),
+    "NAdam": lambda p, **o: md.optim.NAdam(p, 0.01, **o),
+    "RAdam": lambda p, **o: md.optim.RAdam(p, 0.01, betas=(0.9, 0.6), **o),  # its two cases: at first, and later
+    "RAdam, rectified": lambda p, **o: md.optim.RAdam(p, 0.01, betas=(0.9, 0.99), **o),
+    "RMSprop": lambda p, **o: md.optim.RMSprop(p, 0.01, momentum=0.9, centered=True, **o),
+    "Adadelta": lambda p, **o: md.optim.Adadelta(p, **o),
+    "ASGD": lambda p, **o: md.optim.ASGD(p, 0.01, lambd=0.01, t0=3, **o),
+    "Rprop": lambda p, **o: md.optim.Rprop(p, 0.01, **o),
+}
+
+
+@pytest.mark.parametrize("name", [*CAPTURABLE, "SGD"])
+def test_a_step_with_its_optimizer_is_recorded(device, name):
     md.manual_seed(0)
     models = [nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).to(device) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
     x, y = md.randn(6, 4, device=device), (md.arange(6) % 3).to(device)
-    optimizers = [make(model.parameters()) for model in models]
+    if name == "SGD":
+        optimizers = [md.optim.SGD(model.parameters(), 0.1, momentum=0.9) for model in models]
+    else:  # the twin counts on the CPU
+        optimizers = [
+            CAPTURABLE[name](m.parameters(), capturable=c) for m, c in zip(models, (True, False), strict=True)
+        ]
 
     def step(model, optimizer):
         optimizer.zero_grad()
@@ -164,22 +177,45 @@ def test_a_step_with_its_optimizer_is_recorded(device, make):
     g = md.cuda.CUDAGraph()
     with md.cuda.graph(g):
         loss = step(models[0], optimizers[0])
-    for _ in range(4):
+    for _ in range(6):
         g.replay()
         wanted = step(models[1], optimizers[1])
         assert abs(loss.item() - wanted.item()) < 1e-5
     for p, q in zip(*(model.parameters() for model in models), strict=True):
         assert md.allclose(p, q, atol=1e-5)
-        counts = [o.state[t].get("step") for o, t in zip(optimizers, (p, q), strict=True)]
-        assert counts[0] is None or counts[0].item() == counts[1].item() == 6
+        ours, theirs = (o.state[t] for o, t in zip(optimizers, (p, q), strict=True))
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            np.testing.assert_allclose(
+                *(md.as_tensor(s[key]).cpu().numpy() for s in (ours, theirs)), rtol=1e-4, atol=1e-6
+            )
+        assert name == "SGD" or (ours["step"].is_cuda and ours["step"].item() == 8)
 
 
-def test_a_state_cannot_begin_in_a_graph(device):
+@pytest.mark.parametrize("name", [*CAPTURABLE, "SGD"])
+def test_a_state_cannot_begin_in_a_graph(device, name):
     x = md.ones(3, device=device, requires_grad=True)
     x.sum().backward()
-    for optimizer in (md.optim.Adam([x], capturable=True), md.optim.SGD([x], 0.1, momentum=0.9)):
-        with pytest.raises(RuntimeError, match="take one before the recording"), md.cuda.graph(md.cuda.CUDAGraph()):
+    make = CAPTURABLE.get(name, lambda p, **o: md.optim.SGD(p, 0.1, momentum=0.9))
+    optimizer, g = make([x], capturable=True), md.cuda.CUDAGraph()
+    with pytest.raises(RuntimeError, match=f"first step of {name.split(maxsplit=1)[0].strip(',')}.*take one before"):
+        with md.cuda.graph(g):
             optimizer.step()
+    optimizer.step()  # nothing was left behind
+    assert md.isfinite(x.detach()).all().item()
+
+
+@pytest.mark.parametrize("name", [*CAPTURABLE, "Adagrad", "Adafactor", "Muon", "LBFGS", "SparseAdam"])
+def test_an_optimizer_that_cannot_be_recorded_says_so(device, name):
+    x = md.ones(3, 3, device=device, requires_grad=True)
+    x.sum().backward()
+    optimizer = CAPTURABLE[name]([x]) if name in CAPTURABLE else getattr(md.optim, name)([x])
+    why = "counts its steps on the CPU.*capturable=True" if name in CAPTURABLE else "cannot be recorded"
+    with (
+        pytest.raises(RuntimeError, match=f"{name.split(maxsplit=1)[0].strip(',')}.*{why}"),
+        md.cuda.graph(md.cuda.CUDAGraph()),
+    ):
+        optimizer.step(lambda: x.sum())
 
 
 def test_capturable_follows_a_loaded_state(device):
@@ -241,3 +277,32 @@ def test_graphed_callables(device):
         graphed(md.ones(2, 4, device=device))
     double = md.cuda.make_graphed_callables(lambda x: x * 2, (md.ones(2, device=device),))
     assert double(md.tensor([1.0, 5.0], device=device)).tolist() == [2.0, 10.0]
+
+
+def test_graphed_callables_say_what_does_not_fit(device):
+    x = md.ones(2, device=device)
+    double = md.cuda.make_graphed_callables(lambda x: x * 2, (x,))
+    with pytest.raises(RuntimeError, match="recorded with 1 arguments, called with 2"):
+        double(x, x)
+    with pytest.raises(RuntimeError, match="argument 0 requires a gradient, which was not recorded"):
+        double(md.ones(2, device=device, requires_grad=True))
+    with pytest.raises(RuntimeError, match=r"on cuda:0, called with .* on cpu"):
+        double(md.ones(2))
+    with pytest.raises(RuntimeError, match=r"sample argument 0 is of shape \[2\] on cpu; .* move it there"):
+        md.cuda.make_graphed_callables(lambda x: x * 2, (md.ones(2),))
+    with pytest.raises(RuntimeError, match="sample argument 0 is a float"):
+        md.cuda.make_graphed_callables(lambda x: x * 2, (2.0,))
+    with pytest.raises(RuntimeError, match=r"parameter 0 is of shape \[3, 2\] on cpu"):
+        md.cuda.make_graphed_callables(nn.Linear(2, 3), (x,))
+    for layer in (nn.Dropout(0.5).to(device), lambda x: x.sum().item() * x):
+        with pytest.raises(RuntimeError, match=r"random numbers cannot be recorded|waits for the GPU"):
+            md.cuda.make_graphed_callables(layer, (x,))
+        assert not md.cuda.is_current_stream_capturing()
+    optimizer = md.optim.Adagrad([md.ones(2, device=device, requires_grad=True)])
+
+    def step(x):
+        optimizer.step()
+        return x * 2
+
+    with pytest.raises(RuntimeError, match="a step of Adagrad cannot be recorded"):
+        md.cuda.make_graphed_callables(step, (x,))

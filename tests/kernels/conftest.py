@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from minidl import kernels
+from minidl.testing import cuda_on_cpu, strict_cupy
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +54,16 @@ def compare_fixture():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """The CUDA kernels are in force for the arrays of the stand-in; the names of those that ran."""
+    names = set()
+    with strict_cupy.installed(), cuda_on_cpu.running(launched=names):
+        monkeypatch.setitem(kernels.DEFAULT_ORDER, "cuda", ("cuda", "cublas", "cupy"))
+        for kernel in kernels.REGISTRY.values():
+            kernel.choose(None)
+        yield names
+    for kernel in kernels.REGISTRY.values():
+        kernel.choose(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,8 @@ from minidl import kernels
 from minidl.kernels import numba_cuda
 from minidl.kernels.cuda import LaunchError
 from minidl.sim import ORDERS, files, running, simulate
+from minidl.testing import strict_cupy
+from minidl.testing.kernel_checks import agree, supported
 
 pytest.importorskip("numba")
 
@@ -26,7 +29,7 @@ def normal(rng, *shape):
 
 def sums(rng):
     for shape in ((1, 1), (5, 7), (3, 211)):
-        yield normal(rng, *shape), None
+        yield normal(rng, *shape), (0, 1), shape[0] == 5
 
 
 def relus(rng):
@@ -104,7 +107,7 @@ def attentions(rng):
 
 
 CASES = {
-    "relu": relus, "bias_activation": bias_relus, "reduce_sum": sums, "row_major": transposes, "gemm": products,
+    "relu": relus, "bias_activation": bias_relus, "sum_axes": sums, "row_major": transposes, "gemm": products,
     "softmax": softmaxes, "layer_norm": norms, "prefix_sum": scans, "histogram": histograms, "spmm": sparse_products,
     "gemm_int8": byte_products, "attention": attentions,
 }  # fmt: skip
@@ -173,6 +176,39 @@ def test_a_twin_is_never_the_default():
     for kernel, name in twins():
         assert not any(name in order for order in kernels.DEFAULT_ORDER.values())
         assert kernel.variants["cuda", name].requires == "cupy"
+
+
+@TWINS
+def test_the_gpu_suite_has_inputs_for_it(kernel, name):
+    assert sum(1 for _ in supported(kernel, name)) >= 2, (
+        f"{kernel.name} {name}: minidl/testing/kernel_cases.py has too few"
+    )
+
+
+@TWINS
+def test_the_smallest_of_these_in_the_simulator(kernel, name):
+    for element, args in itertools.islice(supported(kernel, name), 1):
+        with running():
+            agree(kernel, kernel.variants["cuda", name], args, element)
+
+
+def test_a_launch_on_a_gpu_hands_over_arrays_of_its_stream(monkeypatch):
+    from numba import cuda
+
+    calls = []
+
+    class Launched:
+        def __getitem__(self, how):
+            return lambda *args: calls.append((how, args))
+
+    monkeypatch.setattr(cuda, "external_stream", lambda pointer: ("stream", pointer))
+    monkeypatch.setattr(cuda, "as_cuda_array", lambda array, sync: ("handed", array.shape, sync))
+    monkeypatch.setattr(importlib.import_module(f"{numba_cuda.__name__}.elementwise"), "relu", Launched())
+    with strict_cupy.installed():
+        import cupy
+
+        kernels.REGISTRY["relu"].variants["cuda", "numba_cuda_naive"].run(cupy.ones((2, 100), "float32"))
+    assert calls == [(((2, 1, 1), (128, 1, 1), ("stream", 0)), (("handed", (200,), False),) * 2)]
 
 
 def test_arrays_of_numpy_are_refused_where_nothing_is_simulated():

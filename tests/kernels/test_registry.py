@@ -65,6 +65,23 @@ def test_use_as_a_context_manager_restores(twice):
     assert twice(X)[0] == "reference"
 
 
+def test_a_variant_that_copies_takes_arrays_in_another_order(twice):
+    row_major_floats = lambda x: x.dtype == np.float32 and x.flags.c_contiguous  # noqa: E731
+
+    @twice.variant("copying", device="cpu", supports=row_major_floats, copies=True)
+    def twice_copying(x):
+        assert x.flags.c_contiguous
+        return "copying", x + x
+
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with kernels.use(twice="copying"):
+        for y in (x, x.T, x[:, ::2], np.broadcast_to(x[0], (4, 3))):
+            name, found = twice(y)
+            assert name == "copying" and (found == 2 * y).all()
+        for y in (x.astype(np.float64), x.astype(np.float64).T):  # a copy would not help
+            assert twice(y)[0] == "reference"
+
+
 def test_use_restores_after_an_error(twice):
     with pytest.raises(ZeroDivisionError), kernels.use(twice="plus"):
         raise ZeroDivisionError

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from minidl.bench import gpu, gpu_kernels
-from minidl.testing import cuda_on_cpu
+from minidl.kernels.softmax import softmax
+from minidl.testing import cuda_on_cpu, strict_cupy
 from minidl.testing.kernel_checks import variants
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
@@ -33,8 +34,20 @@ def test_versions_and_pytorch_agree(name):
 
 def test_every_kernel_with_a_cuda_variant_is_measured():
     names = set(re.findall(r"\w+", Path(gpu_kernels.__file__).read_text()))
-    missing = {kernel.name for kernel, _ in variants()} - names
+    missing = {kernel.name for kernel, _ in [*variants(), *variants("numba_cuda")]} - names
     assert missing <= {"erf", "philox", "sgd_many"}, f"minidl/bench/gpu_kernels.py does not measure {sorted(missing)}"
+
+
+def test_kernels_in_numba_are_measured_on_a_gpu_that_has_them(monkeypatch):
+    with strict_cupy.installed():
+        import cupy
+
+        arguments = cupy.ones((4, 8), "float32"), -1
+        for there in (True, False):
+            monkeypatch.setattr(gpu_kernels, "NUMBA_CUDA", there)
+            assert ("numba_cuda" in gpu_kernels.versions(softmax, *arguments)) is there
+    monkeypatch.setattr(gpu_kernels, "NUMBA_CUDA", True)
+    assert "numba_cuda" not in gpu_kernels.versions(softmax, np.ones((4, 8), np.float32), -1)  # nothing to launch it on
 
 
 def test_the_table_names_failures_and_differences():

@@ -59,7 +59,7 @@ def test_training_is_that_of_the_cpu(launched, batch, lstm):
     x = np.random.default_rng(0).integers(0, 11, (5, batch))
     np.testing.assert_allclose(losses("cuda", x=x), losses("cpu", x=x), rtol=1e-5)
     assert {"embedding_segments", "layer_norm_backward_fused", lstm, f"{lstm}_backward", "gelu_backward_tanh_packed",
-            "dropout_blocks", "cross_entropy_backward_rows", "adam_flat"} <= {name for name, _ in launched}  # fmt: skip
+            "dropout_blocks", "cross_entropy_backward_rows", "adam_table"} <= {name for name, _ in launched}  # fmt: skip
 
 
 def test_training_on_images_is_that_of_the_cpu(launched):
