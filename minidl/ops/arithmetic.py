@@ -79,6 +79,8 @@ class Pow(Op):
 
     @staticmethod
     def forward(x: Any, y: Any) -> Any:
+        if y.__class__ in (int, float) and y in (2, 3) and x.dtype.kind == "f":
+            return x * x if y == 2 else x * x * x  # power() takes a hundred times as long for negative x
         return _module_of(x, y).power(x, y)
 
     def backward(self, g: Any, x: Any, y: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd.op import Op
 from ..kernels import array_module
+from ..kernels import extremum as kernels
 from ..kernels.common import row_major
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
@@ -17,14 +18,20 @@ from .define import result_type
 from .selection import maximum, minimum
 
 
+LARGE = 2**11  # elements from which on a compiled loop pays
+
+
 class _Extreme(Op):
     """The largest or smallest value along dimensions; equal ones share the gradient."""
 
-    find: str
+    largest: bool
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes, self.keepdim = axes, keepdim
-        return row_major(getattr(x, self.find)(axis=axes, keepdims=keepdim))
+        if x.size < LARGE:
+            return row_major((x.max if self.largest else x.min)(axis=axes, keepdims=keepdim))
+        out = row_major(kernels.extreme(x, axes, self.largest))
+        return out if keepdim else out.reshape([n for a, n in enumerate(x.shape) if a not in axes])
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
         raw_x, raw_out = getattr(x, "array", x), getattr(out, "array", out)
@@ -34,11 +41,11 @@ class _Extreme(Op):
 
 
 class AMax(_Extreme):
-    find = "max"
+    largest = True
 
 
 class AMin(_Extreme):
-    find = "min"
+    largest = False
 
 
 @method()
@@ -75,17 +82,15 @@ class _ExtremeAt(Op):
     """The largest or smallest value along one dimension, and where it stands; the gradient goes to the first."""
 
     several = True
-    find: str
+    largest: bool
 
     def forward(self, x: Any, *, axis: int, keepdim: bool) -> Any:
         self.axis, self.keepdim, self.shape = axis, keepdim, x.shape
-        xp = array_module(x)
         if not x.ndim:
-            self.index = xp.zeros((), np.int64)
+            self.index = array_module(x).zeros((), np.int64)
             return x.copy(), self.index
-        index = getattr(xp, self.find)(x, axis=axis, keepdims=True)
+        values, index = kernels.extreme_at(x, axis, self.largest)
         self.index = index
-        values = xp.take_along_axis(x, index, axis)
         return (values, index) if keepdim else (values.squeeze(axis), index.squeeze(axis))
 
     def backward(self, g: Any) -> Any:
@@ -101,11 +106,11 @@ class _ExtremeAt(Op):
 
 
 class MaxAt(_ExtremeAt):
-    find = "argmax"
+    largest = True
 
 
 class MinAt(_ExtremeAt):
-    find = "argmin"
+    largest = False
 
 
 def _extreme(name: str, whole: Any, at: type[Op], pair: Any) -> Callable[..., Any]:

@@ -446,7 +446,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     elif not dtypes.can_cast(value.dtype, input.dtype):
         raise RuntimeError(f"masked_fill: value cannot be converted to type {input.dtype} without overflow: {value}")
     devices.check_same("masked_fill", input, mask)
-    return where(mask.array.copy(), cast(value, input.array.dtype), input)
+    return where(wrap(mask.array.copy()), cast(value, input.array.dtype), input)
 
 
 @method()

@@ -58,6 +58,35 @@ class Spread(Op):
         return Sum.apply(g, axes=self.axes, keepdim=self.keepdim)
 
 
+class Mean(Sum):
+    """The mean along dimensions."""
+
+    def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
+        n = math.prod(x.shape[a] for a in axes)
+        self.share = 1.0 / n if n else math.nan
+        return super().forward(x, axes=axes, keepdim=keepdim) * self.share
+
+    def backward(self, g: Any) -> Any:
+        return Spread.apply(g * self.share, shape=self.shape, axes=self.axes, keepdim=self.keepdim)
+
+
+class Var(Op):
+    """The variance along dimensions: the sum of the squared distances from the mean, over `freedom`."""
+
+    complex_rule = True
+    precision = "full"
+
+    def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool, freedom: float) -> Any:
+        self.axes, self.keepdim, self.freedom = axes, keepdim, freedom
+        away = x - Mean.apply(x, axes=axes, keepdim=True) if axes else x * 0
+        square = away.real * away.real + away.imag * away.imag if x.dtype.kind == "c" else away * away
+        return Sum.apply(square, axes=axes, keepdim=keepdim) / freedom
+
+    def backward(self, g: Any, x: Any) -> Any:
+        away = x - Mean.apply(x, axes=self.axes, keepdim=True) if self.axes else x * 0
+        return restored(g / self.freedom, self.axes, self.keepdim) * 2.0 * away.conj()
+
+
 class LogSumExp(Op):
     """log(sum(exp(x))) along dimensions of real numbers, without overflow."""
 
@@ -128,10 +157,7 @@ def mean(
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
             f"Got: {input.dtype}; use x.float().mean()"
         )
-    axes = axes_of(input, dim, "mean")
-    n = math.prod(input.array.shape[a] for a in axes)
-    total = Sum.apply(input, axes=axes, keepdim=keepdim)
-    return total * (1.0 / n) if n else total / 0.0
+    return Mean.apply(input, axes=axes_of(input, dim, "mean"), keepdim=keepdim)
 
 
 @method()
@@ -182,11 +208,8 @@ def var(
         correction = 1 if unbiased else 0
     axes = axes_of(input, dim, "var")
     n = math.prod(input.array.shape[a] for a in axes)
-    centre = mean(input, axes, True) if axes else input
-    away = input - centre
     freedom = builtins.max(n - (1 if correction is None else correction), 0)
-    square = (away * away.conj()).real if away.is_complex() else away * away
-    return Sum.apply(square, axes=axes, keepdim=keepdim) / float(freedom)
+    return Var.apply(input, axes=axes, keepdim=keepdim, freedom=float(freedom))
 
 
 @method()
@@ -372,6 +395,18 @@ def _(make: Any) -> Any:
     yield Sample(make(2, 3), axes=(0, 1), keepdim=False)
     yield Sample(make(2, 3, 4), axes=(1,), keepdim=True)
     yield Sample(make(0, 3), axes=(0,), keepdim=False, note="nothing to add")
+
+
+@samples(Mean)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3), axes=(0, 1), keepdim=False)
+    yield Sample(make(2, 3, 4), axes=(1,), keepdim=True)
+
+
+@samples(Var)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3), axes=(0, 1), keepdim=False, freedom=5.0)
+    yield Sample(make(2, 3, 4), axes=(1,), keepdim=True, freedom=3.0)
 
 
 @samples(LogSumExp)
