@@ -27,7 +27,7 @@ from .jit import jit
 ROUNDS = 10
 MULTIPLIER_0, MULTIPLIER_2 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL_0, WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # added to the key in every round: golden ratio, sqrt 3
-LOW, SHIFT_32 = np.uint64(0xFFFFFFFF), np.uint64(32)
+LOW, SHIFT_32, SHIFT_11 = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(11)
 ZERO, ONE = np.uint64(0), np.uint64(1)
 WORDS = {np.dtype(np.float32): 1, np.dtype(np.float64): 2}  # random words per element
 
@@ -129,7 +129,7 @@ def words_per_element(kernel: str, out: Array) -> int:
 
 def fraction_53(high: Array, low: Array) -> Array:
     """The upper 53 bits of a pair of words, as a float64 in [0, 1)."""
-    return (((high << SHIFT_32) | low) >> np.uint64(11)) * 2.0**-53
+    return (((high << SHIFT_32) | low) >> SHIFT_11) * 2.0**-53
 
 
 def words(xp: Any, n: int, key: int, counter: int) -> Array:
@@ -169,6 +169,10 @@ def supports_fill(out: Array, key: int, counter: int) -> bool:
     return float32_in_order(out)
 
 
+def supports_uniform(out: Array, key: int, counter: int) -> bool:
+    return out.dtype in WORDS and bool(out.flags.c_contiguous)
+
+
 def supports_dropout(x: Array, p: float, key: int, counter: int) -> bool:
     return bool(x.dtype == FLOAT32)
 
@@ -178,9 +182,10 @@ def philox_numba(out: Array, key: int, counter: int) -> None:
     philox_loop(out.reshape(-1), *as_uint64(key, counter))
 
 
-@uniform.variant("numba", device="cpu", supports=supports_fill)
+@uniform.variant("numba", device="cpu", supports=supports_uniform)
 def uniform_numba(out: Array, key: int, counter: int) -> None:
-    uniform_loop(out.reshape(-1), *as_uint64(key, counter))
+    loop = uniform_loop if out.dtype == FLOAT32 else uniform_64_loop
+    loop(out.reshape(-1), *as_uint64(key, counter))
 
 
 @normal.variant("numba", device="cpu", supports=supports_fill)
@@ -235,6 +240,17 @@ def uniform_loop(out: Any, low: Any, high: Any, key: Any) -> None:
         some_blocks(w, start // 4, (n + 3) // 4, low, high, key)
         for i in range(n):
             out[start + i] = upper_24_bits(w[i % 4, i // 4])
+
+
+@jit
+def uniform_64_loop(out: Any, low: Any, high: Any, key: Any) -> None:
+    w = np.empty((4, BATCH), np.uint32)
+    for start in range(0, out.size, 2 * BATCH):
+        n = min(2 * BATCH, out.size - start)
+        some_blocks(w, start // 2, (n + 1) // 2, low, high, key)
+        for i in range(n):
+            first, second = np.uint64(w[2 * (i % 2), i // 2]), np.uint64(w[2 * (i % 2) + 1, i // 2])
+            out[start + i] = np.float64(((first << SHIFT_32) | second) >> SHIFT_11) * 2.0**-53
 
 
 @jit(forceinline=True)
