@@ -18,10 +18,11 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from ..kernels import array_module
+from ..kernels.reduce import add_up
 from ..layouts import strided
 from . import op as _op
 from .grad_mode import grad_mode
-from .op import FREED, AccumulateGrad, Op, OutputOf, as_array, wrap
+from .op import FREED, AccumulateGrad, Op, OutputOf, as_array, ndarray, wrap
 from .sparse_gradient import SparseGradient
 from .storage import mark_written
 
@@ -156,7 +157,7 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     lead = g.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(i + lead for i, size in enumerate(shape) if size == 1 and g.shape[i + lead] != 1)
     if axes:
-        g = g.sum(axis=axes, keepdims=True)
+        g = g.sum(axis=axes, keepdims=True) if isinstance(g, _op._Tensor) else add_up(g, axes, True)
     return g.reshape(shape) if lead else g
 
 
@@ -205,10 +206,7 @@ def _copied(g: Any) -> Tensor:
 
 def _kept(g: Any) -> Tensor:
     """A gradient that nobody else refers to as a tensor: a copy only if the array is a view of other memory."""
-    if isinstance(g, SparseGradient):
-        return g.tensor()
-    array = as_array(g)
-    return wrap(array if array.flags.owndata else array.copy())
+    return wrap(g) if g.__class__ is ndarray and g.flags.owndata else _copied(g)
 
 
 def _raw(g: Tensor) -> Any:

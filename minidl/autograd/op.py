@@ -366,7 +366,7 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
     def apply(*inputs: Any, **params: Any) -> Any:
         if precision is not None and half_of.get() is not None:
             inputs = tuple([with_precision(precision, x) for x in inputs])
-        arrays, tracked, settled, dtype = [], False, True, None
+        arrays, tracked, dtype, mixed, unknown = [], False, None, False, False
         try:
             for x in inputs:
                 if isinstance(x, _Tensor):
@@ -374,17 +374,15 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
                     arrays.append(a)
                     if x.node is not None:
                         tracked = True
-                    if dtype is None:
-                        dtype = a.dtype
-                    elif promotes and a.dtype is not dtype:
-                        settled = False
+                    if a.dtype is not dtype:
+                        mixed, dtype = dtype is not None, a.dtype
                 else:
                     arrays.append(x)
                     if x is not None and x.__class__ not in NUMBERS:
-                        settled = settled and not promotes and not hasattr(x, "dtype")
+                        unknown = unknown or promotes or hasattr(x, "dtype")
             if dtype is None:
                 return new(cls).forward(*inputs, **params)  # a gradient rule at work on arrays
-            if not settled or (promotes and dtype.kind != "f"):  # not all of one float dtype, and numbers
+            if unknown or (promotes and (mixed or dtype.kind != "f")):  # not just tensors of one float dtype, and numbers
                 inputs = settle(cls, inputs)
                 arrays = [x.array if isinstance(x, _Tensor) else x for x in inputs]
         except SparseOperand:

@@ -11,6 +11,7 @@ from ..autograd.op import Op
 from ..kernels import array_module
 from ..kernels.common import row_major
 from ..kernels.gemm import gemm
+from ..kernels.reduce import add_up
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .selection import where
@@ -115,7 +116,9 @@ class Linear(Op):
         dweight = None
         if wants_weight:
             dweight = product(rows.swapaxes(0, 1), x.reshape((-1, x.shape[-1])) if x.ndim != 2 else x)
-        return dx, dweight, rows.sum(axis=0) if wants_bias else None
+        if not wants_bias:
+            return dx, dweight, None
+        return dx, dweight, rows.sum(axis=0) if isinstance(rows, Tensor) else add_up(rows, (0,), False)
 
 
 @samples(Linear)

@@ -24,9 +24,6 @@ from .rearrange import Flip
 from .selection import isnan, where
 from .shape import sizes_of
 
-LARGE = 2**11  # elements from which on a kernel that adds them quickly and in a good order pays
-
-
 class Sum(Op):
     """The sum along dimensions."""
 
@@ -35,11 +32,7 @@ class Sum(Op):
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.shape, self.axes, self.keepdim = x.shape, axes, keepdim
-        if x.size >= LARGE:
-            return kernels.sum_axes(x, axes, keepdim)
-        # not x.sum, whose warnings (of inf - inf) come from NumPy's own Python code and are not filtered
-        out = array_module(x).add.reduce(x, axis=axes, keepdims=keepdim)
-        return out if x.ndim < 2 else row_major(out)
+        return kernels.add_up(x, axes, keepdim)
 
     def backward(self, g: Any) -> Any:
         return Spread.apply(g, shape=self.shape, axes=self.axes, keepdim=self.keepdim)
