@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, array_module, cublas
+from .blas import matmul
 from .common import Array, at_least_float32
 from .cuda import Entry, Source, aligned, blocks, launchable, limits
+from .jit import jit
 
 
 @Kernel
@@ -50,6 +52,8 @@ def gemm_blas(a: Array, b: Array, bias: Array | None) -> Array:
     rows = a if a.ndim == 2 else a.reshape((prod(a.shape[:-1]), a.shape[-1]))
     if b.size > LARGE and turns_better(rows, b):
         out = b.T.dot(rows.T).T.copy()
+    elif bias is not None and len(rows) * bias.size > LARGE:
+        out, bias = product_plus_bias(rows, b, bias), None
     else:
         out = rows.dot(b)  # what @ does, in half its time for small matrices
     if bias is not None:
@@ -64,6 +68,40 @@ def turns_better(a: Array, b: Array) -> bool:
     """Whether b lies transposed, as a layer's weight does, and it takes less to transpose a and the result instead."""
     (M, K), N = a.shape, b.shape[1]
     return b.flags.f_contiguous and a.flags.c_contiguous and (N - M) * K > 2 * M * N
+
+
+@Kernel
+def product_plus_bias(a: Array, b: Array, bias: Array) -> Array:
+    """a @ b + bias for two matrices (M, K) and (K, N), and bias (N,).
+
+    Example:
+        >>> product_plus_bias(np.eye(2), np.eye(2), np.array([10.0, 20.0]))
+        array([[11., 20.],
+               [10., 21.]])
+    """
+    return a.dot(b) + bias
+
+
+def supports_product(a: Array, b: Array, bias: Array) -> bool:
+    """Matrices that the BLAS takes as they are."""
+    dense = (a.flags.c_contiguous or a.flags.f_contiguous) and (b.flags.c_contiguous or b.flags.f_contiguous)
+    return dense and a.size > 0 < b.size and a.dtype == b.dtype == bias.dtype == np.float32
+
+
+@product_plus_bias.variant("numba", device="cpu", supports=supports_product)
+def product_plus_bias_numba(a: Array, b: Array, bias: Array) -> Array:
+    out = np.empty((len(a), bias.size), np.float32)
+    add_product(a, b, bias, out)
+    return out
+
+
+@jit(nogil=True)
+def add_product(a: Any, b: Any, bias: Any, out: Any) -> None:
+    """The biases first, and the product added to them: a BLAS adds to zeros otherwise, which it has to write as well."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = bias[j]
+    matmul(a, b, out, 1.0, 1.0)
 
 
 def supports_cublas(a: Array, b: Array, bias: Array | None) -> bool:
