@@ -81,10 +81,12 @@ class IndexPut(Op):
     def forward(self, x: Any, value: Any, *, index: tuple[Any, ...], accumulate: bool = False) -> Any:
         self.index, self.accumulate = index, accumulate
         if accumulate:
-            shape = x[index].shape
-            if np.broadcast_shapes(shape, value.shape) != shape:
-                raise _mismatch(value, shape)
-            return x + added_up(array_module(x).broadcast_to(value, shape), x.shape, index)
+            shape = picked_shape(x, index)
+            if value.shape != shape:
+                if np.broadcast_shapes(shape, value.shape) != shape:
+                    raise _mismatch(value, shape)
+                value = array_module(x).broadcast_to(value, shape)
+            return x + added_up(value, x.shape, index)
         out = x.copy()
         assign(out, index, value)
         return out
@@ -195,6 +197,13 @@ def added_up(g: Any, shape: tuple[int, ...], index: tuple[Any, ...]) -> Any:
     out = embedding_backward(xp.ascontiguousarray(columns.reshape(rows.size, prod(rest))), rows, prod(sizes))
     out = out.reshape(*sizes, *rest)
     return out if dims == list(range(len(dims))) else xp.moveaxis(out, range(len(dims)), dims)
+
+
+def picked_shape(x: Any, index: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape of x[index]; known from the index alone, if it is one integer for each dimension."""
+    if len(index) == x.ndim and all(hasattr(item, "dtype") and item.dtype.kind == "i" for item in index):
+        return np.broadcast_shapes(*(item.shape for item in index))
+    return x[index].shape  # type: ignore[no-any-return]
 
 
 def _side_by_side(index: tuple[Any, ...]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import prod
 from typing import Any
 
@@ -150,7 +150,7 @@ class Split(Op):
 
     def forward(self, x: Any, *, sizes: Any, dim: int) -> Any:
         self.dim, self.sizes, self.shape, self.like = dim, sizes, x.shape, _Zeros(x)
-        before, ends = (slice(None),) * dim, np.cumsum(sizes).tolist()
+        before, ends = (slice(None),) * dim, accumulate(sizes)
         return tuple(x[(*before, slice(end - n, end))] for n, end in zip(sizes, ends, strict=True))
 
     def backward(self, g: Any) -> Any:
