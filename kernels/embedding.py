@@ -44,18 +44,22 @@ def supports(g: Array, index: Array, rows: int) -> bool:
 
 @embedding_backward.variant("numba", device="cpu", supports=supports)
 def embedding_backward_numba(g: Array, index: Array, rows: int) -> Array:
-    check_range(index, rows)  # the loop below would write outside of the array
     out = np.zeros((rows, g.shape[1]), np.float32)
-    add_rows(g, index, out)
+    if not add_rows(g, index, out):
+        check_range(index, rows)  # which raises
     return out
 
 
 @jit
-def add_rows(g: Any, index: Any, out: Any) -> None:
+def add_rows(g: Any, index: Any, out: Any) -> bool:
+    """Whether all rows exist: at one that does not, the loop ends."""
     for i in range(g.shape[0]):
         row = index[i]
+        if row < 0 or row >= out.shape[0]:
+            return False
         for j in range(g.shape[1]):
             out[row, j] += g[i, j]
+    return True
 
 
 @Kernel

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, array_module, cublas, parallel
+from .blas import matmul
 from .common import Array, at_least_float32
 from .cuda import Entry, Source, aligned, blocks, launchable, limits
+from .jit import jit
 from .threads import hold_blas
 
 
@@ -60,6 +62,8 @@ def gemm_blas(a: Array, b: Array, bias: Array | None) -> Array:
             out = rows.dot(b)  # what @ does, in half its time for small matrices
         elif turns_better(rows, b):
             out = product(b.T, rows.T).T.copy()
+        elif bias is not None and len(rows) * bias.size > LARGE:
+            out, bias = product_plus_bias(rows, b, bias), None
         else:
             out = product(rows, b)
         if a.ndim > 2:
@@ -118,6 +122,57 @@ def batch_product(a: Array, b: Array) -> Any:
 
 def some_matrices(begin: int, end: int, a: Array, b: Array, out: Array) -> None:
     np.matmul(a[begin:end], b[begin:end], out=out[begin:end])
+
+
+@Kernel
+def product_plus_bias(a: Array, b: Array, bias: Array) -> Array:
+    """a @ b + bias for two matrices (M, K) and (K, N), and bias (N,).
+
+    Example:
+        >>> product_plus_bias(np.eye(2), np.eye(2), np.array([10.0, 20.0]))
+        array([[11., 20.],
+               [10., 21.]])
+    """
+    return product(a, b) + bias
+
+
+def supports_product(a: Array, b: Array, bias: Array) -> bool:
+    """Matrices that the BLAS takes as they are."""
+    dense = (a.flags.c_contiguous or a.flags.f_contiguous) and (b.flags.c_contiguous or b.flags.f_contiguous)
+    return dense and a.size > 0 < b.size and a.dtype == b.dtype == bias.dtype == np.float32
+
+
+@product_plus_bias.variant("numba", device="cpu", supports=supports_product)
+def product_plus_bias_numba(a: Array, b: Array, bias: Array) -> Array:
+    """The biases first, and the product added to them: a BLAS adds to zeros otherwise, which it has to write as well."""
+    (M, _), N = a.shape, bias.size
+    out, work = np.empty((M, N), np.float32), a.size * N
+    if work > ALONE:
+        hold_blas()
+    if M >= N:
+        parallel.share(M, add_some_rows, work, a, b, bias, out)
+    else:
+        parallel.share(N, add_some_columns, work, a, b, bias, out)
+    return out
+
+
+def add_some_rows(begin: int, end: int, a: Array, b: Array, bias: Array, out: Array) -> None:
+    add_product(a[begin:end], b, bias, out[begin:end])
+
+
+def add_some_columns(begin: int, end: int, a: Array, b: Array, bias: Array, out: Array) -> None:
+    add_product(a, b[:, begin:end], bias[begin:end], out[:, begin:end])
+
+
+GIVEN = "Array(float32, 2, 'A', readonly=True)"
+
+
+@jit(signature=f"void({GIVEN}, {GIVEN}, Array(float32, 1, 'A', readonly=True), float32[:,:])", nogil=True)
+def add_product(a: Any, b: Any, bias: Any, out: Any) -> None:
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = bias[j]
+    matmul(a, b, out, 1.0, 1.0)
 
 
 def supports_cublas(a: Array, b: Array, bias: Array | None) -> bool:

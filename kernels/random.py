@@ -29,7 +29,7 @@ from .parallel import ELEMENTARY, share
 ROUNDS = 10
 MULTIPLIER_0, MULTIPLIER_2 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 WEYL_0, WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # added to the key in every round: golden ratio, sqrt 3
-LOW, SHIFT_32 = np.uint64(0xFFFFFFFF), np.uint64(32)
+LOW, SHIFT_32, SHIFT_11 = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(11)
 ZERO, ONE = np.uint64(0), np.uint64(1)
 WORDS = {np.dtype(np.float32): 1, np.dtype(np.float64): 2}  # random words per element
 
@@ -131,7 +131,7 @@ def words_per_element(kernel: str, out: Array) -> int:
 
 def fraction_53(high: Array, low: Array) -> Array:
     """The upper 53 bits of a pair of words, as a float64 in [0, 1)."""
-    return (((high << SHIFT_32) | low) >> np.uint64(11)) * 2.0**-53
+    return (((high << SHIFT_32) | low) >> SHIFT_11) * 2.0**-53
 
 
 def words(xp: Any, n: int, key: int, counter: int) -> Array:
@@ -171,45 +171,57 @@ def supports_fill(out: Array, key: int, counter: int) -> bool:
     return float32_in_order(out)
 
 
+def supports_uniform(out: Array, key: int, counter: int) -> bool:
+    return out.dtype in WORDS and bool(out.flags.c_contiguous)
+
+
 def supports_dropout(x: Array, p: float, key: int, counter: int) -> bool:
     return bool(x.dtype == FLOAT32)
 
 
 @philox.variant("numba", device="cpu", supports=supports_words)
 def philox_numba(out: Array, key: int, counter: int) -> None:
-    share_stream(philox_loop, key, counter, (out.reshape(-1),))
+    share_stream(philox_loop, 4, key, counter, (out.reshape(-1),))
 
 
-@uniform.variant("numba", device="cpu", supports=supports_fill)
+@uniform.variant("numba", device="cpu", supports=supports_uniform)
 def uniform_numba(out: Array, key: int, counter: int) -> None:
-    share_stream(uniform_loop, key, counter, (out.reshape(-1),))
+    if out.dtype == FLOAT32:
+        share_stream(uniform_loop, 4, key, counter, (out.reshape(-1),))
+    else:
+        share_stream(uniform_64_loop, 2, key, counter, (out.reshape(-1),))
 
 
 @normal.variant("numba", device="cpu", supports=supports_fill)
 def normal_numba(out: Array, key: int, counter: int) -> None:
-    share_stream(normal_loop, key, counter, (out.reshape(-1),))
+    share_stream(normal_loop, 4, key, counter, (out.reshape(-1),))
 
 
 @dropout.variant("numba", device="cpu", supports=supports_dropout)
 def dropout_numba(x: Array, p: float, key: int, counter: int) -> Array:
     out = np.empty(x.shape, np.float32)
-    share_stream(dropout_loop, key, counter, (x.reshape(-1), out.reshape(-1)), *threshold_and_scale(p))
+    share_stream(dropout_loop, 4, key, counter, (x.reshape(-1), out.reshape(-1)), *threshold_and_scale(p))
     return out
 
 
-def share_stream(loop: Callable[..., None], key: int, counter: int, arrays: tuple[Array, ...], *others: Any) -> None:
-    """Call loop(*arrays, low, high, key, *others), or the same for parts of the stream and of the arrays in each thread."""
+def share_stream(
+    loop: Callable[..., None], each: int, key: int, counter: int, arrays: tuple[Array, ...], *others: Any
+) -> None:
+    """Call loop(*arrays, low, high, key, *others), or the same for parts of the stream and of the arrays in each thread.
+
+    each: how many elements a block of the stream is for.
+    """
     size = arrays[0].size
-    share((size + 3) // 4, some_of_stream, ELEMENTARY * size, loop, key, counter, arrays, others)
+    blocks_needed = (size + each - 1) // each
+    share(blocks_needed, some_of_stream, ELEMENTARY * size, loop, each, key, counter, arrays, others)
 
 
 def some_of_stream(
-    begin: int, end: int, loop: Callable[..., None], key: int, counter: int, arrays: tuple[Array, ...],
+    begin: int, end: int, loop: Callable[..., None], each: int, key: int, counter: int, arrays: tuple[Array, ...],
     others: tuple[Any, ...],
 ) -> None:  # fmt: skip
-    """The blocks begin to end - 1, which have four elements each."""
     block = (counter + begin) % 2**128 if begin else counter
-    loop(*[a[4 * begin : 4 * end] for a in arrays], *as_uint64(key, block), *others)
+    loop(*[a[each * begin : each * end] for a in arrays], *as_uint64(key, block), *others)
 
 
 @jit
@@ -252,6 +264,17 @@ def uniform_loop(out: Any, low: Any, high: Any, key: Any) -> None:
         some_blocks(w, start // 4, (n + 3) // 4, low, high, key)
         for i in range(n):
             out[start + i] = upper_24_bits(w[i % 4, i // 4])
+
+
+@jit(nogil=True)
+def uniform_64_loop(out: Any, low: Any, high: Any, key: Any) -> None:
+    w = np.empty((4, BATCH), np.uint32)
+    for start in range(0, out.size, 2 * BATCH):
+        n = min(2 * BATCH, out.size - start)
+        some_blocks(w, start // 2, (n + 1) // 2, low, high, key)
+        for i in range(n):
+            first, second = np.uint64(w[2 * (i % 2), i // 2]), np.uint64(w[2 * (i % 2) + 1, i // 2])
+            out[start + i] = np.float64(((first << SHIFT_32) | second) >> SHIFT_11) * 2.0**-53
 
 
 @jit(forceinline=True)

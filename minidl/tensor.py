@@ -466,8 +466,10 @@ def _rebuild(cls: type[Tensor], array: Any, requires_grad: bool, device: str, st
     return t.requires_grad_(requires_grad)
 
 
-def method(*names: str, inplace: bool = False) -> Callable[[Any], Any]:
+def method(*names: str, inplace: Any = False) -> Callable[[Any], Any]:
     """Put the decorated function on Tensor, under its own name or `names`; with `inplace` also as `name_`.
+
+    inplace: True, or the ufunc of two arrays that computes the same.
 
     Example:
         >>> @method("abs", "absolute", inplace=True)
@@ -479,7 +481,7 @@ def method(*names: str, inplace: bool = False) -> Callable[[Any], Any]:
         for name in names or (function.__name__,):
             setattr(Tensor, name, function)
             if inplace and not name.startswith("__"):
-                setattr(Tensor, f"{name}_", in_place(function, name))
+                setattr(Tensor, f"{name}_", in_place(function, name, None if inplace is True else inplace))
         return function
 
     return attach

@@ -284,3 +284,18 @@ def test_logsumexp_of_one_number():
     x = minidl.tensor(3.0, requires_grad=True)
     x.logsumexp(0).backward()
     assert x.logsumexp(0).item() == 3.0 and x.grad.item() == 1.0
+
+
+@pytest.mark.parametrize(
+    "name", ["sum", "mean", "amax", "amin", "prod", "logsumexp", "max", "min", "cumsum", "var", "std", "norm"]
+)
+@pytest.mark.parametrize("shape", [(3, 1), (3000, 1), (1, 3000)])
+def test_a_reduction_of_single_elements_is_a_copy(name, shape):
+    x = minidl.randn(shape)
+    dim = shape.index(1)
+    if name in ("var", "std"):
+        out = getattr(x, name)(dim, correction=0)
+    else:
+        out = getattr(x, name)(dim=dim)
+    for result in out if isinstance(out, tuple) else (out,):
+        assert not np.shares_memory(result.numpy(), x.numpy())

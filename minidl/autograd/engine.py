@@ -17,21 +17,18 @@ from operator import attrgetter
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..kernels import array_module
-from ..kernels.reduce import sum_axes
+from ..kernels.reduce import add_up
 from ..layouts import strided
 from . import op as _op
 from .grad_mode import grad_mode
-from .op import FREED, AccumulateGrad, Op, OutputOf, as_array, wrap
+from .op import FREED, AccumulateGrad, Op, OutputOf, as_array, ndarray, wrap
 from .sparse_gradient import SparseGradient
 from .storage import mark_written
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-add_up: Any = np.add.reduce
 next_pass = count(1).__next__
 by_sequence = attrgetter("seq")
 check_rule: Callable[[Op, Any], None] | None = None  # set by detect_anomaly: sees what every rule returned
@@ -165,10 +162,8 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
 
 
 def sum_along(g: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
-    """The sum of a gradient along axes: an array's, on a GPU by the kernel, or as an operation a Tensor's."""
-    if g.__class__ is np.ndarray:
-        return add_up(g, axis=axes, keepdims=keepdim)
-    return g.sum(axis=axes, keepdims=keepdim) if isinstance(g, _op._Tensor) else sum_axes(g, axes, keepdim)
+    """The sum of a gradient along axes: of an array, or as an operation of a Tensor."""
+    return g.sum(axis=axes, keepdims=keepdim) if isinstance(g, _op._Tensor) else add_up(g, axes, keepdim)
 
 
 def _place(node: OutputOf, g: Any) -> None:
@@ -216,10 +211,7 @@ def _copied(g: Any) -> Tensor:
 
 def _kept(g: Any) -> Tensor:
     """A gradient that nobody else refers to as a tensor: a copy only if the array is a view of other memory."""
-    if isinstance(g, SparseGradient):
-        return g.tensor()
-    array = as_array(g)
-    return wrap(array if array.flags.owndata else array.copy())
+    return wrap(g) if g.__class__ is ndarray and g.flags.owndata else _copied(g)
 
 
 def _raw(g: Tensor) -> Any:

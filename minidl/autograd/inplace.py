@@ -13,26 +13,48 @@ from typing import TYPE_CHECKING, Any
 
 from .. import dtypes
 from ..kernels import array_module
+from . import op as _op
 from .grad_mode import enable_grad, grad_mode
-from .op import Op, new, record, same_memory, wrap
+from .op import NUMBERS, Op, SparseOperand, new, record, same_memory, wrap
 from .storage import View, live_views, mark_written, next_seq
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
 
-def in_place(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The in-place method `name_` of an out-of-place function."""
+def in_place(function: Callable[..., Any], name: str, ufunc: Any = None) -> Callable[..., Any]:
+    """The in-place method `name_` of an out-of-place function; `ufunc` computes the same, and can write where it reads."""
 
     @functools.wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         check_writable(self, name)
+        if ufunc is not None and len(args) == 1 and not kwargs and _done_at_once(ufunc, self, args[0]):
+            return self
         before = next_seq()
         return write(self, function(self, *args, **kwargs), name, before)
 
     method.__name__ = method.__qualname__ = f"{name}_"
     method.__doc__ = f"In-place form of {name}()."
     return method
+
+
+def _done_at_once(ufunc: Any, x: Tensor, y: Any) -> bool:
+    """Compute x = ufunc(x, y) in x's memory, where no graph is recorded and y is of x's dtype and shape, or a number."""
+    a, b, node = x.array, y, None
+    if isinstance(y, _op._Tensor):
+        try:
+            b, node = y.array, y.node
+        except SparseOperand:
+            return False
+        if b.dtype is not a.dtype or b.shape != a.shape or b.__class__ is not a.__class__:
+            return False
+    elif y.__class__ not in NUMBERS:
+        return False
+    if a.dtype.kind != "f" or (grad_mode.get() and (node or x.node or (x.base and x.base.root.node))):
+        return False
+    ufunc(a, b, out=a)
+    mark_written(x)
+    return True
 
 
 def check_writable(x: Tensor, name: str) -> None:

@@ -366,21 +366,25 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
     def apply(*inputs: Any, **params: Any) -> Any:
         if precision is not None and half_of.get() is not None:
             inputs = tuple([with_precision(precision, x) for x in inputs])
-        arrays, some, tracked, settled = [], False, False, not promotes
+        arrays, tracked, dtype, mixed, unknown = [], False, None, False, False
         try:
             for x in inputs:
                 if isinstance(x, _Tensor):
-                    some = True
-                    arrays.append(x.array)
+                    a = x.array
+                    arrays.append(a)
                     if x.node is not None:
                         tracked = True
+                    if a.dtype is not dtype:
+                        mixed, dtype = dtype is not None, a.dtype
                 else:
                     arrays.append(x)
-                    if x is not None and hasattr(x, "dtype"):  # an array, or a number with a type of NumPy's
-                        settled = False
-            if not some:
+                    if x is not None and x.__class__ not in NUMBERS:
+                        unknown = unknown or promotes or hasattr(x, "dtype")
+            if dtype is None:
                 return new(cls).forward(*inputs, **params)  # a gradient rule at work on arrays
-            if not settled:
+            if unknown or (
+                promotes and (mixed or dtype.kind != "f")
+            ):  # not just tensors of one float dtype, and numbers
                 inputs = settle(cls, inputs)
                 arrays = [x.array if isinstance(x, _Tensor) else x for x in inputs]
         except SparseOperand:

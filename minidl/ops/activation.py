@@ -10,6 +10,7 @@ import numpy as np
 from ..autograd.op import Op
 from ..kernels import activation as kernels
 from ..kernels import array_module
+from ..kernels import rectifier as rectifiers
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .define import public
@@ -19,13 +20,15 @@ from .shape import normalize_dim
 from .special import erf
 from .trigonometric import tanh
 
+SMALL = 2**10  # elements from which on the compiled loop pays
+
 
 class ReLU(Op):
     """max(x, 0)."""
 
     @staticmethod
     def forward(x: Any) -> Any:
-        return kernels.relu(x)
+        return kernels.relu(x) if x.size >= SMALL else array_module(x).maximum(x, 0)
 
     def backward(self, g: Any, out: Any) -> Any:
         return kernels.relu_backward(g, out)
@@ -77,6 +80,9 @@ class SiLU(Op):
         return x * kernels.sigmoid(x)
 
     def backward(self, g: Any, x: Any) -> Any:
+        return rectifiers.silu_backward(g, x)
+
+    def composite(self, g: Any, x: Any) -> Any:
         s = sigmoid(x)
         return g * (s * (1 + x * (1 - s)))
 
@@ -86,10 +92,12 @@ class Softplus(Op):
 
     def forward(self, x: Any, *, beta: float, threshold: float) -> Any:
         self.beta, self.threshold = beta, threshold
-        z = x * beta
-        return array_module(x).where(z > threshold, x, array_module(x).logaddexp(z, x.dtype.type(0)) / beta)
+        return rectifiers.softplus(x, beta, threshold)
 
     def backward(self, g: Any, x: Any) -> Any:
+        return rectifiers.softplus_backward(g, x, self.beta, self.threshold)
+
+    def composite(self, g: Any, x: Any) -> Any:
         return g * where(x * self.beta > self.threshold, 1.0, sigmoid(x * self.beta))
 
 
@@ -109,9 +117,12 @@ class LeakyReLU(Op):
 
     def forward(self, x: Any, *, slope: float) -> Any:
         self.slope = slope
-        return array_module(x).where(x > 0, x, x * slope)
+        return rectifiers.leaky_relu(x, slope)
 
     def backward(self, g: Any, x: Any) -> Any:
+        return rectifiers.leaky_relu_backward(g, x, self.slope)
+
+    def composite(self, g: Any, x: Any) -> Any:
         return where(x > 0, g, g * self.slope)
 
 
@@ -120,10 +131,12 @@ class ELU(Op):
 
     def forward(self, x: Any, *, alpha: float, scale: float, inner: float) -> Any:
         self.alpha, self.scale, self.inner = alpha, scale, inner
-        xp = array_module(x)
-        return xp.where(x > 0, scale * x, scale * alpha * xp.expm1(inner * xp.minimum(x, 0)))
+        return rectifiers.elu(x, alpha, scale, inner)
 
     def backward(self, g: Any, x: Any) -> Any:
+        return rectifiers.elu_backward(g, x, self.alpha, self.scale, self.inner)
+
+    def composite(self, g: Any, x: Any) -> Any:
         below = self.scale * self.alpha * self.inner * exp(self.inner * where(x > 0, 0.0, x))
         return g * where(x > 0, self.scale, below)
 

@@ -79,6 +79,8 @@ class Pow(Op):
 
     @staticmethod
     def forward(x: Any, y: Any) -> Any:
+        if y.__class__ in (int, float) and y in (2, 3) and x.dtype.kind == "f":
+            return x * x if y == 2 else x * x * x  # power() takes a hundred times as long for negative x
         return _module_of(x, y).power(x, y)
 
     def backward(self, g: Any, x: Any, y: Any) -> Any:
@@ -128,7 +130,15 @@ def _(make: Any) -> Any:
 
 
 _add, _sub = Add.apply, Sub.apply
-mul = public(Mul, "mul", "input * other, element by element, with broadcasting.", "multiply", "__mul__", "__rmul__")
+mul = public(
+    Mul,
+    "mul",
+    "input * other, element by element, with broadcasting.",
+    "multiply",
+    "__mul__",
+    "__rmul__",
+    inplace=np.multiply,
+)
 pow = public(Pow, "pow", "input to the power `exponent`, element by element.", "__pow__")
 multiply = mul
 method("__add__", "__radd__")(_add)
@@ -147,13 +157,13 @@ def _check_bool_minus(x: Any, y: Any) -> None:
         )
 
 
-@method("add", inplace=True)
+@method("add", inplace=np.add)
 def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """input + alpha * other, element by element, with broadcasting."""
     return _add(input, other if alpha == 1 else mul(other, alpha))
 
 
-@method("sub", "subtract", inplace=True)
+@method("sub", "subtract", inplace=np.subtract)
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """input - alpha * other, element by element, with broadcasting."""
     _check_bool_minus(input, other)
@@ -179,7 +189,7 @@ def _rpow(input: Any, other: Any) -> Any:
     return pow(other, input)
 
 
-@method("div", "divide", "true_divide", inplace=True)
+@method("div", "divide", "true_divide", inplace=np.true_divide)
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """input / other; rounding_mode "trunc" rounds towards zero, "floor" down (as Python's //)."""
     if rounding_mode is None:

@@ -15,6 +15,7 @@ from ..kernels import loss as kernels
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 from .exponential import exp
+from .indexing import Take
 from .linalg import linear
 from .loss import legacy_reduction, reduced
 from .selection import where
@@ -260,13 +261,14 @@ def nll_loss(
         _check_weight("nll_loss", input, weight)
     x, t, shape = _rows("nll_loss", input, target)
     all_count = _all_count("nll_loss", t, x.array.shape[1], ignore_index)
-    kept = t != ignore_index
-    xp = array_module(t)
-    y = xp.where(kept, t, 0)
+    xp, kept = array_module(t), t != ignore_index
     w = None if weight is None else weight.array
-    factor = kept.astype(x.array.dtype) if w is None else (kept * w[y]).astype(x.array.dtype)
-    picked = x[xp.arange(len(y)), y]
-    losses = where(kept, -picked * factor, 0.0)
+    y = t.copy() if all_count else xp.where(kept, t, 0)
+    losses = -Take.apply(x, index=(xp.arange(len(y)), y))
+    if w is not None:
+        losses = losses * w[y]
+    if not all_count:
+        losses = where(kept, losses, 0.0)
     total = _total(t, w, ignore_index, all_count, reduction, x.array.dtype)
     return losses.reshape(shape) if total is None else losses.sum() / total
 

@@ -29,7 +29,7 @@ def named(op: type[Op], name: str, doc: str) -> Callable[..., Any]:
     return function
 
 
-def public(op: type[Op], name: str, doc: str, *more: str, inplace: bool = True) -> Callable[..., Any]:
+def public(op: type[Op], name: str, doc: str, *more: str, inplace: Any = True) -> Callable[..., Any]:
     """The function of an operation that takes its inputs and nothing else; also the methods `name`, `name_` and `more`."""
     return method(name, *more, inplace=inplace)(named(op, name, doc))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd.op import Op
 from ..kernels import Kernel, array_module
+from ..kernels import extremum as kernels
 from ..kernels.common import row_major
 from ..kernels.reduce import max_axes, min_axes
 from ..tensor import Tensor, method
@@ -16,6 +17,8 @@ from ..testing.samples import Sample, samples
 from .axes import axes_of, check_not_empty, either, restored
 from .define import result_type
 from .selection import maximum, minimum
+
+LARGE = 2**11  # elements from which on a compiled loop pays
 
 
 class _Extreme(Op):
@@ -26,7 +29,7 @@ class _Extreme(Op):
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes, self.keepdim = axes, keepdim
-        if x.__class__ is np.ndarray:  # NumPy's own at once: the way through the kernel would be felt in small ones
+        if x.__class__ is np.ndarray and x.size < LARGE:
             return row_major(self.ufunc.reduce(x, axis=axes, keepdims=keepdim))
         return self.kernel(x, axes, keepdim)
 
@@ -79,17 +82,15 @@ class _ExtremeAt(Op):
     """The largest or smallest value along one dimension, and where it stands; the gradient goes to the first."""
 
     several = True
-    find: str
+    largest: bool
 
     def forward(self, x: Any, *, axis: int, keepdim: bool) -> Any:
         self.axis, self.keepdim, self.shape = axis, keepdim, x.shape
-        xp = array_module(x)
         if not x.ndim:
-            self.index = xp.zeros((), np.int64)
+            self.index = array_module(x).zeros((), np.int64)
             return x.copy(), self.index
-        index = getattr(xp, self.find)(x, axis=axis, keepdims=True)
+        values, index = kernels.extreme_at(x, axis, self.largest)
         self.index = index
-        values = xp.take_along_axis(x, index, axis)
         return (values, index) if keepdim else (values.squeeze(axis), index.squeeze(axis))
 
     def backward(self, g: Any) -> Any:
@@ -105,11 +106,11 @@ class _ExtremeAt(Op):
 
 
 class MaxAt(_ExtremeAt):
-    find = "argmax"
+    largest = True
 
 
 class MinAt(_ExtremeAt):
-    find = "argmin"
+    largest = False
 
 
 def _extreme(name: str, whole: Any, at: type[Op], pair: Any) -> Callable[..., Any]:

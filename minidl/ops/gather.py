@@ -25,8 +25,10 @@ REDUCTIONS = {"prod": multiply_at, "amax": maximum_at, "amin": minimum_at}  # in
 
 def places(index: Any, dim: int) -> tuple[Any, ...]:
     """The index that names, at each place of `index`, the element it points to along `dim`."""
-    grid = np.ogrid[tuple(slice(n) for n in index.shape)]
-    return tuple(index if d == dim else devices.move(g, devices.of_array(index)) for d, g in enumerate(grid))
+    xp, last = array_module(index), index.ndim - 1
+    return tuple(
+        index if d == dim else xp.arange(n).reshape((n,) + (1,) * (last - d)) for d, n in enumerate(index.shape)
+    )
 
 
 class ScatterReduce(Op):
@@ -446,7 +448,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     elif not dtypes.can_cast(value.dtype, input.dtype):
         raise RuntimeError(f"masked_fill: value cannot be converted to type {input.dtype} without overflow: {value}")
     devices.check_same("masked_fill", input, mask)
-    return where(mask.array.copy(), cast(value, input.array.dtype), input)
+    return where(wrap(mask.array.copy()), cast(value, input.array.dtype), input)
 
 
 @method()

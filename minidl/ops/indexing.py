@@ -28,6 +28,7 @@ from .conversion import cast
 from .selection import where
 
 ALL = slice(None)
+BOUNDS = (int, type(None))
 
 
 class Slice(Op):
@@ -81,10 +82,12 @@ class IndexPut(Op):
     def forward(self, x: Any, value: Any, *, index: tuple[Any, ...], accumulate: bool = False) -> Any:
         self.index, self.accumulate = index, accumulate
         if accumulate:
-            shape = x[index].shape
-            if np.broadcast_shapes(shape, value.shape) != shape:
-                raise _mismatch(value, shape)
-            return x + added_up(array_module(x).broadcast_to(value, shape), x.shape, index)
+            shape = picked_shape(x, index)
+            if value.shape != shape:
+                if np.broadcast_shapes(shape, value.shape) != shape:
+                    raise _mismatch(value, shape)
+                value = array_module(x).broadcast_to(value, shape)
+            return x + added_up(value, x.shape, index)
         out = x.copy()
         assign(out, index, value)
         return out
@@ -175,25 +178,33 @@ def added_up(g: Any, shape: tuple[int, ...], index: tuple[Any, ...]) -> Any:
         out = xp.zeros(shape, g.dtype)
         out[index] = g  # no element is named twice
         return out
-    arrays: list[Any] = []
-    dims: list[int] = []  # the dimension that each array picks from
+    dims: list[int] = []  # the dimensions that arrays pick from
+    rows: Any = np.int64(0)  # where the picked elements stand, were these dimensions one
     dim = 0
     for item in index:
         if isinstance(item, slice):
             dim += 1
             continue
         for part in item.nonzero() if item.dtype.kind == "b" else (item,):
-            arrays.append(part.astype(np.int64) % shape[dim])
+            size = shape[dim]
+            rows = rows * size + xp.where(part < 0, part + size, part)
             dims.append(dim)
             dim += 1
-    arrays = list(xp.broadcast_arrays(*arrays))
     adjacent = dims[-1] - dims[0] == len(dims) - 1 and _side_by_side(index)
-    first, count = dims[0] if adjacent else 0, arrays[0].ndim  # where in g the picked dimensions are
+    first, count = dims[0] if adjacent else 0, rows.ndim  # where in g the picked dimensions are
     sizes, rest = [shape[d] for d in dims], [n for d, n in enumerate(shape) if d not in dims]
-    rows = xp.ravel_multi_index(tuple(arrays), tuple(sizes)).reshape(-1)
-    columns = xp.moveaxis(g, range(first, first + count), range(count)).reshape(rows.size, prod(rest))
-    out = embedding_backward(xp.ascontiguousarray(columns), rows, prod(sizes))
-    return xp.moveaxis(out.reshape(*sizes, *rest), range(len(dims)), dims)
+    columns = xp.moveaxis(g, range(first, first + count), range(count)) if first else g
+    rows = xp.ascontiguousarray(rows.reshape(-1))
+    out = embedding_backward(xp.ascontiguousarray(columns.reshape(rows.size, prod(rest))), rows, prod(sizes))
+    out = out.reshape(*sizes, *rest)
+    return out if dims == list(range(len(dims))) else xp.moveaxis(out, range(len(dims)), dims)
+
+
+def picked_shape(x: Any, index: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape of x[index]; known from the index alone, if it is one integer for each dimension."""
+    if len(index) == x.ndim and all(hasattr(item, "dtype") and item.dtype.kind == "i" for item in index):
+        return np.broadcast_shapes(*(item.shape for item in index))
+    return x[index].shape
 
 
 def _side_by_side(index: tuple[Any, ...]) -> bool:
@@ -350,12 +361,22 @@ def check_bounds(low: int, high: int, dim: int, shape: tuple[int, ...]) -> None:
 @method("__getitem__")
 def getitem(input: Tensor, index: Any) -> Tensor:
     """input[index]: a view for integers, slices, None and Ellipsis; a copy for masks and integer tensors."""
-    shape = input.array.shape
-    if index.__class__ is int and shape and -shape[0] <= index < shape[0]:
-        return Slice.apply(input, index=(index, Ellipsis))
+    items = index if index.__class__ is tuple else (index,)
+    if all(map(_is_plain, items)):
+        try:
+            return Slice.apply(input, index=items if Ellipsis in items else (*items, Ellipsis))
+        except IndexError:
+            pass  # split_index says it in PyTorch's words
     basic, arrays = split_index(input, index)
     part = input if arrays and is_all(basic) else Slice.apply(input, index=basic)
     return Take.apply(part, index=arrays) if arrays else part
+
+
+def _is_plain(item: Any) -> bool:
+    """Whether an item of an index means the same to NumPy, and leads to a view."""
+    if item.__class__ is slice:
+        return item.step is None and item.start.__class__ in BOUNDS and item.stop.__class__ in BOUNDS
+    return item.__class__ is int or item is None or item is Ellipsis
 
 
 def is_all(basic: tuple[Any, ...]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import prod
 from typing import Any
 
@@ -150,7 +150,7 @@ class Split(Op):
 
     def forward(self, x: Any, *, sizes: Any, dim: int) -> Any:
         self.dim, self.sizes, self.shape, self.like = dim, sizes, x.shape, _Zeros(x)
-        before, ends = (slice(None),) * dim, np.cumsum(sizes).tolist()
+        before, ends = (slice(None),) * dim, accumulate(sizes)
         return tuple(x[(*before, slice(end - n, end))] for n, end in zip(sizes, ends, strict=True))
 
     def backward(self, g: Any) -> Any:
@@ -306,15 +306,18 @@ class Cat(Op):
         ndim = used[0].ndim
         self.dim = dim
         self.sizes = [x.shape[dim] if x.ndim == ndim else None for x in xs]
-        for i, x in enumerate(used):
-            if x.ndim != ndim or any(
-                m != n for d, (m, n) in enumerate(zip(x.shape, used[0].shape, strict=True)) if d != dim
-            ):
-                raise RuntimeError(
-                    f"cat: sizes of tensors must match except in dimension {dim}. Expected {list(used[0].shape)} but "
-                    f"got {list(x.shape)} for tensor number {i} in the list"
-                )
-        return row_major(array_module(used[0]).concatenate(used, axis=dim))
+        try:
+            return row_major(array_module(used[0]).concatenate(used, axis=dim))
+        except ValueError:
+            first = used[0].shape[:dim] + used[0].shape[dim + 1 :]
+            wrong = [x.ndim != ndim or x.shape[:dim] + x.shape[dim + 1 :] != first for x in used]
+            if not any(wrong):
+                raise
+            i = wrong.index(True)
+            raise RuntimeError(
+                f"cat: sizes of tensors must match except in dimension {dim}. Expected {list(used[0].shape)} but "
+                f"got {list(used[i].shape)} for tensor number {i} in the list"
+            ) from None
 
     def backward(self, g: Any) -> Any:
         gradients: list[Any] = []

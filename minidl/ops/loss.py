@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import devices
-from ..autograd.op import half_of, with_precision
+from ..autograd.op import Op, half_of, with_precision
 from ..kernels import array_module
 from ..tensor import Tensor
+from ..testing.samples import Sample, samples
 from .activation import softplus
 from .exponential import exp, log, xlogy
 from .normalization import cosine_similarity, pairwise_distance
-from .selection import where
+from .selection import clamp, where
 
 
 def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -93,6 +94,23 @@ def l1_loss(input: Tensor, target: Tensor) -> Tensor:
     return (input - target).abs()
 
 
+class Huber(Op):
+    """d^2 / 2 where |d| is at most delta, delta (|d| - delta / 2) elsewhere; its slope is d, held within +- delta."""
+
+    def forward(self, d: Any, *, delta: float) -> Any:
+        self.delta = delta
+        held = d.clip(-delta, delta)
+        return held * (d - 0.5 * held)
+
+    def backward(self, g: Any, d: Any) -> Any:
+        return g * clamp(d, -self.delta, self.delta)
+
+
+@samples(Huber)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3), delta=0.7)
+
+
 @in_full
 def smooth_l1_loss(
     input: Tensor,
@@ -105,8 +123,8 @@ def smooth_l1_loss(
     """d^2 / (2 beta) where d = |input - target| is below beta, d - beta / 2 elsewhere (Girshick, 2015)."""
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
-    d = (input - target).abs()
-    losses = d if beta == 0 else where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta)
+    d = input - target
+    losses = d.abs() if beta == 0 else Huber.apply(d, delta=float(beta)) / beta
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))
 
 
@@ -119,8 +137,7 @@ def huber_loss(
         raise TypeError(f"huber_loss: delta must be a float or int, got: {type(delta)}")
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
-    d = (input - target).abs()
-    losses = where(d <= delta, 0.5 * d * d, delta * (d - 0.5 * delta))
+    losses = Huber.apply(input - target, delta=float(delta))
     if weight is not None:
         losses = losses * weight
         if reduction == "mean":
@@ -167,8 +184,9 @@ def binary_cross_entropy_with_logits(
     if input.array.shape != target.array.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
     soft = softplus(-input, 1.0, math.inf)
-    factor = 1 if pos_weight is None else 1 + (pos_weight - 1) * target
-    losses = (1 - target) * input + soft * factor
+    if pos_weight is not None:
+        soft = soft * (1 + (pos_weight - 1) * target)
+    losses = (1 - target) * input + soft
     if weight is not None:
         losses = losses * weight
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))

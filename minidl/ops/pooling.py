@@ -268,6 +268,10 @@ def _avg_pool(
 
 def _counts(x: Any, window: tuple[Sizes, ...], positions: Sizes, count_pad: bool) -> Any:
     """By how many values the sum of each window is divided, (*P): padding counts or not, what lies beyond it never."""
+    kernel, steps, pad = window
+    inside = all((m - 1) * s + k <= n for n, k, s, m in zip(x.shape[2:], kernel, steps, positions, strict=True))
+    if inside and not any(pad):
+        return prod(kernel)
     counts = np.ones((), x.dtype)
     for axis, (n, k, s, p, m) in enumerate(zip(x.shape[2:], *window, positions, strict=True)):
         start = np.arange(m) * s - p
@@ -358,8 +362,7 @@ def _adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Tensor:
     if input.is_quantized:
         return input.of_values(lambda t: _adaptive_avg_pool(n, t, output_size))
     wanted = _wanted_size(name, input, output_size, n)
-    # on a GPU one reduction, to which nothing is moved; on the CPU it is slower than a product. float16 sums would overflow
-    if input.is_cuda and {*wanted} == {1} and input.array.dtype.kind == "f" and input.array.itemsize > 2:
+    if {*wanted} == {1} and input.array.dtype.kind == "f" and input.array.itemsize > 2:  # float16 sums would overflow
         return input.mean(tuple(range(-n, 0)), keepdim=True)
     if input.array.dtype.kind != "f":
         raise NotImplementedError(f"{name}: not implemented for {input.dtype}; convert the input with float()")

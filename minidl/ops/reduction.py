@@ -24,8 +24,6 @@ from .rearrange import Flip
 from .selection import isnan, where
 from .shape import sizes_of
 
-LARGE = 2**11  # elements from which on a kernel that adds them quickly and in a good order pays
-
 
 class Sum(Op):
     """The sum along dimensions."""
@@ -35,11 +33,7 @@ class Sum(Op):
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.shape, self.axes, self.keepdim = x.shape, axes, keepdim
-        if x.size >= LARGE:
-            return kernels.sum_axes(x, axes, keepdim)
-        # not x.sum, whose warnings (of inf - inf) come from NumPy's own Python code and are not filtered
-        out = array_module(x).add.reduce(x, axis=axes, keepdims=keepdim)
-        return out if x.ndim < 2 else row_major(out)
+        return kernels.add_up(x, axes, keepdim)
 
     def backward(self, g: Any) -> Any:
         return Spread.apply(g, shape=self.shape, axes=self.axes, keepdim=self.keepdim)
@@ -56,6 +50,35 @@ class Spread(Op):
 
     def backward(self, g: Any) -> Any:
         return Sum.apply(g, axes=self.axes, keepdim=self.keepdim)
+
+
+class Mean(Sum):
+    """The mean along dimensions."""
+
+    def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
+        n = math.prod(x.shape[a] for a in axes)
+        self.share = 1.0 / n if n else math.nan
+        return super().forward(x, axes=axes, keepdim=keepdim) * self.share
+
+    def backward(self, g: Any) -> Any:
+        return Spread.apply(g * self.share, shape=self.shape, axes=self.axes, keepdim=self.keepdim)
+
+
+class Var(Op):
+    """The variance along dimensions: the sum of the squared distances from the mean, over `freedom`."""
+
+    complex_rule = True
+    precision = "full"
+
+    def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool, freedom: float) -> Any:
+        self.axes, self.keepdim, self.freedom = axes, keepdim, freedom
+        away = x - Mean.apply(x, axes=axes, keepdim=True) if axes else x * 0
+        square = away.real * away.real + away.imag * away.imag if x.dtype.kind == "c" else away * away
+        return Sum.apply(square, axes=axes, keepdim=keepdim) / freedom
+
+    def backward(self, g: Any, x: Any) -> Any:
+        away = x - Mean.apply(x, axes=self.axes, keepdim=True) if self.axes else x * 0
+        return restored(g / self.freedom, self.axes, self.keepdim) * 2.0 * away.conj()
 
 
 class LogSumExp(Op):
@@ -128,10 +151,7 @@ def mean(
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
             f"Got: {input.dtype}; use x.float().mean()"
         )
-    axes = axes_of(input, dim, "mean")
-    n = math.prod(input.array.shape[a] for a in axes)
-    total = Sum.apply(input, axes=axes, keepdim=keepdim)
-    return total * (1.0 / n) if n else total / 0.0
+    return Mean.apply(input, axes=axes_of(input, dim, "mean"), keepdim=keepdim)
 
 
 @method()
@@ -182,11 +202,8 @@ def var(
         correction = 1 if unbiased else 0
     axes = axes_of(input, dim, "var")
     n = math.prod(input.array.shape[a] for a in axes)
-    centre = mean(input, axes, True) if axes else input
-    away = input - centre
     freedom = builtins.max(n - (1 if correction is None else correction), 0)
-    square = (away * away.conj()).real if away.is_complex() else away * away
-    return Sum.apply(square, axes=axes, keepdim=keepdim) / float(freedom)
+    return Var.apply(input, axes=axes, keepdim=keepdim, freedom=float(freedom))
 
 
 @method()
@@ -372,6 +389,18 @@ def _(make: Any) -> Any:
     yield Sample(make(2, 3), axes=(0, 1), keepdim=False)
     yield Sample(make(2, 3, 4), axes=(1,), keepdim=True)
     yield Sample(make(0, 3), axes=(0,), keepdim=False, note="nothing to add")
+
+
+@samples(Mean)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3), axes=(0, 1), keepdim=False)
+    yield Sample(make(2, 3, 4), axes=(1,), keepdim=True)
+
+
+@samples(Var)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3), axes=(0, 1), keepdim=False, freedom=5.0)
+    yield Sample(make(2, 3, 4), axes=(1,), keepdim=True, freedom=3.0)
 
 
 @samples(LogSumExp)

@@ -50,7 +50,9 @@ class _Step(Op):
 class Sign(_Step):
     @staticmethod
     def forward(x: Any) -> Any:
-        return x.copy() if x.dtype.kind == "b" else np.where(np.isnan(x), x.dtype.type(0), np.sign(x)).astype(x.dtype)
+        if x.dtype.kind == "c":
+            return np.where(np.isnan(x), x.dtype.type(0), np.sign(x))
+        return x.copy() if x.dtype.kind == "b" else np.subtract(x > 0, x < 0, dtype=x.dtype)  # 0 for NaN
 
 
 class Floor(_Step):

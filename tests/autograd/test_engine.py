@@ -294,3 +294,28 @@ def test_checkpoint_gives_the_same_gradients():
     assert all(type(k).__name__ == "Packed" for k in y.grad_fn.kept)
     y.sum().backward()
     np.testing.assert_array_equal(x.grad.numpy(), again.grad.numpy())
+
+
+@pytest.mark.parametrize("operator", ["add_", "sub_", "mul_", "div_"])
+def test_writing_without_a_graph(operator):
+    torch = pytest.importorskip("torch")
+    results = []
+    for m in (md, torch):
+        w = m.arange(1.0, 10.0).reshape(3, 3).requires_grad_()
+        before = w * w
+        with m.no_grad():
+            same = getattr(w, operator)(2)
+            assert same is w
+            getattr(w[1], operator)(w[2])  # through a view
+            getattr(w, operator)(m.arange(1.0, 4.0))  # broadcast
+            with pytest.raises(RuntimeError):
+                getattr(w[0], operator)(m.ones(2, 3))
+            getattr(w, operator)(m.ones(3, 3, dtype=m.float64))
+        results.append((w.detach().numpy(), str(w.dtype), w._version))
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            before.sum().backward()
+        with pytest.raises(RuntimeError, match="leaf Variable"):
+            getattr(w, operator)(1.0)
+    (ours, dtype, version), (theirs, their_dtype, their_version) = results
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    assert (dtype, version) == (their_dtype, their_version)

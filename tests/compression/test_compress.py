@@ -68,7 +68,10 @@ def test_bytes_are_a_quarter_and_with_zeros_less(runs, tmp_path, prune):
     source = pipeline.read_run(runs / "mlp")
     work = pipeline.Compression(source, pipeline.Plan(prune=prune, int8=True, finetune_epochs=0))
     *_, before, last = work.run()
-    assert last.step == "int8 dynamic, 3 layers" and last.multiply_adds == before.multiply_adds == 64 * 128 + 128 * 64 + 64 * 10
+    assert (
+        last.step == "int8 dynamic, 3 layers"
+        and last.multiply_adds == before.multiply_adds == 64 * 128 + 128 * 64 + 64 * 10
+    )
     assert last.accuracy == pytest.approx(before.accuracy, abs=0.03)
     assert last.weights == pytest.approx(before.weights, rel=0.05)  # a few are rounded to 0
     work.save(tmp_path / "out")

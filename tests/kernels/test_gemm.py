@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minidl.kernels import blas, parallel, threads
-from minidl.kernels.gemm import gemm
+from minidl.kernels.gemm import gemm, product_plus_bias
 
 CASES = [
     ((2, 3), (3, 4)),
@@ -42,6 +42,17 @@ def test_a_large_transposed_matrix(rows, rng, compare):
     assert out.flags.c_contiguous
     np.testing.assert_allclose(out, x.astype(np.float64) @ weight.T + bias, rtol=1e-5, atol=2e-5)
     np.testing.assert_allclose(gemm(x[..., ::-1], weight.T, None), x[..., ::-1] @ weight.T, rtol=1e-5, atol=2e-5)
+
+
+def test_biases_come_first(rng, compare):
+    x, y, bias = normal(rng, 300, 40), normal(rng, 40, 70), normal(rng, 70)
+    for a in (x, np.asfortranarray(x)):
+        for b in (y, np.asfortranarray(y)):
+            compare(product_plus_bias, a, b, bias, rtol=1e-5, atol=1e-5)
+    compare(product_plus_bias, x[:, ::2], y[::2], bias, rtol=1e-5, atol=1e-5, compiled=False)
+    compare(product_plus_bias, x[:0], y, bias, compiled=False)
+    compare(product_plus_bias, x.astype(np.float64), y.astype(np.float64), bias.astype(np.float64), compiled=False)
+    np.testing.assert_allclose(gemm(x, y, bias), x.astype(np.float64) @ y + bias, rtol=1e-5, atol=1e-5)
 
 
 def test_a_batch_that_is_not_contiguous(rng, compare):
