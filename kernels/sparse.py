@@ -241,6 +241,7 @@ CU = Source(
 PIECE = 128  # entries and ends of rows that are one warp's work in spmm_merge
 BUSY = 1024  # warps with four loads of 512 bytes each under way: about what keeps the memory of a large GPU busy
 WARPS = 4  # in a block: few, as a block holds its place until the last of them is done
+WIDEST = 32 * 65535  # columns of a dense matrix: 32 or more to a strip, and a grid has so many strips
 
 
 def cuts_where_uneven(pointers: Array, nnz: int) -> Array | None:
@@ -273,7 +274,7 @@ def supports_cuda(a: Array, b: Array, pointers: Array, indices: Array, cuts: Arr
     """Matrices of any layout, which are copied where they must be."""
     same = a.dtype == b.dtype and type(a) is type(b) is type(pointers) is type(indices)
     known = NAMES.get(a.dtype, "") in ELEMENTS and launchable(pointers, types=("int64",))
-    return same and known and launchable(indices, types=("int32",))
+    return same and known and launchable(indices, types=("int32",)) and prod(b.shape[1:]) <= WIDEST
 
 
 def lanes_for(width: int, most: int, *arrays: Array) -> tuple[bool, int, int]:

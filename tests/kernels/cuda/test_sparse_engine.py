@@ -115,6 +115,18 @@ def test_indices_on_the_device_are_checked_there(launched):
         md.sparse_coo_tensor(-at, md.ones(2, device="cuda"), (2, 3))
 
 
+def test_what_the_kernels_are_not_made_for_is_left_to_the_reference():
+    pointers, indices, values = np.array([0, 1]), np.array([0], np.int32), np.ones(1, np.float32)
+    supports = sparse.supports_cuda
+    assert supports(values, np.ones((1, 2), np.float32), pointers, indices)
+    for other in (values.astype(np.float64), values.astype(np.float16), values.astype(np.int32)):
+        assert not supports(other, np.ones((1, 2), np.float32), pointers, indices)
+    assert not supports(values, np.ones((1, 2)), pointers, indices)
+    assert not supports(values, values, pointers.astype(np.int32), indices)
+    assert not supports(values, values, pointers, indices.astype(np.int64))
+    assert not supports(values, np.broadcast_to(values, (1, sparse.WIDEST + 1)), pointers, indices)
+
+
 # ---- how the work is shared out ----------------------------------------------------------------------------------------
 
 
