@@ -133,13 +133,12 @@ def attention(
     shapes = [(batch, heads, queries, width), *[(batch, heads // shared, keys, width)] * 2]
 
     def make(m: Any) -> Step:
-        masks = {
-            "": None,
-            "float": _random(queries, keys),
-            "bool": np.arange(keys) < keys - 7 * np.arange(batch)[:, None],
-        }
-        masks["bool"] = masks["bool"][:, None, None]
-        hidden = {"attn_mask": m.tensor(masks[mask])} if mask else {}
+        hidden = {}
+        if mask == "bool":
+            seen = np.arange(keys) < keys - 7 * np.arange(batch)[:, None]
+            hidden["attn_mask"] = m.tensor(seen[:, None, None])
+        elif mask:
+            hidden["attn_mask"] = m.tensor(_random(queries, keys))
         call = m.nn.functional.scaled_dot_product_attention
         return of(lambda m, q, k, v: call(q, k, v, **hidden, **options), *shapes, grad=grad)(m)
 
