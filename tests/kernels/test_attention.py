@@ -152,9 +152,14 @@ def test_threads_share_the_heads(threads, rng, compare, monkeypatch):
     agree(q, k, v, (0.3, True, None, 0.3, 1, 2), compare, rng)
 
 
-def test_few_queries_are_left_to_the_reference(rng, compare):
-    q, k, v = operands(rng, "one block")
-    agree(q[:, :, :1], k, v, (0.3, False, None, 0.0, 0, 0), compare, rng, compiled=False)
+@pytest.mark.parametrize("L", [1, 2, 3])
+@pytest.mark.parametrize(("causal", "p"), [(False, 0.0), (True, 0.3)])
+def test_few_queries_meet_keys_and_values_where_they_are(L, causal, p, rng, compare):
+    for sizes in ("one block", "odd"):
+        q, k, v = operands(rng, sizes)
+        options = 0.3, causal, None, p, 1, 2
+        agree(q[:, :, :L], k, v, options, compare, rng)
+        agree(q[:, :, :L], k, v.swapaxes(2, 3).copy().swapaxes(2, 3), options, compare, rng)  # rows not contiguous: packed
 
 
 def test_queries_that_see_nothing(rng):
