@@ -14,15 +14,27 @@ from typing import Any
 import numpy as np
 
 from .elementary import exp32, log32
-from .jit import jit
+from .jit import Lazy, jit
 from .packed import pack, product, room
 from .random import BATCH, some_blocks
 from .simd import WIDTH, first, load, max_lanes, maximum, select, splat, store, sum_lanes
+from .tile import rows as rows_of_a_tile
 
-ROWS = 32  # queries of a block
-GAP = (
-    16  # beside each row of scores: rows whose distance is a power of two would compete for the same places of a cache
-)
+
+def block_rows() -> int:
+    """Queries of a block, for Python code; kernels write ROWS. They are whole tiles, and whole registers of a number each."""
+    return 4 * rows_of_a_tile()
+
+
+class BlockRows(Lazy):
+    """Stands for them, since they depend on the CPU."""
+
+    def compile(self) -> int:
+        return block_rows()
+
+
+ROWS: Any = BlockRows()
+GAP = 16  # beside a row of scores: rows whose distance is a power of two would compete for the same places of a cache
 ZERO, ONE, INFINITY = np.float32(0), np.float32(1), np.float32(np.inf)
 GIVEN, MADE = "Array(float32, 4, 'A', readonly=True)", "float32[:,:,:,:]"
 LSE, GIVEN_LSE = "float64[:,:,::1]", "Array(float64, 3, 'C', readonly=True)"

@@ -84,16 +84,40 @@ def product(a: Any, packed: Any, out: Any, add: bool) -> None:
 @jit
 def one_panel(many: Any, four: Any, one: Any, a: Any, panel: Any, out: Any, add: bool) -> None:
     """The product with a panel, or with its first register of columns: in tiles of these sizes."""
-    M, i = out.shape[0], 0
-    while i + ROWS <= M:
+    M, i, fours = out.shape[0], 0, 0
+    while fours < 2 and (M - 4 * fours) % ROWS > 1 and M >= 4 * (fours + 1):  # 8 rows are 4 and 4, not 6, 1 and 1
+        fours += 1
+    while i + ROWS <= M - 4 * fours:
         some_rows(many, a[i:], panel, out[i:], add)
         i += ROWS
     while i + 4 <= M:
         some_rows(four, a[i:], panel, out[i:], add)
         i += 4
     while i < M:
-        some_rows(one, a[i:], panel, out[i:], add)
+        single_row(one, a[i:], panel, out[i:], add)
         i += 1
+
+
+@jit
+def single_row(zeros: Any, a: Any, panel: Any, out: Any, add: bool) -> None:
+    """The first row of the product, in four sums of every fourth k: one or two registers that add up would wait for themselves."""
+    K, column = a.shape[1], a.strides[1] // a.itemsize
+    t, t1, t2, t3 = zeros, zeros, zeros, zeros
+    for k in range(0, K - 3, 4):
+        t = add_products(t, a, k * column, 0, panel, k * 2 * WIDTH)
+        t1 = add_products(t1, a, (k + 1) * column, 0, panel, (k + 1) * 2 * WIDTH)
+        t2 = add_products(t2, a, (k + 2) * column, 0, panel, (k + 2) * 2 * WIDTH)
+        t3 = add_products(t3, a, (k + 3) * column, 0, panel, (k + 3) * 2 * WIDTH)
+    for k in range(K // 4 * 4, K):
+        t = add_products(t, a, k * column, 0, panel, k * 2 * WIDTH)
+    if add:
+        add_tile(out, 0, 0, t, out.shape[1])
+    else:
+        store_tile(out, 0, 0, t, out.shape[1])
+    if K > 3:
+        add_tile(out, 0, 0, t1, out.shape[1])
+        add_tile(out, 0, 0, t2, out.shape[1])
+        add_tile(out, 0, 0, t3, out.shape[1])
 
 
 @jit

@@ -426,7 +426,9 @@ def test_where_the_width_comes_from():
 
 @outer
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names of x86 registers")
-@pytest.mark.parametrize(("lanes", "absent"), [("8", r"zmm|[xy]mm(1[6-9]|[23]\d)"), ("4", r"[yz]mm|xmm(1[6-9]|[23]\d)")])
+@pytest.mark.parametrize(
+    ("lanes", "absent"), [("8", r"zmm|[xy]mm(1[6-9]|[23]\d)"), ("4", r"[yz]mm|xmm(1[6-9]|[23]\d)")]
+)
 def test_fewer_lanes_are_of_a_cpu_without_wider_registers(lanes, absent, tmp_path):
     """Of loops that the compiler vectorises itself, too."""
     show = (
