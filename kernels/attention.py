@@ -109,7 +109,6 @@ def supports(
     return (
         all(a.dtype == FLOAT32 and a.flags.aligned and a.size > 0 for a in (q, k, v))
         and (mask is None or mask.dtype == FLOAT32)
-        and q.shape[2] >= FEW
         and p < 1
     )
 
@@ -126,7 +125,8 @@ def attention_numba(
     out, lse = blank_like(q, (B, H, L, E)), np.empty((B, H, L), np.float64)
     work = B * H * L * S * (q.shape[3] + E)
     options = scale, causal, *wide(mask, (B, H, L, S)), *dropping(p, key, counter)
-    share(B * G, loops.attention, work, q, k, v, *options, out, lse)
+    few = L < FEW and q.strides[3] == k.strides[3] == v.strides[3] == q.itemsize
+    share(B * G, loops.attention, work, few, q, k, v, *options, out, lse)
     return out, lse
 
 
@@ -178,8 +178,11 @@ def contiguous(x: Array) -> Array:
 def wide(mask: Array | None, shape: tuple[int, ...]) -> tuple[bool, Array]:
     """Whether there is a mask, and a view (B, H, L, S) of it, whose last axis is contiguous."""
     if mask is None:
-        return False, np.broadcast_to(np.zeros((), FLOAT32), (1, 1, 1, 1))
+        return False, NO_MASK
     return True, np.broadcast_to(contiguous(np.broadcast_to(mask, (*mask.shape[:3], shape[3]))), shape)
+
+
+NO_MASK = np.broadcast_to(np.zeros((), FLOAT32), (1, 1, 1, 1))
 
 
 def dropping(p: float, key: int, counter: int) -> tuple[Any, ...]:

@@ -13,53 +13,79 @@ from typing import Any
 
 import numpy as np
 
-from .elementary import exp32
-from .jit import jit
+from .elementary import exp32, log32
+from .jit import Lazy, jit
 from .packed import pack, product, room
 from .random import BATCH, some_blocks
 from .simd import WIDTH, first, load, max_lanes, maximum, select, splat, store, sum_lanes
+from .tile import rows as rows_of_a_tile
 
-ROWS = 32  # queries of a block
-GAP = (
-    16  # beside each row of scores: rows whose distance is a power of two would compete for the same places of a cache
-)
+
+def block_rows() -> int:
+    """Queries of a block, for Python code; kernels write ROWS. They are whole tiles, and whole registers of a number each."""
+    return 4 * rows_of_a_tile()
+
+
+class BlockRows(Lazy):
+    """Stands for them, since they depend on the CPU."""
+
+    def compile(self) -> int:
+        return block_rows()
+
+
+ROWS: Any = BlockRows()
+GAP = 16  # beside a row of scores: rows whose distance is a power of two would compete for the same places of a cache
 ZERO, ONE, INFINITY = np.float32(0), np.float32(1), np.float32(np.inf)
 GIVEN, MADE = "Array(float32, 4, 'A', readonly=True)", "float32[:,:,:,:]"
 LSE, GIVEN_LSE = "float64[:,:,::1]", "Array(float64, 3, 'C', readonly=True)"
 OPTIONS = f"float32, boolean, boolean, {GIVEN}, boolean, uint64, float32, uint64, uint64, uint64"
 
 
-@jit(signature=f"void(int64, int64, {GIVEN}, {GIVEN}, {GIVEN}, {OPTIONS}, {MADE}, {LSE})", nogil=True)
+@jit(signature=f"void(int64, int64, boolean, {GIVEN}, {GIVEN}, {GIVEN}, {OPTIONS}, {MADE}, {LSE})", nogil=True)
 def attention(
-    begin: int, end: int, q: Any, k: Any, v: Any,
+    begin: int, end: int, few: bool, q: Any, k: Any, v: Any,
     scale: float, causal: bool, masked: bool, mask: Any,
     dropping: bool, threshold: Any, factor: float, low: Any, high: Any, key: Any,
     out: Any, lse: Any,
 ) -> None:  # fmt: skip
-    """Heads begin to end of the keys, counted through the batch."""
+    """Heads begin to end of the keys, counted through the batch. few: keys and values are read where they are."""
     H, L, D = q.shape[1:]
     G, S, E = v.shape[1:]
-    keys, values = room(D, S), room(S, E)
+    keys, values = room(0 if few else D, S), room(0 if few else S, E)
     scores, kept = np.empty((ROWS, S + GAP), np.float32), np.empty(S + GAP, np.float32)
     words = np.empty((4, BATCH), np.uint32)
+    tops, over, logs = np.zeros(ROWS, np.float32), np.zeros(ROWS, np.float32), np.zeros(ROWS, np.float32)
     for n in range(begin, end):
         b, shared = n // G, n % G
-        pack(k[b, shared].T, scale, keys, 0)
-        pack(v[b, shared], ONE, values, 0)
+        if not few:
+            pack(k[b, shared].T, scale, keys, 0)
+            pack(v[b, shared], ONE, values, 0)
         for h in range(shared * (H // G), (shared + 1) * (H // G)):
             for i in range(0, L, ROWS):
                 rows = min(ROWS, L - i)
                 seen = min(S, i + rows) if causal else S
                 weights = scores[:rows, :seen]
-                product(q[b, h, i : i + rows], keys, weights, False)
+                if few:
+                    compared(q[b, h, i : i + rows], k[b, shared], scale, weights)
+                else:
+                    product(q[b, h, i : i + rows], keys, weights, False)
                 for r in range(rows):
                     visible = min(S, i + r + 1) if causal else S
-                    lse[b, h, i + r] = softmax(weights[r], visible, masked, mask[b, h, i + r])
+                    tops[r] = largest(weights[r], visible, masked, mask[b, h, i + r])
+                for r in range(rows):
+                    visible = min(S, i + r + 1) if causal else S
+                    over[r] = exponentials(weights[r], visible, tops[r])
                     if dropping:
                         row = ((b * H + h) * L + i + r) * S
                         at = keep(kept, words, row, visible, threshold, factor, low, high, key)
                         multiply(weights[r], visible, kept, at)
-                product(weights, values, out[b, h, i : i + rows], False)
+                normalizers(tops, over, logs, lse[b, h, i : i + rows])
+                if few:
+                    mixed(weights, v[b, shared], out[b, h, i : i + rows])
+                else:
+                    product(weights, values, out[b, h, i : i + rows], False)
+                for r in range(rows):
+                    scale_by(out[b, h, i + r], over[r])
 
 
 @jit(
@@ -136,8 +162,36 @@ def copy(x: Any, out: Any) -> None:
 
 
 @jit(fastmath={"contract"})
-def softmax(x: Any, visible: int, masked: bool, mask: Any) -> float:
-    """Make softmax of the first `visible` scores, and zeros of the rest; log of the sum of their exponentials."""
+def compared(q: Any, k: Any, scale: float, scores: Any) -> None:
+    """scores (L, S) = scale q k^T without packing: a number at a time."""
+    q_step, k_step = q.strides[0] // q.itemsize, k.strides[0] // k.itemsize
+    for r in range(scores.shape[0]):
+        for s in range(scores.shape[1]):
+            sums = splat(ZERO)
+            for d in range(0, q.shape[1], WIDTH):
+                there = first(q.shape[1] - d)
+                sums += load(q, r * q_step + d, there) * load(k, s * k_step + d, there)
+            scores[r, s] = scale * sum_lanes(sums)
+
+
+@jit(fastmath={"contract"})
+def mixed(weights: Any, v: Any, out: Any) -> None:
+    """out (L, E) = weights (L, S) v without packing: a register of columns at a time, in two sums, since one waits for itself."""
+    seen, E, step, row = weights.shape[1], v.shape[1], v.strides[0] // v.itemsize, out.strides[0] // out.itemsize
+    for r in range(out.shape[0]):
+        for e in range(0, E, WIDTH):
+            there, even, odd = first(E - e), splat(ZERO), splat(ZERO)
+            for s in range(0, seen - 1, 2):
+                even += weights[r, s] * load(v, s * step + e, there)
+                odd += weights[r, s + 1] * load(v, (s + 1) * step + e, there)
+            if seen % 2:
+                even += weights[r, seen - 1] * load(v, (seen - 1) * step + e, there)
+            store(out, r * row + e, even + odd, there)
+
+
+@jit(fastmath={"contract"})
+def largest(x: Any, visible: int, masked: bool, mask: Any) -> Any:
+    """The largest of the first `visible` scores, the mask added to them for good; 0 if they are all -infinity."""
     top = splat(-INFINITY)
     for j in range(0, visible, WIDTH):
         there = first(visible - j)
@@ -146,22 +200,42 @@ def softmax(x: Any, visible: int, masked: bool, mask: Any) -> float:
             score += load(mask, j, there)
             store(x, j, score, there)
         top = maximum(top, select(there, score, -INFINITY))
-    largest = max_lanes(top)
-    base = ZERO if largest == -INFINITY else largest  # nothing is visible: all exponentials are 0 then
+    most = max_lanes(top)
+    return ZERO if most == -INFINITY else most
+
+
+@jit(fastmath={"contract"})
+def exponentials(x: Any, visible: int, top: Any) -> Any:
+    """Make of the first `visible` scores e^(score - top), and zeros of the rest; their sum.
+
+    The weights are these divided by the sum. But to divide what they are multiplied with is less work: a row is as long as there
+    are keys, its product as a head is wide.
+    """
     sums = splat(ZERO)
     for j in range(0, x.size, WIDTH):
         there, here = first(visible - j), first(x.size - j)
-        e = select(there, exp32(load(x, j, there) - base), ZERO)
+        e = select(there, exp32(load(x, j, there) - top), ZERO)
         store(x, j, e, here)
         sums += e
-    total = sum_lanes(sums)
-    if total == ZERO:
-        return math.inf
-    scale = ONE / total
-    for j in range(0, visible, WIDTH):
-        there = first(visible - j)
-        store(x, j, load(x, j, there) * scale, there)
-    return largest + math.log(np.float64(total))
+    return sum_lanes(sums)
+
+
+@jit(fastmath={"contract"})
+def normalizers(tops: Any, totals: Any, logs: Any, lse: Any) -> None:
+    """Make of the sums what the products are to be multiplied with, and log of the sum of e^score; a sum of 0 is of no key."""
+    for r in range(0, ROWS, WIDTH):
+        total = load(totals, r)
+        store(logs, r, log32(total))
+        store(totals, r, select(total == ZERO, ZERO, ONE / total))
+    for r in range(lse.size):
+        lse[r] = np.float64(tops[r]) + np.float64(logs[r]) if totals[r] != ZERO else math.inf
+
+
+@jit
+def scale_by(x: Any, factor: Any) -> None:
+    for j in range(0, x.size, WIDTH):
+        there = first(x.size - j)
+        store(x, j, load(x, j, there) * factor, there)
 
 
 @jit(fastmath={"contract"})

@@ -1,4 +1,4 @@
-"""exp, expm1, log, tanh, sigmoid and erf in float32 arithmetic, and the largest of a row.
+"""exp, expm1, log, log1p, tanh, sigmoid and erf in float32 arithmetic, and the largest of a row.
 
 Each function takes one number or a register of them (simd.py): `exp32(x[i])`, `exp32(load(x, i))`. `math.exp` inside of a
 loop is a call into the C library for each element. The functions here are additions, multiplications and bit operations
@@ -8,7 +8,7 @@ only. They are small enough to be inlined, do not branch, pass NaN through and s
 cancel the rounding constant in `_split` and lose the low part of ln 2. The constants are np.float32: a plain 0.5 beside a
 number would make it float64.
 
-Errors in units in the last place, measured by tests/kernels/test_elementary.py: exp and expm1 below 2, log below 1,
+Errors in units in the last place, measured by tests/kernels/test_elementary.py: exp, expm1 and log1p below 2, log below 1,
 tanh and sigmoid below 4, erf below 8 (3e-7 relative, near zero too). Where e^-x overflows, below -88.7, sigmoid is 0.
 """
 
@@ -34,6 +34,7 @@ LOW_31_BITS, SMALLEST_INT32 = np.int32(0x7FFFFFFF), np.int32(-(2**31))
 BIAS, FRACTION_BITS, ONE_BIT = np.int32(127), np.int32(23), np.int32(1)
 SMALLEST_NORMAL = np.float32(2.0**-126)  # below it, fewer and fewer bits: log32 multiplies by 2^25 there
 TWO_25, F_25 = np.float32(2.0**25), np.float32(25)
+ROOT_2_LESS_1, LN2 = np.float32(np.sqrt(2) - 1), np.float32(np.log(2))
 ROOT_HALF_BITS = np.int32(np.float32(np.sqrt(0.5)).view(np.int32))
 
 # Taylor coefficients 1/k! of e^r. On |r| <= ln(2)/2 the first one left out, r^8 / 8!, is below 6e-9.
@@ -103,6 +104,18 @@ def log32(x: Any) -> Any:
     y = select(x < INFINITY, y, x)  # infinity and NaN
     y = select(x == ZERO, -INFINITY, y)
     return select(x < ZERO, NAN, y)
+
+
+@jit(fastmath={"contract"}, forceinline=True)
+def log1p32(f: Any) -> Any:
+    """log(1 + f) for 0 <= f <= 1, accurate near zero too: as log32, of 1 + f or, where that is above sqrt(2), its half."""
+    above = f > ROOT_2_LESS_1
+    f = select(above, HALF * (f - ONE), f)
+    s = f / (TWO + f)
+    z = s * s
+    half_square = HALF * f * f
+    y = f - (half_square - s * (half_square + z * (L3 + z * (L5 + z * (L7 + z * L9)))))
+    return y + select(above, LN2, ZERO)
 
 
 @jit(fastmath={"contract"}, forceinline=True)

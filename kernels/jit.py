@@ -15,12 +15,11 @@ import importlib
 import threading
 import zlib
 from collections.abc import Callable
-from threading import RLock
 from typing import Any, overload
 
 import numpy as np
 
-compiling = threading.RLock()  # a function is not to be compiled in two threads at once
+compiling = threading.RLock()  # threads may call a kernel for the first time at the same time
 
 
 class Lazy:
@@ -28,9 +27,6 @@ class Lazy:
 
     def compile(self) -> Any:
         raise NotImplementedError
-
-
-compiling = RLock()  # threads may call a kernel for the first time at the same time
 
 
 class LazyJit(Lazy):
@@ -52,16 +48,14 @@ class LazyJit(Lazy):
     def compile(self) -> Callable[..., Any]:
         """The compiled function. Raises ImportError where Numba is not installed."""
         with compiling:
-            return self._compile()
-
-    def _compile(self) -> Callable[..., Any]:
-        if self.compiled is None:
-            with compiling:
-                if self.compiled is None:  # no other thread was here first
-                    self.compile_now()
-        return self.compiled
+            if self.compiled is None:  # no other thread was here first
+                self.compile_now()
+            return self.compiled
 
     def compile_now(self) -> None:
+        from .simd import aim_numba
+
+        aim_numba()
         import numba
 
         from ._cache import cache_of

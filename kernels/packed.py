@@ -18,10 +18,8 @@ from typing import Any
 import numpy as np
 
 from .jit import jit
-from .simd import WIDTH, first, load, store
-from .tile import ROWS, add_products, add_tile, store_tile, tile
-
-ZERO = np.float32(0)
+from .simd import WIDTH, first, load, splat, store
+from .tile import ROWS, add_products, add_tile, load_tile, store_tile, tile, transposed
 
 
 @jit
@@ -39,7 +37,7 @@ MATRIX = "Array(float32, 2, 'A', readonly=True)"
 def pack(b: Any, scale: float, packed: Any, begin: int) -> None:
     """Write scale * b (K, N), which may be a transposed or strided view, into the rows `begin` to begin + K of `packed`."""
     K, N = b.shape
-    columns = 2 * WIDTH
+    columns, zeros = 2 * WIDTH, splat(0.0)
     for p in range((N + columns - 1) // columns):
         panel, there = packed[p, begin : begin + K], min(columns, N - p * columns)
         if b.strides[1] == b.itemsize:
@@ -48,13 +46,25 @@ def pack(b: Any, scale: float, packed: Any, begin: int) -> None:
                 for c in range(0, columns, WIDTH):
                     value = load(b, k * step + p * columns + c, first(there - c))
                     store(panel, k * columns + c, scale * value)
-        else:  # the columns are contiguous, or nothing is
+            continue
+        if b.strides[0] == b.itemsize and min(K, there) >= WIDTH:  # the columns are contiguous
+            step = b.strides[1] // b.itemsize
+            for c in range(0, there, WIDTH):
+                c = min(c, there - WIDTH)  # the last block begins earlier, and writes some numbers a second time
+                for k in range(0, K, WIDTH):
+                    k = min(k, K - WIDTH)
+                    block = load_tile(tile(WIDTH, 1), b, (p * columns + c) * step + k, step)
+                    store_tile(panel, k * columns + c, columns, transposed(block), WIDTH)
+            for i in range(0, K * columns, WIDTH):
+                store(panel, i, scale * load(panel, i))
+        else:
             for c in range(there):
                 for k in range(K):
                     panel[k, c] = scale * b[k, p * columns + c]
+        for c in range(there // WIDTH * WIDTH, columns, WIDTH):
+            missing = ~first(there - c)
             for k in range(K):
-                for c in range(there, columns):
-                    panel[k, c] = ZERO
+                store(panel, k * columns + c, zeros, missing)
 
 
 @jit(signature=f"void({MATRIX}, float32[:,:,::1], float32[:,:], boolean)")
@@ -63,18 +73,51 @@ def product(a: Any, packed: Any, out: Any, add: bool) -> None:
 
     N and K may be smaller than those of b: its first N columns and K rows are read. Nothing is checked.
     """
-    M, N = out.shape
-    for j in range(0, N, 2 * WIDTH):
-        panel, columns, i = packed[j // (2 * WIDTH)], out[:, j:], 0
-        while i + ROWS <= M:
-            some_rows(tile(ROWS, 2), a[i:], panel, columns[i:], add)
-            i += ROWS
-        while i + 4 <= M:
-            some_rows(tile(4, 2), a[i:], panel, columns[i:], add)
-            i += 4
-        while i < M:
-            some_rows(tile(1, 2), a[i:], panel, columns[i:], add)
-            i += 1
+    for j in range(0, out.shape[1], 2 * WIDTH):
+        panel, columns = packed[j // (2 * WIDTH)], out[:, j:]
+        if out.shape[1] - j > WIDTH:
+            one_panel(tile(ROWS, 2), tile(4, 2), tile(1, 2), a, panel, columns, add)
+        else:
+            one_panel(tile(ROWS, 1), tile(4, 1), tile(1, 1), a, panel, columns, add)
+
+
+@jit
+def one_panel(many: Any, four: Any, one: Any, a: Any, panel: Any, out: Any, add: bool) -> None:
+    """The product with a panel, or with its first register of columns: in tiles of these sizes."""
+    M, i, fours = out.shape[0], 0, 0
+    while fours < 2 and (M - 4 * fours) % ROWS > 1 and M >= 4 * (fours + 1):  # 8 rows are 4 and 4, not 6, 1 and 1
+        fours += 1
+    while i + ROWS <= M - 4 * fours:
+        some_rows(many, a[i:], panel, out[i:], add)
+        i += ROWS
+    while i + 4 <= M:
+        some_rows(four, a[i:], panel, out[i:], add)
+        i += 4
+    while i < M:
+        single_row(one, a[i:], panel, out[i:], add)
+        i += 1
+
+
+@jit
+def single_row(zeros: Any, a: Any, panel: Any, out: Any, add: bool) -> None:
+    """The first row of the product, in four sums of every fourth k: one or two registers that add up would wait for themselves."""
+    K, column = a.shape[1], a.strides[1] // a.itemsize
+    t, t1, t2, t3 = zeros, zeros, zeros, zeros
+    for k in range(0, K - 3, 4):
+        t = add_products(t, a, k * column, 0, panel, k * 2 * WIDTH)
+        t1 = add_products(t1, a, (k + 1) * column, 0, panel, (k + 1) * 2 * WIDTH)
+        t2 = add_products(t2, a, (k + 2) * column, 0, panel, (k + 2) * 2 * WIDTH)
+        t3 = add_products(t3, a, (k + 3) * column, 0, panel, (k + 3) * 2 * WIDTH)
+    for k in range(K // 4 * 4, K):
+        t = add_products(t, a, k * column, 0, panel, k * 2 * WIDTH)
+    if add:
+        add_tile(out, 0, 0, t, out.shape[1])
+    else:
+        store_tile(out, 0, 0, t, out.shape[1])
+    if K > 3:
+        add_tile(out, 0, 0, t1, out.shape[1])
+        add_tile(out, 0, 0, t2, out.shape[1])
+        add_tile(out, 0, 0, t3, out.shape[1])
 
 
 @jit

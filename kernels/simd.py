@@ -40,12 +40,15 @@ instead of twice, "reassoc" lets a sum be split into partial sums, without which
 vectorised; "nnan" and "ninf" promise that there is no NaN or infinity, and then the compiler may remove tests for them. Name
 the ones that you can afford; `fastmath=True` is all of them.
 
-MINIDL_SIMD=4, 8 or 16 in the environment sets another WIDTH than the CPU's own, to test narrower code, for instance.
+MINIDL_SIMD=4, 8 or 16 in the environment sets another WIDTH than the CPU's own, to try what a lesser CPU would run: on x86, all
+kernels are then compiled for one without wider registers or their instructions (8: AVX2 and FMA, 16 registers; 4: SSE4.2), unless
+NUMBA_CPU_NAME or NUMBA_CPU_FEATURES say for which. It counts if it is set before the process compiles its first kernel.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 from functools import cache
 from typing import Any
 
@@ -54,6 +57,21 @@ import numpy as np
 from .jit import Lazy, instruction
 
 WIDTHS = (4, 8, 16)
+# The x86 of so many lanes: LLVM's name of it, which stands for no make, and what it has besides the oldest 64-bit ones.
+X86 = {
+    "8": ("x86-64-v3", "+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+movbe"),
+    "4": ("x86-64-v2", "+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt"),
+}
+
+
+def aim_numba() -> None:
+    """Tell Numba, before it compiles anything, for which CPU MINIDL_SIMD wants kernels."""
+    if os.environ.get("MINIDL_SIMD", "") in X86 and platform.machine() in ("x86_64", "AMD64"):
+        from numba import config
+
+        if config.CPU_NAME is None and config.CPU_FEATURES is None:  # type: ignore[attr-defined]  # made at run time
+            name, features = X86[os.environ["MINIDL_SIMD"]]
+            config.CPU_NAME, config.CPU_FEATURES = name, features  # type: ignore[attr-defined]
 
 
 @cache
@@ -74,7 +92,8 @@ def width() -> int:
 
 
 def cpu_features() -> set[str]:
-    """What the CPU has for which Numba compiles: NUMBA_CPU_FEATURES and NUMBA_ENABLE_AVX count."""
+    """What the CPU has for which Numba compiles: MINIDL_SIMD, NUMBA_CPU_FEATURES and NUMBA_ENABLE_AVX count."""
+    aim_numba()
     from numba.core.registry import cpu_target
 
     features = cpu_target.target_context.codegen().magic_tuple()[2]

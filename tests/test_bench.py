@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import minidl
 from minidl import bench
-from minidl.bench import processes, workloads
+from minidl.bench import processes, sizes, workloads
 from minidl.cli import app
 
 
@@ -23,11 +25,19 @@ def test_list_and_only():
     assert run("--list", "--only", "^train gpt").stdout.splitlines() == [n for n in listed if n.startswith("train GPT")]
 
 
+def test_sizes_are_a_list_of_their_own():
+    names = run("--sizes", "--list").stdout.splitlines()
+    assert names == list(sizes.SIZES) and not set(names) & set(workloads.WORKLOADS)
+    result = run("--sizes", "--only", "linear 200 to 100, batch 1$|Adam on 7|train MLP 100", "--rounds", 1)
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--only", "nothing of that name"), "no workload matches"),
         (("--only", "("), "is not a regular expression"),
+        (("--sizes", "--only", "import time"), "see minidl bench --sizes --list"),
         (("--plot", "/nowhere/p.png"), "there is no folder /nowhere"),
         (("--roofline", "/nowhere/p.png"), "there is no folder /nowhere"),
         (("--only", "import time$", "--roofline", "p.png"), "name a workload"),
@@ -65,6 +75,23 @@ def test_sides_that_disagree_are_refused(monkeypatch):
     monkeypatch.setitem(workloads.WORKLOADS, "wrong", lambda m: lambda: 1.0 if m.__name__ == "minidl" else 2.0)
     with pytest.raises(RuntimeError, match=re.escape("bench wrong: the two sides disagree: 1.0 and 2.0")):
         bench.run(1, only="^wrong$")
+
+
+def test_values_and_gradients_that_disagree_are_refused():
+    x = np.array([[1.0, -2.0]], np.float32)
+    right, wrong_gradient, fewer = (
+        sizes.Piece(minidl, function, x, grad=grad)
+        for function, grad in (
+            (lambda x: x * 2, True),
+            (lambda x: x * 1.9 + x.detach() * 0.1, True),
+            (lambda x: x * 2, False),
+        )
+    )
+    bench.check("doubled", right, right)
+    with pytest.raises(RuntimeError, match="bench doubled: the two sides disagree"):
+        bench.check("doubled", wrong_gradient, right)
+    with pytest.raises(RuntimeError, match="one side has 1 results and gradients, the other 2"):
+        bench.check("doubled", fewer, right)
 
 
 def test_measuring_process_reports_its_failure():

@@ -16,7 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import processes, workloads
+from .sizes import SIZES
 
 Step = Callable[[], float]
 
@@ -62,8 +65,10 @@ def at_threads(threads: int) -> Iterator[None]:
     minidl.set_num_threads(before)
 
 
-def chosen(only: str) -> tuple[list[str], list[str]]:
+def chosen(only: str, sizes: bool = False) -> tuple[dict[str, Callable[[Any], Step]], list[str]]:
     """The workloads, and the measurements that need a process of their own, whose names match a regular expression.
+
+    sizes: those of sizes.py instead.
 
     Raises ValueError where none does, or the expression is none.
     """
@@ -71,35 +76,54 @@ def chosen(only: str) -> tuple[list[str], list[str]]:
         wanted = re.compile(only, re.IGNORECASE)
     except re.error as error:
         raise ValueError(f"bench: {only!r} is not a regular expression: {error}") from None
-    steps = [name for name in workloads.WORKLOADS if wanted.search(name)]
-    alone = [name for name in processes.MEASUREMENTS if wanted.search(name)]
+    table = SIZES if sizes else workloads.WORKLOADS
+    steps = {name: make for name, make in table.items() if wanted.search(name)}
+    alone = [name for name in processes.MEASUREMENTS if wanted.search(name) and not sizes]
     if not steps and not alone:
-        raise ValueError(f"bench: no workload matches {only!r}; see minidl bench --list")
+        raise ValueError(f"bench: no workload matches {only!r}; see minidl bench {'--sizes ' if sizes else ''}--list")
     return steps, alone
 
 
-def run(rounds: int = 5, path: Path | None = None, only: str = "", threads: int = 1, plot: Path | None = None) -> Any:
+def values(step: Step) -> list[Any]:
+    """What a step of both sides is compared by: all values and gradients where it tells them, else its number."""
+    told = getattr(step, "values", None)
+    return [np.float64(step())] if told is None else told()
+
+
+def check(name: str, ours: Step, theirs: Step) -> None:
+    """Raise RuntimeError unless two steps compute the same, to 1e-4 of the largest value, a single number to 1e-3."""
+    found, wanted = values(ours), values(theirs)
+    if len(found) != len(wanted):
+        raise RuntimeError(f"bench {name}: one side has {len(found)} results and gradients, the other {len(wanted)}")
+    for first, second in zip(found, wanted, strict=True):
+        difference, largest = np.abs(first - second), np.abs(second).max(initial=0)
+        if not difference.max(initial=0) <= (1e-3 * max(1.0, largest) if second.ndim == 0 else 1e-4 * largest):
+            place = np.unravel_index(difference.argmax(), difference.shape)
+            raise RuntimeError(
+                f"bench {name}: the two sides disagree: {first[place]} and {second[place]}; the figures would mean nothing"
+            )
+
+
+def run(
+    rounds: int = 5, path: Path | None = None, only: str = "", threads: int = 1, plot: Path | None = None,
+    sizes: bool = False,
+) -> Any:  # fmt: skip
     """Measure what matches `only`, print the tables, and write the figures as JSON to `path` and a picture to `plot`."""
     from rich.console import Console
     from rich.progress import track
 
     import minidl
 
-    steps, alone = chosen(only)
+    steps, alone = chosen(only, sizes)
     peer, peer_name = workloads.peer(threads)
     console = Console()
     results: dict[str, dict[str, float]] = {}
     with at_threads(threads):
-        for name in track(steps, "measuring", console=console, transient=True):
-            make = workloads.WORKLOADS[name]
+        for name, make in track(list(steps.items()), "measuring", console=console, transient=True):
             ours, theirs = make(minidl), make(peer)
-            first, second = ours(), theirs()
-            if abs(first - second) > 1e-3 * max(1.0, abs(second)):
-                raise RuntimeError(
-                    f"bench {name}: the two sides disagree: {first} and {second}; the figures would mean nothing"
-                )
+            check(name, ours, theirs)
             with workloads.reference_kernels(peer is minidl) as wrapped:
-                results[name] = compare(ours, wrapped(theirs), rounds)
+                results[name] = compare(ours, wrapped(theirs), rounds, 0.04 if sizes else 0.15)
     others = {name: processes.MEASUREMENTS[name](peer.__name__) for name in track(alone, "measuring", transient=True)}
     _print_tables(console, results, others, peer_name, rounds, threads)
     if path is not None:

@@ -125,6 +125,7 @@ def bench(
     roofline: Annotated[
         Path | None, typer.Option(help="draw the operations of the first match of --only instead")
     ] = None,
+    sizes: Annotated[bool, typer.Option("--sizes", help="layers and small steps at odd sizes instead")] = False,
     list: Annotated[bool, typer.Option("--list", help="name the workloads and stop")] = False,
 ) -> None:
     """Measure the engine against PyTorch, in one process, in turn; against plain NumPy where PyTorch is missing.
@@ -142,7 +143,7 @@ def bench(
     if device != "cpu":
         fail(f"--device {device}: it is cpu or cuda")
     try:
-        steps, alone = benches.chosen(only)
+        steps, alone = benches.chosen(only, sizes)
         if list:
             typer.echo("\n".join([*steps, *alone]))
         elif roofline is not None:
@@ -150,11 +151,11 @@ def bench(
 
             if not steps:
                 fail(f"--roofline draws a workload, and --only {only} matches none; name a workload of --list")
-            name = steps[0] if only else "train MLP 784-512-256-10, batch 128, Adam"
+            name = next(iter(steps)) if only else "train MLP 784-512-256-10, batch 128, Adam"
             draw(name, roofline)
             typer.echo(f"{name}: {roofline}")
         else:
-            benches.run(rounds, json, only, threads, plot)
+            benches.run(rounds, json, only, threads, plot, sizes)
     except ValueError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -103,7 +103,8 @@ class MultiheadAttention(Module):
         """
         swap = self.batch_first and query.ndim == 3
         if swap:
-            query, key, value = (t.transpose(0, 1) for t in (query, key, value))
+            turned = {id(t): t.transpose(0, 1) for t in (query, key, value)}  # what is one tensor stays one
+            query, key, value = (turned[id(t)] for t in (query, key, value))
         output, weights = F.multi_head_attention_forward(
             query, key, value, self.embed_dim, self.num_heads, self.in_proj_weight, self.in_proj_bias, self.bias_k,
             self.bias_v, self.add_zero_attn, self.dropout, self.out_proj.weight, self.out_proj.bias, self.training,

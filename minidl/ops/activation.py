@@ -9,13 +9,12 @@ import numpy as np
 
 from ..autograd.op import Op
 from ..kernels import activation as kernels
-from ..kernels import array_module
-from ..kernels import rectifier as rectifiers
+from ..kernels import array_module, pointwise
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .define import public
 from .exponential import exp
-from .selection import clamp, where
+from .selection import where
 from .shape import normalize_dim
 from .special import erf
 from .trigonometric import tanh
@@ -77,28 +76,46 @@ class SiLU(Op):
 
     @staticmethod
     def forward(x: Any) -> Any:
-        return x * kernels.sigmoid(x)
+        return pointwise.silu(x)
 
     def backward(self, g: Any, x: Any) -> Any:
-        return rectifiers.silu_backward(g, x)
+        return pointwise.silu_backward(g, x)
 
     def composite(self, g: Any, x: Any) -> Any:
         s = sigmoid(x)
         return g * (s * (1 + x * (1 - s)))
 
 
+class Mish(Op):
+    """x tanh(softplus(x)) (Misra, 2019)."""
+
+    promotion = "float"
+
+    @staticmethod
+    def forward(x: Any) -> Any:
+        return pointwise.mish(x)
+
+    def backward(self, g: Any, x: Any) -> Any:
+        return pointwise.mish_backward(g, x)
+
+    def composite(self, g: Any, x: Any) -> Any:
+        t = tanh(softplus(x))
+        return g * (t + x * (1 - t * t) * sigmoid(x))
+
+
 class Softplus(Op):
     """log(1 + e^(beta x)) / beta, and x where beta x passes the threshold."""
 
     def forward(self, x: Any, *, beta: float, threshold: float) -> Any:
-        self.beta, self.threshold = beta, threshold
-        return rectifiers.softplus(x, beta, threshold)
+        self.how = beta, threshold
+        return pointwise.softplus(x, beta, threshold)
 
     def backward(self, g: Any, x: Any) -> Any:
-        return rectifiers.softplus_backward(g, x, self.beta, self.threshold)
+        return pointwise.softplus_backward(g, x, *self.how)
 
     def composite(self, g: Any, x: Any) -> Any:
-        return g * where(x * self.beta > self.threshold, 1.0, sigmoid(x * self.beta))
+        beta, threshold = self.how
+        return g * where(x * beta > threshold, 1.0, sigmoid(x * beta))
 
 
 class LogSigmoid(Op):
@@ -106,9 +123,12 @@ class LogSigmoid(Op):
 
     @staticmethod
     def forward(x: Any) -> Any:
-        return -array_module(x).logaddexp(x.dtype.type(0), -x)
+        return -pointwise.softplus(-x, 1.0, math.inf)
 
     def backward(self, g: Any, x: Any) -> Any:
+        return pointwise.softplus_backward(g, -x, 1.0, math.inf)
+
+    def composite(self, g: Any, x: Any) -> Any:
         return g * sigmoid(-x)
 
 
@@ -117,28 +137,57 @@ class LeakyReLU(Op):
 
     def forward(self, x: Any, *, slope: float) -> Any:
         self.slope = slope
-        return rectifiers.leaky_relu(x, slope)
+        return pointwise.leaky_relu(x, slope)
 
     def backward(self, g: Any, x: Any) -> Any:
-        return rectifiers.leaky_relu_backward(g, x, self.slope)
+        return pointwise.leaky_relu_backward(g, x, self.slope)
 
     def composite(self, g: Any, x: Any) -> Any:
         return where(x > 0, g, g * self.slope)
+
+
+class HardSwish(Op):
+    """x times (x + 3) / 6 held within [0, 1] (Howard et al., 2019)."""
+
+    @staticmethod
+    def forward(x: Any) -> Any:
+        return pointwise.hard_swish(x)
+
+    def backward(self, g: Any, x: Any) -> Any:
+        return pointwise.hard_swish_backward(g, x)
+
+    def composite(self, g: Any, x: Any) -> Any:
+        return where(x <= -3, 0.0, where(x < 3, g * (2 * x + 3) / 6, g))
+
+
+class HardTanh(Op):
+    """x held within [low, high]; no gradient at the ends."""
+
+    def forward(self, x: Any, *, low: float, high: float) -> Any:
+        self.ends = low, high
+        return pointwise.hard_tanh(x, low, high)
+
+    def backward(self, g: Any, x: Any) -> Any:
+        return pointwise.hard_tanh_backward(g, x, *self.ends)
+
+    def composite(self, g: Any, x: Any) -> Any:
+        low, high = self.ends
+        return where((x <= low) | (x >= high), 0.0, g)
 
 
 class ELU(Op):
     """scale x where positive, scale alpha (e^(inner x) - 1) elsewhere (Clevert et al., 2015)."""
 
     def forward(self, x: Any, *, alpha: float, scale: float, inner: float) -> Any:
-        self.alpha, self.scale, self.inner = alpha, scale, inner
-        return rectifiers.elu(x, alpha, scale, inner)
+        self.how = alpha, scale, inner
+        return pointwise.elu(x, *self.how)
 
     def backward(self, g: Any, x: Any) -> Any:
-        return rectifiers.elu_backward(g, x, self.alpha, self.scale, self.inner)
+        return pointwise.elu_backward(g, x, *self.how)
 
     def composite(self, g: Any, x: Any) -> Any:
-        below = self.scale * self.alpha * self.inner * exp(self.inner * where(x > 0, 0.0, x))
-        return g * where(x > 0, self.scale, below)
+        alpha, scale, inner = self.how
+        return g * where(x > 0, scale, scale * alpha * inner * exp(inner * where(x > 0, 0.0, x)))
 
 
 class KWinners(Op):
@@ -157,7 +206,7 @@ class KWinners(Op):
 
 
 _SMOOTH_AWAY_FROM_0 = np.array([[-2.1, -0.7, -0.2], [0.3, 0.9, 1.8]])
-for _op in (ReLU, Sigmoid, SiLU, LogSigmoid):
+for _op in (ReLU, Sigmoid, SiLU, LogSigmoid, Mish, HardSwish):
 
     @samples(_op)
     def _(make: Any) -> Any:
@@ -175,6 +224,11 @@ def _(make: Any) -> Any:
 def _(make: Any) -> Any:
     yield Sample(make(2, 3), beta=1.5, threshold=20.0)
     yield Sample(np.array([-900.0, 0.5, 900.0]), beta=2.0, threshold=20.0, note="does not overflow")
+
+
+@samples(HardTanh)
+def _(make: Any) -> Any:
+    yield Sample(_SMOOTH_AWAY_FROM_0, low=-1.0, high=1.2)
 
 
 @samples(LeakyReLU)
@@ -227,7 +281,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """input times tanh(softplus(input)) (Misra, 2019)."""
-    return _maybe(input, input * tanh(softplus(input)), inplace, "mish")
+    return _maybe(input, Mish.apply(input), inplace, "mish")
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -270,8 +324,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     """input held within [min_val, max_val]; no gradient at the ends."""
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val cannot be greater than max_val, got {min_val} and {max_val}")
-    inside = (input > min_val) & (input < max_val)
-    return _maybe(input, where(inside, input, clamp(input.detach(), min_val, max_val)), inplace, "hardtanh")
+    return _maybe(input, HardTanh.apply(input, low=min_val, high=max_val), inplace, "hardtanh")
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
@@ -281,8 +334,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """input times hardsigmoid(input) (Howard et al., 2019)."""
-    middle = input * (input + 3.0) / 6.0
-    return _maybe(input, where(input <= -3, input * 0.0, where(input < 3, middle, input)), inplace, "hardswish")
+    return _maybe(input, HardSwish.apply(input), inplace, "hardswish")
 
 
 @method()

@@ -8,15 +8,63 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .. import devices
 from ..autograd.op import Op, half_of, with_precision
-from ..kernels import array_module
+from ..kernels import array_module, pointwise
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
-from .activation import softplus
+from .activation import sigmoid, softplus
 from .exponential import exp, log, xlogy
 from .normalization import cosine_similarity, pairwise_distance
-from .selection import clamp, where
+from .selection import where
+
+
+class LogitLoss(Op):
+    """The cross-entropy of the probability sigmoid(x) with the target y, without overflow."""
+
+    promotion = "common"
+
+    @staticmethod
+    def forward(x: Any, y: Any) -> Any:
+        return pointwise.logit_loss(x, y)
+
+    def backward(self, g: Any, x: Any, y: Any) -> Any:
+        dx = None if self.edges[0] is None else pointwise.logit_loss_backward(g, x, y)
+        return dx, None if self.edges[1] is None else -g * x
+
+    def composite(self, g: Any, x: Any, y: Any) -> Any:
+        return g * (sigmoid(x) - y), -g * x
+
+
+class Huber(Op):
+    """d^2 / (2 beta) where d = |x - y| is below beta, d - beta / 2 elsewhere."""
+
+    promotion = "common"
+
+    def forward(self, x: Any, y: Any, *, beta: float) -> Any:
+        self.beta = beta
+        return pointwise.huber(x, y, beta)
+
+    def backward(self, g: Any, x: Any, y: Any) -> Any:
+        dx = pointwise.huber_backward(g, x, y, self.beta)
+        return dx, None if self.edges[1] is None else -dx
+
+    def composite(self, g: Any, x: Any, y: Any) -> Any:
+        dx = g * ((x - y) / self.beta).clamp(-1.0, 1.0)
+        return dx, -dx
+
+
+@samples(LogitLoss)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3), make(2, 3))
+    yield Sample(np.array([-90.0, 90.0]), np.array([0.2, 0.7]), note="does not overflow")
+
+
+@samples(Huber)
+def _(make: Any) -> Any:
+    yield Sample(np.array([[0.3, 2.0, -1.0]]), np.array([[0.1, -0.5, 0.2], [1.9, 1.5, 0.4]]), beta=0.7)
 
 
 def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -94,23 +142,6 @@ def l1_loss(input: Tensor, target: Tensor) -> Tensor:
     return (input - target).abs()
 
 
-class Huber(Op):
-    """d^2 / 2 where |d| is at most delta, delta (|d| - delta / 2) elsewhere; its slope is d, held within +- delta."""
-
-    def forward(self, d: Any, *, delta: float) -> Any:
-        self.delta = delta
-        held = d.clip(-delta, delta)
-        return held * (d - 0.5 * held)
-
-    def backward(self, g: Any, d: Any) -> Any:
-        return g * clamp(d, -self.delta, self.delta)
-
-
-@samples(Huber)
-def _(make: Any) -> Any:
-    yield Sample(make(2, 3), delta=0.7)
-
-
 @in_full
 def smooth_l1_loss(
     input: Tensor,
@@ -123,8 +154,7 @@ def smooth_l1_loss(
     """d^2 / (2 beta) where d = |input - target| is below beta, d - beta / 2 elsewhere (Girshick, 2015)."""
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
-    d = input - target
-    losses = d.abs() if beta == 0 else Huber.apply(d, delta=float(beta)) / beta
+    losses = (input - target).abs() if beta == 0 else Huber.apply(input, target, beta=beta)
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))
 
 
@@ -137,7 +167,7 @@ def huber_loss(
         raise TypeError(f"huber_loss: delta must be a float or int, got: {type(delta)}")
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
-    losses = Huber.apply(input - target, delta=float(delta))
+    losses = Huber.apply(input, target, beta=delta) * delta
     if weight is not None:
         losses = losses * weight
         if reduction == "mean":
@@ -183,10 +213,10 @@ def binary_cross_entropy_with_logits(
     """binary_cross_entropy of sigmoid(input), without overflow; pos_weight multiplies the positive part."""
     if input.array.shape != target.array.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    soft = softplus(-input, 1.0, math.inf)
-    if pos_weight is not None:
-        soft = soft * (1 + (pos_weight - 1) * target)
-    losses = (1 - target) * input + soft
+    if pos_weight is None:
+        losses: Any = LogitLoss.apply(input, target)
+    else:
+        losses = (1 - target) * input + softplus(-input, 1.0, math.inf) * (1 + (pos_weight - 1) * target)
     if weight is not None:
         losses = losses * weight
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))

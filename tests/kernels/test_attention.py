@@ -7,15 +7,16 @@ import math
 import numpy as np
 import pytest
 
-from minidl.kernels import attention_loops, parallel, random
+from minidl.kernels import parallel, random
 from minidl.kernels.attention import attention, attention_backward
 
 # heads of queries, heads of keys, queries, keys, widths; less and more than a block of queries, a panel of keys, a register
+BLOCK = 32  # queries, with AVX-512; 24 without: whole blocks are whole ones of either
 SIZES = {
     "one block": (2, 2, 7, 9, 8, 8),
-    "odd": (3, 1, attention_loops.ROWS + 13, 45, 13, 21),
+    "odd": (3, 1, BLOCK + 13, 45, 13, 21),
     "shared keys": (4, 2, 40, 70, 20, 5),
-    "more queries": (1, 1, 3 * attention_loops.ROWS, 33, 48, 48),
+    "more queries": (1, 1, 3 * BLOCK, 33, 48, 48),
     "more keys": (2, 2, 4, 200, 64, 1),
 }
 
@@ -152,9 +153,16 @@ def test_threads_share_the_heads(threads, rng, compare, monkeypatch):
     agree(q, k, v, (0.3, True, None, 0.3, 1, 2), compare, rng)
 
 
-def test_few_queries_are_left_to_the_reference(rng, compare):
-    q, k, v = operands(rng, "one block")
-    agree(q[:, :, :1], k, v, (0.3, False, None, 0.0, 0, 0), compare, rng, compiled=False)
+@pytest.mark.parametrize("L", [1, 2, 3])
+@pytest.mark.parametrize(("causal", "p"), [(False, 0.0), (True, 0.3)])
+def test_few_queries_meet_keys_and_values_where_they_are(L, causal, p, rng, compare):
+    for sizes in ("one block", "odd"):
+        q, k, v = operands(rng, sizes)
+        options = 0.3, causal, None, p, 1, 2
+        agree(q[:, :, :L], k, v, options, compare, rng)
+        agree(
+            q[:, :, :L], k, v.swapaxes(2, 3).copy().swapaxes(2, 3), options, compare, rng
+        )  # rows not contiguous: packed
 
 
 def test_queries_that_see_nothing(rng):

@@ -7,7 +7,7 @@ import pytest
 from scipy import special
 
 from minidl.kernels import elementary
-from minidl.kernels.elementary import erf32, exp32, expm1_32, log32, row_max, sigmoid32, sum_exp, tanh32
+from minidl.kernels.elementary import erf32, exp32, expm1_32, log1p32, log32, row_max, sigmoid32, sum_exp, tanh32
 from minidl.kernels.jit import jit
 from minidl.kernels.simd import WIDTH, first, load, store
 
@@ -36,6 +36,14 @@ def map_log(x, out, registers):
         out[i] = log32(x[i])
     for i in range(0, registers, WIDTH):
         store(out, i, log32(load(x, i, first(registers - i))), first(registers - i))
+
+
+@jit
+def map_log1p(x, out, registers):
+    for i in range(registers, x.size):
+        out[i] = log1p32(x[i])
+    for i in range(0, registers, WIDTH):
+        store(out, i, log1p32(load(x, i, first(registers - i))), first(registers - i))
 
 
 @jit
@@ -73,21 +81,23 @@ def mapped(function, x):
 
 SMALL = np.geomspace(1e-30, 8, 20001)
 POINTS = np.concatenate([np.linspace(-86, 88, 60001), np.linspace(-8, 8, 60001), SMALL, -SMALL]).astype(np.float32)
+UNIT = np.concatenate([np.linspace(0, 1, 60001), np.geomspace(1e-45, 1, 20001)]).astype(np.float32)
 POSITIVE = np.concatenate([np.geomspace(1e-45, 3.4e38, 60001), np.linspace(0.5, 2, 60001)]).astype(np.float32)
 
 
 @pytest.mark.parametrize(
     "function, exact, points, units",
-    # measured with fused multiply-add: 1.0, 1.5, 0.8, 2.5, 2.0, 4.4; without, up to 1.7 for expm1 and 5.8 for erf
+    # measured with fused multiply-add: 1.0, 1.5, 0.8, 1.4, 2.5, 2.0, 4.4; without, up to 1.7 for expm1 and 5.8 for erf
     [
         (map_exp, np.exp, POINTS, 2),
         (map_expm1, np.expm1, POINTS, 2),
         (map_log, np.log, POSITIVE, 1),
+        (map_log1p, np.log1p, UNIT, 2),
         (map_tanh, np.tanh, POINTS, 4),
         (map_sigmoid, special.expit, POINTS, 4),
         (map_erf, special.erf, POINTS, 8),
     ],
-    ids=["exp", "expm1", "log", "tanh", "sigmoid", "erf"],
+    ids=["exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf"],
 )
 def test_error_in_units_in_the_last_place(function, exact, points, units):
     wanted = exact(points.astype(np.float64))

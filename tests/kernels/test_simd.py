@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -421,6 +422,25 @@ def test_where_the_width_comes_from():
         assert python(show, **environment) == f"{lanes}\n"
     assert python(show, MINIDL_SIMD="8", NUMBA_CPU_FEATURES="") == "8\n"
     assert "MINIDL_SIMD='5': the number of float32 lanes is one of 4, 8, 16" in python(show, MINIDL_SIMD="5")
+
+
+@outer
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names of x86 registers")
+@pytest.mark.parametrize(
+    ("lanes", "absent"), [("8", r"zmm|[xy]mm(1[6-9]|[23]\d)"), ("4", r"[yz]mm|xmm(1[6-9]|[23]\d)")]
+)
+def test_fewer_lanes_are_of_a_cpu_without_wider_registers(lanes, absent, tmp_path):
+    """Of loops that the compiler vectorises itself, too."""
+    show = (
+        "import re, numpy as np; from minidl.kernels import activation as a; x = np.ones(64, np.float32); a.relu(x); "
+        f"text = ''.join(a.relu_loop.inspect_asm().values()); print(len(text) > 500, re.findall({absent!r}, text))"
+    )
+    environment = {"MINIDL_SIMD": lanes, "NUMBA_CACHE_DIR": str(tmp_path)}
+    assert python(show, **environment) == "True []\n"
+    told = {**environment, "NUMBA_CPU_NAME": "x86-64-v4", "NUMBA_CPU_FEATURES": "+avx512f"}
+    assert python("from minidl.kernels import simd; print(simd.width(), simd.cpu_features())", **told) == (
+        f"{lanes} {{'avx512f'}}\n"
+    )
 
 
 @outer
