@@ -275,6 +275,10 @@ FEW = 8  # channels of a group below which the tiles of 64 are too empty, and ea
 WANTED, LEAST = 512, 64  # blocks that fill a large GPU; windows that are worth a part of a sum
 LARGEST = 1 << 30  # elements, which an int counts, and a stride beyond the end
 GRIDS = 65535  # blocks along the third dimension of a grid
+BUSY, LONG = (
+    32,
+    512,
+)  # tiles that occupy a GPU, and a sum of that many terms that must not be left to fewer: judged, not measured
 
 
 def supports_cuda(x: Array, *rest: Any) -> bool:
@@ -290,8 +294,9 @@ def supports_implicit(
 def supports_forward_cuda(
     x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> bool:
-    positions = output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    return fits(x, weight, bias, x.shape[0] * weight.shape[0] * prod(positions), groups)
+    columns = x.shape[0] * prod(output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation))
+    many = busy(len(weight) // groups, columns, groups, prod(weight.shape[1:]))
+    return many and fits(x, weight, bias, len(weight) * columns, groups)
 
 
 def supports_backward_input_cuda(
@@ -304,7 +309,9 @@ def supports_backward_input_cuda(
     dilation: Sizes,
     groups: int,
 ) -> bool:
-    return fits(g, weight, bias, prod(x_shape), groups * prod(stride))
+    rows, taps = x_shape[1] // groups, prod(weight.shape[2:])
+    many = busy(rows, prod(x_shape) // max(x_shape[1], 1), groups, len(weight) // groups * taps)
+    return many and fits(g, weight, bias, prod(x_shape), groups * prod(stride))
 
 
 def supports_backward_weight_cuda(
@@ -318,6 +325,12 @@ def supports_direct_weight(
 ) -> bool:
     few = weight_shape[0] // groups < FEW  # every number of the gradient reads g and x again
     return few and supports_backward_weight_cuda(g, x, weight_shape, stride, padding, dilation, groups)
+
+
+def busy(rows: int, columns: int, groups: int, terms: int) -> bool:
+    """Whether the tiles are enough for sums of that length. For few long ones the reference is there: cuBLAS cuts sums into
+    parts, as conv_tiles_weight does."""
+    return terms <= LONG or blocks(columns, COLUMNS) * blocks(rows, ROWS) * groups >= BUSY
 
 
 def fits(a: Array, b: Array, bias: Array | None, results: int, grids: int) -> bool:

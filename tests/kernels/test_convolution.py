@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from minidl.kernels import convolution_direct, parallel, winograd
+from minidl.kernels import convolution, convolution_direct, parallel, winograd
 from minidl.kernels.convolution import (
     conv_backward_input,
     conv_backward_weight,
@@ -269,3 +269,36 @@ def test_unfold_and_fold(shape, windows, rng):
     back = fold(v, shape[2:], *windows)
     assert back.shape == shape
     np.testing.assert_allclose(np.vdot(columns, v), np.vdot(x, back), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "batch, dtype, wanted, why",
+    [
+        (64, np.float32, True, "tiles enough"),
+        (1, np.float32, False, "eight tiles, of 4608 terms each"),
+        (64, np.float16, True, "tensor cores"),
+        (64, np.float64, False, "the kernels are for float32 and float16"),
+        (0, np.float32, False, "nothing to do"),
+    ],
+)
+def test_what_the_cuda_kernels_leave_to_the_reference(batch, dtype, wanted, why):
+    x, weight, geometry = np.zeros((batch, 512, 7, 7), dtype), np.zeros((512, 512, 3, 3), dtype), ((1, 1),) * 3
+    supports = [kernel.variants["cuda", "cuda"].supports for kernel in (conv_forward, conv_backward_input)]
+    assert [supports[0](x, weight, None, *geometry, 1), supports[1](x, weight, None, x.shape, *geometry, 1)] == [
+        wanted,
+        wanted,
+    ], why
+    gradient = conv_backward_weight.variants["cuda", "cuda"].supports
+    assert gradient(x, x, weight.shape, *geometry, 1) is (wanted or batch == 1), why  # its sums are cut into parts
+    assert not supports[0](x[:, :, ::2], weight, None, *geometry, 1)
+
+
+def test_three_dimensions_and_large_arrays_are_left_to_the_reference(monkeypatch):
+    forward, flat = conv_forward.variants["cuda", "cuda"].supports, ((1, 1), (0, 0), (1, 1), 1)
+    deep = ((1, 1, 1), (0, 0, 0), (1, 1, 1), 1)
+    assert not forward(np.zeros((1, 8, 4, 4, 4), np.float32), np.zeros((8, 8, 3, 3, 3), np.float32), None, *deep)
+    x, weight = np.zeros((1, 1, 5, 5), np.float32), np.zeros((8, 1, 1, 1), np.float32)
+    monkeypatch.setattr(convolution, "LARGEST", 200)
+    assert forward(x, weight, None, *flat)  # 200 results
+    monkeypatch.setattr(convolution, "LARGEST", 199)
+    assert not forward(x, weight, None, *flat)
