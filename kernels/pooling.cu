@@ -6,6 +6,9 @@
 // threads add to the same place, and the order is fixed.
 //
 // P x Q windows of a plane begin every sh, sw numbers, after a padding of ph, pw; dh, dw is the distance within a window.
+//
+// Adaptive windows cover the plane evenly, however many there are: often it is one, of the whole plane. Then a thread for each would
+// read far from its neighbours, and a warp takes each window together.
 #include "common.cuh"
 
 struct Place {
@@ -35,8 +38,8 @@ __device__ inline Largest largest(const T* plane, Place at, int H, int W, int kh
     return best;
 }
 
-extern "C" __global__ void max_pool_index_2d(const T* __restrict__ x, long long* __restrict__ index, long long n, int H, int W, int P, int Q,
-                                             int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
+extern "C" __global__ void max_pool_index_2d(const T* __restrict__ x, long long* __restrict__ index, long long n, int H, int W, int P,
+                                             int Q, int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
     for (long long k = thread_index(); k < n; k += thread_count()) {
         Place at = place(k, P, Q);
         index[k] = largest(x + at.plane * H * W, at, H, W, kh, kw, sh, sw, ph, pw, dh, dw).index;
@@ -44,8 +47,8 @@ extern "C" __global__ void max_pool_index_2d(const T* __restrict__ x, long long*
 }
 
 // The numbers too, at once. Where there is none, it is what the index -1 stands for: the last of the plane.
-extern "C" __global__ void max_pool_2d(const T* __restrict__ x, T* __restrict__ out, long long* __restrict__ index, long long n, int H, int W,
-                                       int P, int Q, int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
+extern "C" __global__ void max_pool_2d(const T* __restrict__ x, T* __restrict__ out, long long* __restrict__ index, long long n, int H,
+                                       int W, int P, int Q, int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw) {
     for (long long k = thread_index(); k < n; k += thread_count()) {
         Place at = place(k, P, Q);
         const T* plane = x + at.plane * H * W;
@@ -55,9 +58,9 @@ extern "C" __global__ void max_pool_2d(const T* __restrict__ x, T* __restrict__ 
     }
 }
 
-extern "C" __global__ void max_pool_backward_2d(const T* __restrict__ g, const long long* __restrict__ index, T* __restrict__ dx, long long n,
-                                                int H, int W, int P, int Q, int kh, int kw, int sh, int sw, int ph, int pw, int dh,
-                                                int dw) {
+extern "C" __global__ void max_pool_backward_2d(const T* __restrict__ g, const long long* __restrict__ index, T* __restrict__ dx,
+                                                long long n, int H, int W, int P, int Q, int kh, int kw, int sh, int sw, int ph, int pw,
+                                                int dh, int dw) {
     int high = (kh - 1) * dh + 1, wide = (kw - 1) * dw + 1;  // of a window
     for (long long k = thread_index(); k < n; k += thread_count()) {
         Place at = place(k, H, W);
@@ -71,8 +74,8 @@ extern "C" __global__ void max_pool_backward_2d(const T* __restrict__ g, const l
     }
 }
 
-extern "C" __global__ void sum_pool_2d(const T* __restrict__ x, T* __restrict__ out, long long n, int H, int W, int P, int Q, int kh, int kw,
-                                       int sh, int sw, int ph, int pw) {
+extern "C" __global__ void sum_pool_2d(const T* __restrict__ x, T* __restrict__ out, long long n, int H, int W, int P, int Q, int kh,
+                                       int kw, int sh, int sw, int ph, int pw) {
     for (long long k = thread_index(); k < n; k += thread_count()) {
         Place at = place(k, P, Q);
         const T* plane = x + at.plane * H * W;
@@ -84,8 +87,8 @@ extern "C" __global__ void sum_pool_2d(const T* __restrict__ x, T* __restrict__ 
     }
 }
 
-extern "C" __global__ void sum_pool_backward_2d(const T* __restrict__ g, T* __restrict__ dx, long long n, int H, int W, int P, int Q, int kh,
-                                                int kw, int sh, int sw, int ph, int pw) {
+extern "C" __global__ void sum_pool_backward_2d(const T* __restrict__ g, T* __restrict__ dx, long long n, int H, int W, int P, int Q,
+                                                int kh, int kw, int sh, int sw, int ph, int pw) {
     for (long long k = thread_index(); k < n; k += thread_count()) {
         Place at = place(k, H, W);
         const T* plane = g + at.plane * P * Q;
@@ -103,5 +106,90 @@ extern "C" __global__ void pick_2d(const T* __restrict__ x, const long long* __r
     for (long long k = thread_index(); k < n; k += thread_count()) {
         long long i = index[k];
         out[k] = x[k / count * size + (i < 0 ? i + size : i)];
+    }
+}
+
+// ---- adaptive windows -------------------------------------------------------------------------------------------------------
+
+struct Span {
+    int first, end;
+};
+
+// Window i of `count` over `size` numbers.
+__device__ inline Span window(int i, int count, int size) {
+    return {(int)((long long)i * size / count), (int)(((i + 1LL) * size + count - 1) / count)};
+}
+
+// The windows that number i of `size` lies in.
+__device__ inline Span windows_of(int i, int count, int size) {
+    return {(int)((long long)i * count / size), (int)(((i + 1LL) * count - 1) / size) + 1};
+}
+
+extern "C" __global__ void adaptive_sum_2d(const T* __restrict__ x, T* __restrict__ out, long long n, int H, int W, int P, int Q) {
+    for (long long k = thread_index() / 32; k < n; k += thread_count() / 32) {
+        Place at = place(k, P, Q);
+        Span rows = window(at.row, P, H), columns = window(at.column, Q, W);
+        int width = columns.end - columns.first, size = (rows.end - rows.first) * width;
+        const T* corner = x + at.plane * H * W + rows.first * W + columns.first;
+        float sum = 0.0f;
+        for (int i = lane_index(); i < size; i += 32) sum += (float)corner[i / width * W + i % width];
+        sum = warp_sum(sum);
+        if (lane_index() == 0) out[k] = (T)sum;
+    }
+}
+
+extern "C" __global__ void adaptive_sum_backward_2d(const T* __restrict__ g, T* __restrict__ dx, long long n, int H, int W, int P, int Q) {
+    for (long long k = thread_index(); k < n; k += thread_count()) {
+        Place at = place(k, H, W);
+        Span rows = windows_of(at.row, P, H), columns = windows_of(at.column, Q, W);
+        const T* plane = g + at.plane * P * Q;
+        float sum = 0.0f;
+        for (int p = rows.first; p < rows.end; p++)
+            for (int q = columns.first; q < columns.end; q++) sum += (float)plane[p * Q + q];
+        dx[k] = (T)sum;
+    }
+}
+
+// Of two the one that a walk through the window from the first to the last would end with.
+__device__ inline Largest larger(Largest a, Largest b) {
+    if (a.index < 0) return b;
+    if (b.index < 0) return a;
+    bool nan_a = a.value != a.value, nan_b = b.value != b.value, a_is_before = a.index < b.index;
+    if (nan_a || nan_b) return nan_a && nan_b ? (a_is_before ? b : a) : nan_a ? a : b;
+    return a.value > b.value || (a.value == b.value && a_is_before) ? a : b;
+}
+
+extern "C" __global__ void adaptive_max_2d(const T* __restrict__ x, T* __restrict__ out, long long* __restrict__ index, long long n, int H,
+                                           int W, int P, int Q) {
+    for (long long k = thread_index() / 32; k < n; k += thread_count() / 32) {
+        Place at = place(k, P, Q);
+        Span rows = window(at.row, P, H), columns = window(at.column, Q, W);
+        int width = columns.end - columns.first, size = (rows.end - rows.first) * width, first = rows.first * W + columns.first;
+        const T* plane = x + at.plane * H * W;
+        Largest best = {-1, 0.0f};
+        for (int i = lane_index(); i < size; i += 32) {
+            int here = first + i / width * W + i % width;
+            best = larger(best, {here, (float)plane[here]});
+        }
+        for (int step = 16; step > 0; step /= 2) {
+            int other = __shfl_xor_sync(ALL_LANES, (int)best.index, step);
+            best = larger(best, {other, __shfl_xor_sync(ALL_LANES, best.value, step)});
+        }
+        if (lane_index() == 0) index[k] = best.index, out[k] = (T)best.value;
+    }
+}
+
+extern "C" __global__ void adaptive_max_backward_2d(const T* __restrict__ g, const long long* __restrict__ index, T* __restrict__ dx,
+                                                    long long n, int H, int W, int P, int Q) {
+    for (long long k = thread_index(); k < n; k += thread_count()) {
+        Place at = place(k, H, W);
+        Span rows = windows_of(at.row, P, H), columns = windows_of(at.column, Q, W);
+        long long first = at.plane * P * Q;
+        int me = at.row * W + at.column;
+        float sum = 0.0f;
+        for (int p = rows.first; p < rows.end; p++)
+            for (int q = columns.first; q < columns.end; q++)
+                if (index[first + p * Q + q] == me) sum += (float)g[first + p * Q + q];
+        dx[k] = (T)sum;
     }
 }

@@ -254,6 +254,10 @@ CU = Source(
     Entry("sum_pool_2d", "sum_pool", registers=64, types=ELEMENTS),
     Entry("sum_pool_backward_2d", "sum_pool_backward", registers=64, types=ELEMENTS),
     Entry("pick_2d", "pick", registers=48, types=ELEMENTS),
+    Entry("adaptive_sum_2d", "adaptive_sum_pool", registers=64, types=ELEMENTS),
+    Entry("adaptive_sum_backward_2d", "adaptive_sum_pool_backward", registers=64, types=ELEMENTS),
+    Entry("adaptive_max_2d", "adaptive_max_pool", registers=64, types=ELEMENTS),
+    Entry("adaptive_max_backward_2d", "adaptive_max_pool_backward", registers=64, types=ELEMENTS),
 )
 THREADS, MOST = 256, 1 << 16
 
@@ -278,10 +282,10 @@ def geometry(size: Sizes, positions: Sizes, kernel: Sizes, stride: Sizes, paddin
     return [*planar(size, positions, kernel, stride), *pads, *planar(dilation)]
 
 
-def launch(entry: str, out: Array, *arguments: Any) -> Array:
-    """Launch with a thread for each element of out, which is among the arguments."""
+def launch(entry: str, out: Array, *arguments: Any, threads: int = 1) -> Array:
+    """Launch with a thread, or `threads` of them, for each element of out, which is among the arguments."""
     if out.size:
-        CU.launch(entry, blocks(out.size, THREADS, MOST), THREADS, *arguments)
+        CU.launch(entry, blocks(out.size * threads, THREADS, MOST), THREADS, *arguments)
     return out
 
 
@@ -335,6 +339,36 @@ def sum_pool_backward_cuda(g: Array, size: Sizes, kernel: Sizes, stride: Sizes, 
 def pick_cuda(x: Array, index: Array) -> Array:
     out = array_module(x).empty(index.shape, x.dtype)
     return launch("pick_2d", out, x, index, out, out.size, prod(x.shape[2:]), prod(index.shape[2:]))
+
+
+def supports_adaptive_cuda(x: Array, positions: Sizes) -> bool:
+    return supports_cuda(x) and prod(positions) > 0
+
+
+@adaptive_sum_pool.variant("cuda", device="cuda", supports=supports_adaptive_cuda)
+def adaptive_sum_pool_cuda(x: Array, positions: Sizes) -> Array:
+    out = array_module(x).empty((*x.shape[:2], *positions), x.dtype)
+    return launch("adaptive_sum_2d", out, x, out, out.size, *planar(x.shape[2:], positions), threads=32)
+
+
+@adaptive_sum_pool_backward.variant("cuda", device="cuda", supports=supports_adaptive_cuda)
+def adaptive_sum_pool_backward_cuda(g: Array, size: Sizes) -> Array:
+    dx = array_module(g).empty((*g.shape[:2], *size), g.dtype)
+    return launch("adaptive_sum_backward_2d", dx, g, dx, dx.size, *planar(size, g.shape[2:]))
+
+
+@adaptive_max_pool.variant("cuda", device="cuda", supports=supports_adaptive_cuda)
+def adaptive_max_pool_cuda(x: Array, positions: Sizes) -> tuple[Array, Array]:
+    xp, shape = array_module(x), (*x.shape[:2], *positions)
+    out, index = xp.empty(shape, x.dtype), xp.empty(shape, "int64")
+    numbers = planar(x.shape[2:], positions)
+    return launch("adaptive_max_2d", out, x, out, index, out.size, *numbers, threads=32), index
+
+
+@adaptive_max_pool_backward.variant("cuda", device="cuda", supports=supports_max_backward_cuda)
+def adaptive_max_pool_backward_cuda(g: Array, index: Array, size: Sizes) -> Array:
+    dx = array_module(g).empty((*g.shape[:2], *size), g.dtype)
+    return launch("adaptive_max_backward_2d", dx, g, index, dx, dx.size, *planar(size, g.shape[2:]))
 
 
 # Numba

@@ -28,7 +28,18 @@ from ..kernels.layernorm import layer_norm, layer_norm_backward, rms_norm, rms_n
 from ..kernels.layout import row_major
 from ..kernels.loss import cross_entropy, cross_entropy_backward
 from ..kernels.optimizer import adam, adam_many, sgd
-from ..kernels.pooling import max_pool, max_pool_backward, max_pool_index, pick, sum_pool, sum_pool_backward
+from ..kernels.pooling import (
+    adaptive_max_pool,
+    adaptive_max_pool_backward,
+    adaptive_sum_pool,
+    adaptive_sum_pool_backward,
+    max_pool,
+    max_pool_backward,
+    max_pool_index,
+    pick,
+    sum_pool,
+    sum_pool_backward,
+)
 from ..kernels.random import dropout, normal, uniform
 from ..kernels.recurrent import gru, gru_backward, lstm, lstm_backward
 from ..kernels.reduce import max_axes, min_axes, sum_axes
@@ -701,6 +712,38 @@ def _sum_pool_backward(m: Machine) -> Work:
     size = m.many(112, 10)
     g = m.normal(m.many(128), m.many(64), size // 2, size // 2)
     return Work(versions(sum_pool_backward, g, (size, size), (2, 2), (2, 2), (0, 0)), None, 5 * g.nbytes)
+
+
+@workload("adaptive average pooling 128 x 512 x 14 x 14 to 1 x 1")
+def _adaptive_sum(m: Machine) -> Work:
+    x = m.normal(m.many(128), m.many(512), 14, 14)
+    t = m.tensor(x)
+    twin = m.torch and (lambda: m.torch.nn.functional.adaptive_avg_pool2d(t, 1) * 196)
+    return Work(versions(adaptive_sum_pool, x, (1, 1)), twin, x.nbytes)
+
+
+@workload("adaptive average pooling backward 128 x 512 x 14 x 14 to 1 x 1")
+def _adaptive_sum_backward(m: Machine) -> Work:
+    g = m.normal(m.many(128), m.many(512), 1, 1)
+    return Work(versions(adaptive_sum_pool_backward, g, (14, 14)), None, 196 * g.nbytes)
+
+
+@workload("adaptive max pooling 128 x 512 x 14 x 14 to 7 x 7")
+def _adaptive_max(m: Machine) -> Work:
+    x = m.normal(m.many(128), m.many(512), 14, 14)
+    t = m.tensor(x)
+    twin = m.torch and (lambda: m.torch.nn.functional.adaptive_max_pool2d(t, 7, return_indices=True))
+    return Work(versions(adaptive_max_pool, x, (7, 7)), twin, x.nbytes * (1 + 3 / 4))
+
+
+@workload("adaptive max pooling backward 128 x 512 x 14 x 14 to 7 x 7")
+def _adaptive_max_backward(m: Machine) -> Work:
+    x = m.normal(m.many(128), m.many(512), 14, 14)
+    index = adaptive_max_pool.reference(x, (7, 7))[1].astype("int64")
+    g = m.normal(*index.shape)
+    t, u, i = (m.tensor(a) for a in (x, g, index))
+    twin = m.torch and (lambda: m.torch.ops.aten.adaptive_max_pool2d_backward(u, t, i))
+    return Work(versions(adaptive_max_pool_backward, g, index, (14, 14)), twin, x.nbytes * (1 + 3 / 4))
 
 
 # ---- kernels that are in Numba-CUDA only, and the cases of others that are made for --------------------------------------

@@ -432,6 +432,38 @@ def sum_pool_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield normal(rng, 2, 3, *positions), x.shape[2:], *geometry
 
 
+ADAPTIVE = [((5, 3), (3, 2)), ((3,), (7,)), ((12, 11), (1, 1)), ((7, 9), (1, 4)), ((40,), (3,)), ((1, 1), (2, 2))]
+
+
+@cases("adaptive_sum_pool")
+def adaptive_sum_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for size, positions in ADAPTIVE:
+        yield normal(rng, 2, 3, *size), positions
+
+
+@cases("adaptive_max_pool")
+def adaptive_max_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for size, positions in ADAPTIVE:
+        yield np.round(2 * normal(rng, 2, 3, *size)), positions  # with equal values
+    yield np.array([[[np.nan, 1, np.nan, 0, -np.inf, -np.inf]]], np.float32), (2,)
+    yield np.where(rng.random((1, 2, 9, 8)) < 0.1, np.nan, normal(rng, 1, 2, 9, 8)).astype(np.float32), (1, 2)
+
+
+@cases("adaptive_sum_pool_backward")
+def adaptive_sum_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for size, positions in ADAPTIVE:
+        yield normal(rng, 2, 3, *positions), size
+
+
+@cases("adaptive_max_pool_backward")
+def adaptive_max_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    from ..kernels.pooling import adaptive_max_pool
+
+    for size, positions in ADAPTIVE:
+        index = adaptive_max_pool.reference(np.round(2 * normal(rng, 2, 3, *size)), positions)[1]
+        yield normal(rng, *index.shape), index.astype(np.int64), size
+
+
 @cases("pick")
 def pick_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     yield normal(rng, 2, 3, 4, 5), rng.integers(-1, 20, (2, 3, 3, 2))

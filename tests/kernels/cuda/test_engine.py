@@ -30,12 +30,12 @@ class Images(nn.Module):
         super().__init__()
         self.first, self.apart = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 3, groups=8)
         self.strided, self.back = nn.Conv2d(8, 16, 3, stride=2), nn.ConvTranspose2d(16, 9, 2)
-        self.out = nn.Linear(9, 11)
+        self.out = nn.Linear(36, 11)
 
     def forward(self, x):
         y = F.max_pool2d(F.relu(self.first(x)), 3, 2, 1)
         y = self.back(F.relu(self.strided(self.apart(y))))
-        return self.out(y.amax((2, 3)))
+        return self.out(F.adaptive_avg_pool2d(F.adaptive_max_pool2d(y, 3), 2).flatten(1))
 
 
 def losses(device, model=Model, *, x, y=None):
@@ -67,7 +67,8 @@ def test_training_on_images_is_that_of_the_cpu(launched):
     data = {"x": random.standard_normal((3, 1, 14, 15), dtype=np.float32), "y": random.integers(0, 11, 3)}
     np.testing.assert_allclose(losses("cuda", Images, **data), losses("cpu", Images, **data), rtol=1e-5)
     assert {"conv_tiles", "conv_tiles_input", "conv_tiles_weight", "conv_direct", "conv_direct_input", "conv_direct_weight",
-            "max_pool_2d", "max_pool_backward_2d"} <= {name for name, _ in launched}  # fmt: skip
+            "max_pool_2d", "max_pool_backward_2d", "adaptive_sum_2d", "adaptive_sum_backward_2d", "adaptive_max_2d",
+            "adaptive_max_backward_2d"} <= {name for name, _ in launched}  # fmt: skip
 
 
 @pytest.mark.parametrize(
