@@ -172,7 +172,7 @@ __device__ inline void grid_barrier(unsigned* arrived, unsigned goal) {
 __device__ inline int padded(int H) { return ceil_div(H, 32) * 32; }
 
 // Bring `rows` rows of H numbers, which other blocks have written: past the first cache, which belongs to one multiprocessor and may hold
-// what was there before. All copies are under way together, for one of them takes some 600 cycles.
+// what was there before. All copies are under way together: each takes long, and many take hardly longer.
 __device__ inline void bring(float* to, const float* from, int rows, int H) {
     int width = padded(H);
 #ifdef HAS_MMA
