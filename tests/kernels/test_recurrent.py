@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidl.kernels import parallel
+from minidl.kernels import cuda, parallel, recurrent
 from minidl.kernels.recurrent import gru, gru_backward, lstm, lstm_backward, rnn, rnn_backward
+from minidl.testing import strict_cupy
 
 SIZES = [(3, 3, 3, 3), (3, 2, 2, 1), (2, 1), (0, 0), ()]  # running sequences at each step, of a batch of three
 
@@ -216,3 +217,34 @@ def test_the_first_states_are_not_written_to(kind, rng):
     for a, b in zip(case.arguments, before, strict=True):
         np.testing.assert_array_equal(a, b)
     assert all((d == 1).all() for d in g)
+
+
+def test_which_sequences_are_one_launch(monkeypatch):
+    def fits(B, H, sizes=None, rows=4):
+        return recurrent.one_launch(np.zeros((B, H), np.float32), sizes or (B,) * 3, rows)
+
+    assert fits(8, 512) and fits(1, 1)
+    assert not fits(9, 8) and not fits(8, 513) and not fits(4, 8, sizes=(4, 4, 3)) and not fits(4, 8, sizes=(3, 3))
+    monkeypatch.setattr(cuda, "H100", cuda.Limits(75, 65536, 40))  # blocks of four units, all at once
+    assert fits(8, 160) and not fits(8, 161)
+    monkeypatch.setattr(cuda, "H100", cuda.Limits(75, 65535, 132))  # backward 8 sequences take 64 KiB of shared memory
+    assert fits(8, 480) and not fits(8, 481) and fits(8, 512, rows=1)
+
+
+def test_blocks_that_wait_for_each_other_are_launched_together(monkeypatch):
+    asked = []
+
+    class Module:
+        def __init__(self, enable_cooperative_groups, **options):
+            asked.append(enable_cooperative_groups)
+
+        def compile(self):
+            pass
+
+    with strict_cupy.installed():
+        import cupy
+
+        monkeypatch.setattr(cupy, "RawModule", Module, raising=False)
+        for together in (True, False):
+            cuda.compiled_module.__wrapped__("recurrent.cu", (), together)
+    assert asked == [True, False]
