@@ -26,7 +26,7 @@ from math import prod
 from typing import Any
 
 from . import Kernel, array_module, convolution_direct, winograd
-from .common import FLOAT32, Array
+from .common import FLOAT32, Array, at_least_float32
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable, limits
 from .gemm import gemm
 from .reduce import sum_axes
@@ -385,7 +385,7 @@ def tiles_of(x: Array) -> str:
     return "conv_mma" if x.itemsize == 2 else "conv_tiles"
 
 
-@conv_forward.variant("cuda", device="cuda", supports=supports_forward_cuda)
+@conv_forward.variant("cuda", device="cuda", supports=supports_forward_cuda, copies=True)
 def conv_forward_cuda(
     x: Array, weight: Array, bias: Array | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> Array:
@@ -400,7 +400,7 @@ def conv_forward_cuda(
     return out
 
 
-@conv_backward_input.variant("cuda", device="cuda", supports=supports_backward_input_cuda)
+@conv_backward_input.variant("cuda", device="cuda", supports=supports_backward_input_cuda, copies=True)
 def conv_backward_input_cuda(
     g: Array,
     weight: Array,
@@ -422,7 +422,7 @@ def conv_backward_input_cuda(
     return dx
 
 
-@conv_backward_weight.variant("cuda", device="cuda", supports=supports_backward_weight_cuda)
+@conv_backward_weight.variant("cuda", device="cuda", supports=supports_backward_weight_cuda, copies=True)
 def conv_backward_weight_cuda(
     g: Array, x: Array, weight_shape: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int
 ) -> tuple[Array, Array]:
@@ -442,7 +442,7 @@ def conv_backward_weight_cuda(
 
 
 def bias_gradient(g: Array) -> Array:
-    return g.sum(axis=(0, *range(2, g.ndim)), dtype=FLOAT32).astype(g.dtype, copy=False)
+    return sum_axes(at_least_float32(g), (0, *range(2, g.ndim)), False).astype(g.dtype, copy=False)
 
 
 # The versions for learning, and for few channels

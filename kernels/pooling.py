@@ -298,7 +298,7 @@ def max_pool_index_cuda(
     return launch("max_pool_index_2d", index, x, index, index.size, *numbers)
 
 
-@max_pool.variant("cuda", device="cuda", supports=supports_cuda)
+@max_pool.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def max_pool_cuda(
     x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes
 ) -> tuple[Array, Array]:
@@ -312,7 +312,7 @@ def supports_max_backward_cuda(g: Array, index: Array, size: Sizes, *rest: Any) 
     return supports_cuda(g) and launchable(index, types=("int64",)) and prod(size) > 0
 
 
-@max_pool_backward.variant("cuda", device="cuda", supports=supports_max_backward_cuda)
+@max_pool_backward.variant("cuda", device="cuda", supports=supports_max_backward_cuda, copies=True)
 def max_pool_backward_cuda(
     g: Array, index: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes
 ) -> Array:

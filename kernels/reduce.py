@@ -208,6 +208,7 @@ CU = Source(
     ),
 )  # fmt: skip
 ALL_BLOCKS, THREADS, WARP_WIDTH, TALL, MOST_LAYERS = 1024, 256, 2048, 8, 65535
+FEW_ROWS = 256  # up to which one block goes down the columns, so that no second kernel need be launched
 
 
 def supports_cuda(x: Array, axes: tuple[int, ...], keepdim: bool) -> bool:
@@ -241,11 +242,14 @@ def separate(x: Array, axes: tuple[int, ...]) -> int:
 
 def reduce_rows(name: str, x: Array, width: int) -> Array:
     """Each row of x (N * width,), as (N,)."""
-    xp, count = array_module(x), x.size // width
+    count = x.size // width
+    out = array_module(x).empty(count, x.dtype)
     if count == 1:
-        return finish(name, f"{name}_all", x, blocks(x.size, 16 * THREADS, ALL_BLOCKS))
-    out = xp.empty(count, x.dtype)
-    if width <= WARP_WIDTH:
+        grid = blocks(x.size, 16 * THREADS, ALL_BLOCKS)
+        if grid > 1 or x.dtype != FLOAT32:
+            return finish(name, f"{name}_all", x, grid)
+        CU.launch(f"{name}_all_finish", 1, THREADS, x, out, x.size)  # few enough to be partial results themselves
+    elif width <= WARP_WIDTH:
         CU.launch(f"{name}_rows_warp", blocks(count, THREADS // 32), THREADS, x, out, count, width)
     else:
         CU.launch(f"{name}_rows_block", count, THREADS, x, out, count, width)
@@ -267,10 +271,13 @@ def reduce_columns(name: str, x: Array, terms: int, width: int) -> Array:
     if layers > MOST_LAYERS:
         return getattr(x.reshape(layers, terms, width), name)(axis=1).reshape(-1)
     across = blocks(width, 32)
-    chunk = max(4 * TALL, blocks(terms, blocks(ALL_BLOCKS, across * layers)))
-    chunks = blocks(terms, chunk)
-    partial, out = xp.empty(layers * chunks * width, "float32"), xp.empty(layers * width, x.dtype)
-    CU.launch(f"{name}_columns", (across, chunks, layers), (32, TALL), x, partial, terms, width, chunk)
+    chunk = max(FEW_ROWS, blocks(terms, blocks(ALL_BLOCKS, across * layers)))
+    chunks, partial, out = blocks(terms, chunk), x, xp.empty(layers * width, x.dtype)
+    if chunks == 1 and x.dtype == FLOAT32:
+        chunks = terms  # as above: one launch instead of two
+    else:
+        partial = xp.empty(layers * chunks * width, "float32")
+        CU.launch(f"{name}_columns", (across, chunks, layers), (32, TALL), x, partial, terms, width, chunk)
     CU.launch(f"{name}_columns_finish", (across, 1, layers), (32, TALL), partial, out, chunks, width)
     return out
 

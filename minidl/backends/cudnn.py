@@ -1,4 +1,7 @@
-"""The switches of cuDNN, which is not used: they can be set and change nothing. Results are deterministic anyway."""
+"""The switches of cuDNN, which is not used: they can be set and change nothing.
+
+Whether results on a GPU repeat themselves bit for bit: minidl.use_deterministic_algorithms.
+"""
 
 from __future__ import annotations
 

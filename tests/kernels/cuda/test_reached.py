@@ -19,9 +19,9 @@ LADDER = "a step of the way to the kernel that runs, for reading and for the ben
 UNREACHED = {
     **dict.fromkeys((
         "attention_naive", "conv_implicit", "cross_entropy_naive", "dropout_naive", "embedding_atomic", "gelu_naive",
-        "gelu_stride", "hgemm_mma", "int8_dp4a", "int8_naive", "layer_norm_naive", "sgemm_coalesced", "sgemm_naive",
-        "sgemm_registers", "sgemm_tiled", "sgemm_vectorised", "sgemm_warps", "softmax_block", "softmax_naive", "sum_atomic",
-        "sum_tree",
+        "gelu_stride", "hgemm_mma", "int8_dp4a", "int8_naive", "layer_norm_naive", "max_pool_index_2d", "sddmm_naive",
+        "sgemm_coalesced", "sgemm_naive", "sgemm_registers", "sgemm_tiled", "sgemm_vectorised", "sgemm_warps", "softmax_block",
+        "softmax_naive", "spmm_naive", "sum_atomic", "sum_tree",
     ), LADDER),
     "int8_mma": "quantized tensors are on the CPU, as PyTorch's: no operation multiplies bytes on a GPU",
     **dict.fromkeys((
@@ -96,6 +96,35 @@ def attention(q, k, v):
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
+def sparse(longest):
+    """A call: a sparse matrix, with one row of so many entries, times a dense one, and both gradients."""
+
+    def call(device):
+        rng = np.random.default_rng(0)
+        rows = np.concatenate([np.zeros(longest, np.int64), rng.integers(1, 9, 30)])
+        columns = np.concatenate([np.arange(longest), rng.permutation(400)[:30]])
+        values = md.from_numpy(rng.standard_normal(len(rows)).astype("f4")).to(device).requires_grad_()
+        dense = md.from_numpy(rng.standard_normal((400, 5)).astype("f4")).to(device).requires_grad_()
+        matrix = md.sparse_coo_tensor(md.from_numpy(np.stack([rows, columns])).to(device), values, (9, 400))
+        y = md.sparse.mm(matrix, dense)
+        y.backward(md.from_numpy(rng.standard_normal(y.shape).astype("f4")).to(device))
+        return [y.detach(), values.grad, dense.grad]
+
+    return call
+
+
+def sparse_step(make):
+    """A call: a step of an optimizer on a table of which few rows were looked up."""
+
+    def call(device):
+        table = md.from_numpy(np.random.default_rng(0).standard_normal((6, 5)).astype("f4")).to(device).requires_grad_()
+        F.embedding(md.tensor([0, 4, 4]).to(device), table, sparse=True).sum().backward()
+        make([table]).step()
+        return [table.detach()]
+
+    return call
+
+
 def recorded_sgd(device):
     """A step within a graph, in which arrays are updated one by one."""
     p = md.ones(5, device=device)
@@ -155,10 +184,22 @@ CALLS = {
     "randint": (fill(lambda device: md.randint(0, 9, (5,), device=device)), "philox_blocks"),
     "dropout": (fill(lambda device: F.dropout(md.ones(40, device=device))), "dropout_blocks"),
     "embedding": (of(looked_up, (6, 5)), "embedding_segments"),
-    "max_pool2d": (of(lambda x: F.max_pool2d(x, 2), IMAGE), "max_pool_index_2d pick_2d"),
+    "max_pool2d": (of(lambda x: F.max_pool2d(x, 2), IMAGE), "max_pool_2d max_pool_backward_2d"),
+    "fractional_max_pool2d": (of(lambda x: F.fractional_max_pool2d(x, 2, 4, _random_samples=md.full((2, 3, 2), 0.3).to(x.device)), IMAGE), "pick_2d"),
     "avg_pool2d": (of(lambda x: F.avg_pool2d(x, 2), IMAGE), "sum_pool_2d sum_pool_backward_2d"),
     "unfold": (of(lambda x: F.unfold(x, 3), IMAGE), "unfold_2d fold_2d"),
-    "conv2d": (of(lambda x, w: F.conv2d(x, w, padding=1), IMAGE, (4, 3, 3, 3)), "fold_2d"),
+    "conv2d of few channels": (
+        of(lambda x, w: F.conv2d(x, w, padding=1), IMAGE, (4, 3, 3, 3)),
+        "conv_direct conv_direct_input conv_direct_weight sum_rows_warp sum_columns_finish",
+    ),
+    "conv2d": (
+        of(lambda x, w: F.conv2d(x, w, padding=1), (2, 9, 8, 8), (9, 9, 3, 3)),
+        "conv_tiles conv_tiles_input conv_tiles_weight sum_rows_warp sum_columns_finish",
+    ),
+    "conv2d, float16": (
+        of(lambda x, w: F.conv2d(x, w, padding=1), (1, 9, 8, 8), (9, 9, 3, 3), dtype="float16"),
+        "conv_mma conv_mma_input conv_mma_weight sum_rows_warp",
+    ),
     "attention": (
         of(attention, *HEADS),
         "attention_tiled attention_delta attention_backward_kv_tiled attention_backward_q_tiled",
@@ -171,33 +212,41 @@ CALLS = {
         of(attention, *HEADS, dtype="float16"),
         "attention_mma attention_delta attention_backward_kv_mma attention_backward_q_mma",
     ),
-    "LSTM": (layer(lambda: nn.LSTM(7, 6), 3, 2, 7), "lstm_step lstm_step_backward"),
-    "GRU": (layer(lambda: nn.GRU(7, 6), 3, 2, 7), "gru_step gru_step_backward"),
-    "sum": (of(md.sum, (70, 40)), "sum_all sum_all_finish"),
+    "LSTM": (layer(lambda: nn.LSTM(7, 6), 3, 2, 7), "lstm_sequence lstm_sequence_backward"),
+    "LSTM of a large batch": (layer(lambda: nn.LSTM(7, 6), 3, 9, 7), "lstm_step lstm_step_backward"),
+    "GRU": (layer(lambda: nn.GRU(7, 6), 3, 2, 7), "gru_sequence gru_sequence_backward"),
+    "GRU of a large batch": (layer(lambda: nn.GRU(7, 6), 3, 9, 7), "gru_step gru_step_backward"),
+    "sparse.mm": (sparse(3), "spmm_rows sddmm_warps"),
+    "sparse.mm, a row that is long": (sparse(400), "spmm_rows spmm_merge spmm_carry sddmm_warps"),
+    "sum": (of(md.sum, (170, 40)), "sum_all sum_all_finish"),
+    "sum of few": (of(md.sum, (70, 40)), "sum_all_finish"),
     "sum of rows": (of(lambda x: x.sum(-1), (70, 40)), "sum_rows_warp"),
     "sum of wide rows": (of(lambda x: x.sum(-1), (2, 3000)), "sum_rows_block"),
-    "sum of columns": (of(lambda x: x.sum(0), (70, 40)), "sum_columns sum_columns_finish"),
-    "mean of the middle": (of(lambda x: x.mean(1), (5, 30, 20)), "sum_columns sum_columns_finish"),
-    "var": (of(lambda x: x.var((0, 2)), (5, 30, 20)), "sum_rows_warp sum_columns sum_columns_finish"),
-    "norm": (of(md.norm, (70, 40)), "sum_all sum_all_finish"),
-    "bias": (of(lambda x, b: x + b, (70, 40), (40,)), "sum_columns sum_columns_finish"),
-    "linear": (of(F.linear, (70, 40), (3, 40), (3,)), "sum_columns sum_columns_finish"),
+    "sum of columns": (of(lambda x: x.sum(0), (300, 40)), "sum_columns sum_columns_finish"),
+    "mean of the middle": (of(lambda x: x.mean(1), (5, 300, 20)), "sum_columns sum_columns_finish"),
+    "var": (of(lambda x: x.var((0, 2)), (5, 30, 20)), "sum_rows_warp sum_columns_finish"),
+    "norm": (of(md.norm, (170, 40)), "sum_all sum_all_finish"),
+    "bias": (of(lambda x, b: x + b, (70, 40), (40,)), "sum_columns_finish"),
+    "linear": (of(F.linear, (300, 40), (3, 40), (3,)), "sum_columns sum_columns_finish"),
     "conv_transpose2d": (
-        of(F.conv_transpose2d, IMAGE, (3, 4, 2, 2), (4,)), "fold_2d sum_rows_warp sum_columns sum_columns_finish"
+        of(F.conv_transpose2d, IMAGE, (3, 4, 2, 2), (4,)),
+        "conv_direct conv_direct_input conv_direct_weight sum_rows_warp sum_columns_finish",
     ),
-    "amax": (of(md.amax, (70, 40)), "max_all max_all_finish"),
+    "amax": (of(md.amax, (170, 40)), "max_all max_all_finish"),
     "amax of rows": (of(lambda x: x.amax(1), (7, 4)), "max_rows_warp"),
     "amax of wide rows": (of(lambda x: x.amax(1), (2, 3000)), "max_rows_block"),
-    "amax of columns": (of(lambda x: x.amax(0), (7, 4)), "max_columns max_columns_finish"),
-    "min": (of(md.min, (70, 40)), "min_all min_all_finish"),
+    "amax of columns": (of(lambda x: x.amax(0), (300, 4)), "max_columns max_columns_finish"),
+    "min": (of(md.min, (170, 40)), "min_all min_all_finish"),
     "amin of rows": (of(lambda x: x.amin(1), (7, 4)), "min_rows_warp"),
     "amin of wide rows": (of(lambda x: x.amin(1), (2, 3000)), "min_rows_block"),
-    "amin of columns": (of(lambda x: x.amin(0), (7, 4)), "min_columns min_columns_finish"),
+    "amin of columns": (of(lambda x: x.amin(0), (300, 4)), "min_columns min_columns_finish"),
     "Adam": (step(md.optim.Adam, "f4", "f4"), "adam_table"),
     "AdamW, capturable": (step(lambda p: md.optim.AdamW(p, capturable=True), "f4", "f4"), "adam_counted"),
     "Adam, one float64 among others": (step(md.optim.Adam, "f4", "f8"), "adam_flat"),
     "SGD": (step(lambda p: md.optim.SGD(p, lr=0.1, momentum=0.9), "f4", "f4"), "sgd_table"),
     "SGD in a graph": (recorded_sgd, "sgd_flat"),
+    "SGD of a sparse gradient": (sparse_step(lambda p: md.optim.SGD(p, lr=0.1)), "add_rows"),
+    "SparseAdam": (sparse_step(md.optim.SparseAdam), "adam_rows embedding_segments"),
 }  # fmt: skip
 
 
