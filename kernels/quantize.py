@@ -166,6 +166,11 @@ def windows_numba(
     each = zip(size, kernel, stride, padding, dilation, strict=True)
     H, W = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in each)
     out = np.empty((B * H * W, columns), np.uint8)
+    if C <= FEW:
+        wide = np.full((B, *(n + 2 * p for n, p in zip(size, padding, strict=True)), C), zero, np.uint8)
+        wide[:, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]] = x
+        gather_bytes(wide, kernel, stride, dilation, out.reshape(B, H, W, columns))
+        return out
     count = kernel[0] * kernel[1] * C
     gather(np.ascontiguousarray(x), (B, H, W), kernel, stride, padding, dilation, zero, count, out.reshape(-1))
     return out
@@ -194,6 +199,25 @@ def of_volumes(
     out = np.zeros((B * len(depths) * places, columns), np.uint8)
     out[:, : K * width] = rows.reshape(len(out), K * width)
     return out
+
+
+FEW = 4  # channels, of which a row of a window is too short to be copied as one piece
+
+
+@jit
+def gather_bytes(x: Any, kernel: Any, stride: Any, dilation: Any, out: Any) -> None:
+    """Images that have their borders: a byte of all windows along a row of the image after the other."""
+    for b in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            place = 0
+            for ki in range(kernel[0]):
+                h = i * stride[0] + ki * dilation[0]
+                for kj in range(kernel[1]):
+                    for c in range(x.shape[3]):
+                        for j in range(out.shape[2]):
+                            out[b, i, j, place] = x[b, h, j * stride[1] + kj * dilation[1], c]
+                        place += 1
+            out[b, i, :, place:] = 0
 
 
 @jit

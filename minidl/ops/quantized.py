@@ -96,9 +96,9 @@ def _fake(name: str, input: Tensor, scale: Any, zero: Any, low: int, high: int) 
         raise RuntimeError(f"{name}: `quant_min` should be less than or equal to `quant_max`, got {low} and {high}")
     if ((zero < low) | (zero > high)).any():
         raise RuntimeError(f"{name}: `zero_point` must be between `quant_min` {low} and `quant_max` {high}, got {zero}")
-    if not (scale > 0).all():
-        raise RuntimeError(f"{name}: scales are positive, got {scale}")
     scale, zero = scale.astype(np.float32), zero.astype(np.float32)
+    if not ((scale >= np.finfo(np.float32).tiny) & (scale < np.inf)).all():  # below it 1 / scale may be infinite
+        raise RuntimeError(f"{name}: scales are positive and finite, got {scale}")
     return FakeQuantize.apply(input, scale=scale, zero_point=zero, low=low, high=high)
 
 

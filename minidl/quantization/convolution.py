@@ -49,24 +49,26 @@ class _Conv(_Product):
                 f"quantized.{name}: expected images (B, {self.in_channels}, {wanted}), got shape {list(x.shape)}"
             )
         x, padding = self._padded(x, zero)
+        steps, inner = self._steps(), range(2, x.ndim)
         each = zip(x.shape[2:], self.kernel_size, padding, self.dilation, strict=True)
         room = [n + 2 * p - d * (k - 1) - 1 for n, k, p, d in each]
         if min(room) < 0:
             raise RuntimeError(
                 f"quantized.{name}: a kernel of {self.kernel_size} is larger than the padded image {list(input.shape)}"
             )
-        sizes = tuple(r // s + 1 for r, s in zip(room, self._steps(), strict=True))
-        parts, images = [], np.moveaxis(x, 1, -1)
+        sizes = tuple(r // s + 1 for r, s in zip(room, steps, strict=True))
+        parts, images = [], x.transpose(0, *inner, 1)
         C, outputs = self.in_channels // self.groups, self.out_channels // self.groups
         for g, weights in enumerate(self._filters()):
             own = images[..., g * C : (g + 1) * C]
             columns = -(-weights.integers.shape[1] // 4) * 4
-            rows = windows(own, self.kernel_size, self._steps(), padding, self.dilation, zero, columns)
+            rows = windows(own, self.kernel_size, steps, padding, self.dilation, zero, columns)
             bias = None if self._bias is None else self._bias.array[g * outputs : (g + 1) * outputs]
             parts.append(product(self, rows, scale, zero, weights, bias))
         out = parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
         channels_last = out.reshape(len(x), *sizes, self.out_channels)
-        return QTensor(np.moveaxis(channels_last, -1, 1), self.scale.array, self.zero_point.array, quint8)
+        channels_first = channels_last.transpose(0, -1, *(d - 1 for d in inner))
+        return QTensor(channels_first, self.scale.array, self.zero_point.array, quint8)
 
     def _steps(self) -> tuple[int, ...]:
         """How far apart the windows are."""

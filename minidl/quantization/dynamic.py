@@ -56,7 +56,9 @@ class Linear(Module):
     @classmethod
     def from_float(cls, mod: Any) -> Linear:
         """The layer of a float Linear."""
-        return cls(quantized_weight(mod.weight, qconfig_of(mod, default_dynamic_qconfig).weight()), mod.bias)
+        weight = quantized_weight(mod.weight, qconfig_of(mod, default_dynamic_qconfig).weight())
+        weight.weights()  # raises where the kernels cannot take it
+        return cls(weight, mod.bias)
 
     def weight(self) -> QTensor:
         """The quantized weight."""

@@ -109,6 +109,12 @@ class EntropyObserver(HistogramObserver):
     Source: Migacz, "8-bit Inference with TensorRT", 2017.
     """
 
+    def candidates(self) -> list[tuple[float, float]]:
+        """Ranges of as many bins as half of the integers, at least: a range of one bin tells nothing apart, and diverges by 0."""
+        whole, *others = super().candidates()
+        least = (self.quant_max - self.quant_min + 1) // 2 * (whole[1] - whole[0]) / self.bins
+        return [whole, *(each for each in others if each[1] - each[0] >= least)]
+
     def squared_error(self, low: float, high: float) -> float:
         """The divergence, in place of the error."""
         centres, counts = self.centres(), self.histogram.array.astype(np.float64)

@@ -32,6 +32,13 @@ SYMMETRIC = (per_tensor_symmetric, per_channel_symmetric)
 PER_CHANNEL = (per_channel_affine, per_channel_symmetric, per_channel_affine_float_qparams)
 
 
+def width(low: Any, high: Any, steps: int) -> Any:
+    """(high - low) / steps, also where the difference is beyond float32."""
+    with np.errstate(over="ignore"):
+        found = (high - low) / steps
+    return np.where(np.isfinite(found), found, high / steps - low / steps)
+
+
 class ObserverBase(Module):
     """What all observers have: `forward`, which returns its input, and `calculate_qparams`, scale and zero point so far.
 
@@ -85,11 +92,11 @@ class ObserverBase(Module):
             scale = np.maximum(-low, high) / ((last - first) / 2)
             zero = np.full(np.shape(scale), (first + last + 1) // 2 if first >= 0 else 0)
         elif self.qscheme is per_channel_affine_float_qparams:
-            scale = (high - low) / (last - first)
+            scale = width(low, high, last - first)
             scale = np.where(scale > self.eps, scale, 1.0)
             return wrap(scale.astype(np.float32)), wrap((-low / scale).astype(np.float32))
         else:
-            scale = (high - low) / (last - first)
+            scale = width(low, high, last - first)
             zero = first - np.rint(low / np.maximum(scale, self.eps))
         scale = np.asarray(np.maximum(scale, self.eps), np.float32)
         return wrap(scale), wrap(np.asarray(np.clip(zero, first, last), np.int32))
@@ -192,7 +199,14 @@ class PerChannelMinMaxObserver(MinMaxObserver):
         self.ch_axis = ch_axis
 
     def range_of(self, x: Any) -> tuple[Any, Any]:
+        if not -x.ndim <= self.ch_axis < x.ndim:
+            raise ValueError(f"{type(self).__name__}: an input of shape {list(x.shape)} has no axis {self.ch_axis}")
         rows = np.moveaxis(x, self.ch_axis, 0).reshape(x.shape[self.ch_axis], -1)
+        if self.min_val.ndim and len(rows) != len(self.min_val):
+            raise ValueError(
+                f"{type(self).__name__}: axis {self.ch_axis} had {len(self.min_val)} channels before, and has {len(rows)} now, of "
+                f"shape {list(x.shape)}; use an observer for each"
+            )
         return rows.min(1), rows.max(1)
 
 

@@ -127,31 +127,37 @@ class QFunctional(_Quantized):
 
     def add(self, x: QTensor, y: QTensor) -> QTensor:
         """x + y."""
-        return self._requantized(x.dequantize() + y.dequantize())
+        return self._requantized(floats("add", x) + floats("add", y))
 
     def add_scalar(self, x: QTensor, y: float) -> QTensor:
         """x + y for a number y."""
-        return self._requantized(x.dequantize() + y)
+        return self._requantized(floats("add_scalar", x) + y)
 
     def mul(self, x: QTensor, y: QTensor) -> QTensor:
         """x * y."""
-        return self._requantized(x.dequantize() * y.dequantize())
+        return self._requantized(floats("mul", x) * floats("mul", y))
 
     def mul_scalar(self, x: QTensor, y: float) -> QTensor:
         """x * y for a number y."""
-        return self._requantized(x.dequantize() * y)
+        return self._requantized(floats("mul_scalar", x) * y)
 
     def cat(self, x: list[QTensor], dim: int = 0) -> QTensor:
         """The tensors one after the other along `dim`."""
-        return self._requantized(cat([t.dequantize() for t in x], dim))
+        return self._requantized(cat([floats("cat", t) for t in x], dim))
 
     def add_relu(self, x: QTensor, y: QTensor) -> QTensor:
         """max(x + y, 0)."""
-        return self._requantized((x.dequantize() + y.dequantize()).relu())
+        return self._requantized((floats("add_relu", x) + floats("add_relu", y)).relu())
 
     def matmul(self, x: QTensor, y: QTensor) -> QTensor:
         """x @ y."""
-        return self._requantized(x.dequantize() @ y.dequantize())
+        return self._requantized(floats("matmul", x) @ floats("matmul", y))
+
+
+def floats(name: str, x: Any) -> Tensor:
+    """The values of a quantized operand. Raises TypeError for a float one."""
+    integers_without_sign(f"QFunctional.{name}", x)
+    return x.dequantize()
 
 
 __all__ = [

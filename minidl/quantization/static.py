@@ -94,6 +94,8 @@ class _Product(_Quantized):
             qconfig = getattr(mod, "qconfig", None)
             weight_observer = (default_weight_observer if qconfig is None else qconfig.weight)()
         weight, bias = mod.folded() if hasattr(mod, "folded") else (layer.weight, layer.bias)
+        if bias is not None and not np.isfinite(bias.detach().array).all():
+            raise ValueError(f"quantized.{cls.__name__}: the bias has NaN or infinite elements")
         relu = isinstance(mod, WITH_RELU)
         return cls._like(
             layer, cls._in_bytes(layer, weight, weight_observer), bias, relu, *observer.calculate_qparams()
@@ -101,8 +103,10 @@ class _Product(_Quantized):
 
     @classmethod
     def _in_bytes(cls, mod: Any, weight: Tensor, observer: Any) -> QTensor:
-        """The weight of a float layer as integers."""
-        return quantized_weight(weight, observer)
+        """The weight of a float layer as integers. Raises where the kernels cannot take it."""
+        found = quantized_weight(weight, observer)
+        found.weights()
+        return found
 
     def weight(self) -> QTensor:
         """The quantized weight."""

@@ -335,6 +335,9 @@ def of_parts(integers: Tensor, scale: Tensor, zero_point: Tensor, dtype: Any, ax
 # From floats
 
 
+SMALLEST = np.finfo(np.float32).tiny  # below it 1 / scale may be infinite
+
+
 def quantize_per_tensor(input: Tensor, scale: Any, zero_point: Any, dtype: quantized_dtype) -> QTensor:
     """round(input / scale) + zero_point in integers of `dtype` (qint8, quint8, qint32); what does not fit saturates.
 
@@ -397,8 +400,10 @@ def quantized(
         np.asarray(getattr(scale, "array", scale), np.float32),
         np.asarray(getattr(zero_point, "array", zero_point)),
     )
-    if not (np.isfinite(scale) & (scale > 0)).all():
-        raise RuntimeError(f"{name}: scales are positive and finite, got {scale.min()}")
+    if not (np.isfinite(scale) & (scale >= SMALLEST)).all():
+        raise RuntimeError(
+            f"{name}: scales are positive and finite, from {SMALLEST} on, got {scale.min()} to {scale.max()}"
+        )
     if zero.dtype.kind != "f" and ((zero < first) | (zero > last)).any():
         raise RuntimeError(
             f"{name}: zero points of {dtype} are from {first} to {last}, got {zero.min()} to {zero.max()}"

@@ -31,6 +31,8 @@ class _ThroughFloats(_Quantized):
 
     def forward(self, input: QTensor) -> QTensor:
         integers_without_sign(type(self).__name__, input)
+        if self.training:  # a normalization would follow the batch
+            self.eval()
         return self._requantized(super().forward(input.dequantize()))
 
     def extra_repr(self) -> str:

@@ -42,6 +42,10 @@ class WeightOnlyLinear(Module):
         groups = weight.reshape(N, -1, group_size)
         low, high = np.minimum(groups.min(2), 0), np.maximum(groups.max(2), 0)
         scale = np.maximum((high - low) / 15, np.float32(2e-7))  # above 2^-23, so that float16 holds it
+        if scale.max(initial=0) > np.finfo(np.float16).max:
+            raise ValueError(
+                f"WeightOnlyLinear: weights up to {np.abs(weight).max():.3g} need a scale beyond float16; keep this layer float"
+            )
         scale = scale.astype(np.float16).astype(np.float32)
         zero = np.clip(np.rint(-low / scale), 0, 15)
         q = np.clip(np.rint(groups / scale[:, :, None]) + zero[:, :, None], 0, 15).reshape(N, -1)

@@ -194,3 +194,118 @@ def test_only_the_proximal_step_makes_zeros():
     found = effects.l1(0)
     assert found["zeros, gradient"] == 0 and found["zeros, proximal step"] > 100
     assert abs(found["accuracy, gradient"] - found["accuracy, proximal step"]) < 0.02
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Static int8
+
+
+@pytest.fixture
+def untimed(monkeypatch):
+    """Nothing here looks at the latencies."""
+    monkeypatch.setattr(measure, "latency", lambda models, x: [1.0] * len(models))
+
+
+def test_static_int8_of_a_convolutional_network(runs, tmp_path):
+    out = tmp_path / "small"
+    done = minidl(runs / "cnn", "--int8", "--calibrate", 100, "--out", out)
+    assert done.exit_code == 0, done.output
+    model = compression.load(out)
+    assert [type(m).__name__ for m in model] == [
+        "Quantize",
+        "Conv2d",
+        "MaxPool2d",
+        "Conv2d",
+        "MaxPool2d",
+        "Flatten",
+        "Linear",
+        "DeQuantize",
+    ]
+    assert not list(model.parameters())  # no float weights: biases alone are left
+    floats = [t for t in model.state_dict().values() if t is not None and not t.is_quantized and t.ndim]
+    assert [len(t) for t in floats] == [16, 32, 10]
+    x, y = digits("test", 0).tensors
+    dense, last = json.loads((out / "report.json").read_text())["costs"]
+    assert last["step"] == "int8 static, 3 layers" and last["multiply_adds"] == dense["multiply_adds"]
+    assert last["accuracy"] == pytest.approx(measure.accuracy(model, x, y), abs=1e-6)
+    assert last["accuracy"] == pytest.approx(dense["accuracy"], abs=0.02)
+    assert last["weights"] == pytest.approx(dense["weights"], rel=0.05) and last["bytes"] < dense["bytes"] / 2
+    assert set(last["latency"]) == {"1", "64"}
+    exact = pipeline.read_run(runs / "cnn").model
+    with md.no_grad():
+        assert (model(x) - exact(x)).abs().mean() < 0.03 * exact(x).abs().mean()
+
+
+def test_which_int8(runs, untimed):
+    source = {name: pipeline.read_run(runs / name) for name in ("mlp", "cnn")}
+    for name, static, wanted in (
+        ("mlp", None, "int8 dynamic, 3 layers"), ("mlp", True, "int8 static, 3 layers"), ("cnn", False, "int8 dynamic, 1 layers"),
+    ):  # fmt: skip
+        work = pipeline.Compression(source[name], pipeline.Plan(int8=True, static=static, calibrate=64))
+        assert work.run()[-1].step == wanted
+    for plan, message in (
+        ({"int8": True, "calibrate": 0}, "calibrate is a number of images from 1 on"),
+        ({"prune": 0.5, "static": True}, "static and dynamic are ways to int8"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pipeline.Plan(**plan)
+
+
+def test_static_int8_beside_layers_that_stay_float(runs, untimed, tmp_path):
+    """CSR layers, layers of two thin ones, and channels that are gone."""
+    plan = pipeline.Plan(low_rank=0.3, prune=0.9, csr=True, int8=True, static=True, finetune_epochs=0)
+    work = pipeline.Compression(pipeline.read_run(runs / "mlp"), plan)
+    work.run()
+    work.save(tmp_path / "out")
+    model, x = compression.load(tmp_path / "out"), md.rand(5, 1, 8, 8)
+    kinds = {type(m).__name__ for m in model}
+    assert "SparseLinear" in kinds and (model(x) == work.model(x)).all()
+
+
+def test_static_int8_folds_normalization_and_refuses_other_networks():
+    norm = nn.BatchNorm2d(4)
+    with md.no_grad():
+        norm.running_mean += 0.3
+        norm.running_var *= 2.0
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), norm, nn.ReLU(), nn.Dropout(0.5)), nn.Identity(), nn.AvgPool2d(2), nn.GELU(),
+        nn.Flatten(), nn.Linear(36, 7), nn.BatchNorm1d(7), nn.LayerNorm(7), nn.Softplus(), nn.Flatten(),
+    ).eval()  # fmt: skip
+    x = md.tensor(np.random.default_rng(0).standard_normal((50, 1, 8, 8)).astype(np.float32))
+    small = compression.static_int8(model, x)
+    names = "Quantize Conv2d AvgPool2d GELU Flatten Linear LayerNorm DeQuantize Softplus Flatten"
+    assert " ".join(type(m).__name__ for m in small) == names
+    with md.no_grad():
+        assert (small(x) - model(x)).abs().max() < 0.1
+    assert type(model[0][1]) is nn.BatchNorm2d  # the model is as it was
+    skeleton = compression.static_int8(model)
+    skeleton.load_state_dict(small.state_dict())
+    assert (skeleton(x) == small(x)).all()
+    assert [type(m) for m in compression.static_int8(nn.Sequential(nn.Softplus()), x)] == [nn.Softplus]
+    encoder = nn.Sequential(nn.Linear(4, 4), nn.TransformerEncoderLayer(4, 2))
+    with pytest.raises(ValueError, match=r"static int8 is for layers in a row, nn.Sequential, .* use dynamic int8"):
+        compression.static_int8(encoder, md.rand(3, 4))
+
+
+def test_interrupted_or_failed_while_it_writes(runs, untimed, tmp_path, monkeypatch):
+    out = tmp_path / "new" / "out"
+    for error in (KeyboardInterrupt, OSError("disk full")):
+
+        def stop(*args, error=error):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(measure, "plot", stop)  # the last of the files
+            done = minidl(runs / "mlp", "--int8", "--out", out)
+        assert done.exit_code == (130 if error is KeyboardInterrupt else 2)
+        assert not out.exists() and not list(out.parent.iterdir())
+    (out.parent / ".out.partial").mkdir()  # of a process that was killed
+    out.mkdir()
+    assert minidl(runs / "mlp", "--int8", "--out", out).exit_code == 0
+    assert [path.name for path in out.parent.iterdir()] == ["out"] and compression.load(out)
+
+
+def test_a_run_that_is_compressed_already(runs, untimed, tmp_path):
+    assert minidl(runs / "mlp", "--int8", "--out", tmp_path / "out").exit_code == 0
+    done = minidl(tmp_path / "out", "--prune", 0.5)
+    assert done.exit_code == 2 and "is compressed already; give the run that it was made of" in done.stderr

@@ -158,9 +158,10 @@ def test_finite_range(size, variant, rng):
     [((1, 1), (1, 1), (0, 0), (1, 1)), ((3, 2), (2, 1), (1, 0), (1, 2)), ((3, 3), (1, 1), (2, 2), (2, 2)), ((5, 1), (3, 2), (2, 1), (1, 1))],
     ids=str,
 )  # fmt: skip
-def test_windows(geometry, rng):
-    x = rng.integers(0, 256, (2, 9, 8, 3)).astype(np.uint8)
-    columns = 3 * geometry[0][0] * geometry[0][1] + 3
+@pytest.mark.parametrize("C", [3, 7])
+def test_windows(geometry, C, rng):
+    x = rng.integers(0, 256, (2, 9, 8, C)).astype(np.uint8)
+    columns = C * geometry[0][0] * geometry[0][1] + 3
     found = windows(x, *geometry, 99, columns)
     np.testing.assert_array_equal(found, windows.reference(x, *geometry, 99, columns))
     turned = np.ascontiguousarray(x.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
@@ -172,15 +173,15 @@ def test_windows(geometry, rng):
         with kernels.use(windows=variant):
             np.testing.assert_array_equal(windows(row, *of_rows, 99, columns), wanted)
             volume = windows(
-                np.stack([x, x[::-1]], 1), *((n, *v) for n, v in zip((2, 1, 1, 1), geometry, strict=True)), 99, 60
+                np.stack([x, x[::-1]], 1), *((n, *v) for n, v in zip((2, 1, 1, 1), geometry, strict=True)), 99, 126
             )
         # in the middle of its three places a window of depth 2 sees both images, at the ends one of them and zeros
         each = [
-            windows(part, *geometry, 99, 3 * geometry[0][0] * geometry[0][1]).reshape(2, -1, columns - 3)
+            windows(part, *geometry, 99, C * geometry[0][0] * geometry[0][1]).reshape(2, -1, columns - 3)
             for part in (x, x[::-1])
         ]
         both = np.concatenate(each, 2)
-        found = volume.reshape(2, 3, -1, 60)
+        found = volume.reshape(2, 3, -1, 126)
         np.testing.assert_array_equal(found[:, 1, :, : both.shape[2]], both)
         assert (found[:, 0, :, : columns - 3] == 99).all() and not found[..., both.shape[2] :].any()
 

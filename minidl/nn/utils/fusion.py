@@ -22,14 +22,19 @@ def fuse_conv_bn_weights(
 ) -> tuple[Parameter, Parameter]:
     """Weight and bias of one convolution that does what a convolution and a normalisation by running estimates do.
 
-    transpose: for a transposed convolution, whose weight has its outputs in dimension 1.
+    transpose: for a transposed convolution, whose weight (C, O / groups, *K) has its outputs in dimension 1.
     """
     scale = (ones_like(bn_rm) if bn_w is None else bn_w) * (bn_rv + bn_eps).rsqrt()
     bias = zeros_like(bn_rm) if conv_b is None else conv_b
     shift = zeros_like(bn_rm) if bn_b is None else bn_b
-    outputs = 1 if transpose else 0
-    shaped = scale.reshape([-1 if d == outputs else 1 for d in range(conv_w.ndim)])
-    fused = (conv_w * shaped).to(conv_w.dtype), ((bias - bn_rm) * scale + shift).to(bias.dtype)
+    ones = (1,) * (conv_w.ndim - 2)
+    if transpose:
+        groups = len(bn_rm) // conv_w.shape[1]
+        by_group = conv_w.reshape(groups, -1, *conv_w.shape[1:])
+        scaled = (by_group * scale.reshape(groups, 1, -1, *ones)).reshape(conv_w.shape)
+    else:
+        scaled = conv_w * scale.reshape(-1, 1, *ones)
+    fused = scaled.to(conv_w.dtype), ((bias - bn_rm) * scale + shift).to(bias.dtype)
     weight, bias = (Parameter(t.detach(), conv_w.requires_grad) for t in fused)
     return weight, bias
 
@@ -41,6 +46,10 @@ def fuse_conv_bn_eval(conv: Any, bn: Any, transpose: bool = False) -> Any:
     """
     if conv.training or bn.training:
         raise AssertionError("Fusion only for eval!")
+    if bn.running_mean is None:
+        raise ValueError(
+            "fusion: the normalization has no running estimates (track_running_stats=False), so it is no fixed layer"
+        )
     fused = copy.deepcopy(conv)
     fused.weight, fused.bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias, transpose
