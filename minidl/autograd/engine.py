@@ -23,6 +23,7 @@ from ..layouts import strided
 from . import op as _op
 from .grad_mode import grad_mode
 from .op import FREED, AccumulateGrad, Op, OutputOf, as_array, ndarray, wrap
+from .precision import holds_bfloat16, rounded, widened
 from .sparse_gradient import SparseGradient
 from .storage import mark_written
 
@@ -157,7 +158,7 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     lead = g.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(i + lead for i, size in enumerate(shape) if size == 1 and g.shape[i + lead] != 1)
     if axes:
-        g = sum_along(g, axes, True)
+        g = rounded(sum_along(widened(g), axes, True)) if holds_bfloat16(g) else sum_along(g, axes, True)
     return g.reshape(shape) if lead else g
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op
+from ..autograd.precision import under_autocast
 from ..kernels import activation as kernels
 from ..kernels import array_module, pointwise
 from ..tensor import Tensor, method
@@ -338,6 +339,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 @method()
+@under_autocast("half")
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where positive, weight times it elsewhere; one weight, or one per channel (He et al., 2015)."""
     channels = 1 if input.array.ndim < 2 else input.array.shape[1]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.op import Op
 from ..devices import may_look, move, of_array
 from ..kernels import array_module
@@ -68,7 +69,7 @@ def _(make: Any) -> Any:
 
 def resample(name: str, input: Tensor, matrices: Sequence[Any]) -> Tensor:
     """input (..., *S) resized along its last dimensions by one matrix (new size, old size) each."""
-    if input.array.dtype.kind != "f":
+    if input.array.dtype.kind not in dtypes.FLOATING:
         raise NotImplementedError(f"{name}: not implemented for {input.dtype}; convert the input with float()")
     return Resample.apply(input, matrices=matrices)
 
