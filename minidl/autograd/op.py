@@ -70,6 +70,7 @@ class Op:
     precision: ClassVar[str | None] = None  # under autocast: "half" computes in its dtype, "full" in float32 at least;
     #                                         "full on cuda" or "full on cpu" only there
     exact: ClassVar[bool] = False  # it moves numbers and computes none, so that bfloat16 need not become float32 for it
+    has_bfloat16_kernel: ClassVar[bool] = False  # on a GPU forward is a kernel that takes bfloat16
     mixes: ClassVar[bool] = False  # it takes bfloat16 beside inputs of other float dtypes
     keeps_numbers: ClassVar[bool] = (
         False  # a number beside bfloat16, of Python or without dimensions, is not rounded first

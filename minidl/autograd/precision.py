@@ -7,7 +7,9 @@ input is bfloat16, the node that the call (op.py) makes is of the operation's tw
     backward    the same around the gradient rule. What the node keeps are the bfloat16 tensors, at half the memory
     composite   the same with Tensors under create_graph, by casts that are part of the graph
 
-An operation that only moves numbers (`exact`, and every view) gets the arrays as they are. A function of several operations
+An operation that only moves numbers (`exact`, and every view) gets the arrays as they are, and so does on a GPU one whose kernel
+is compiled for bfloat16 (`has_bfloat16_kernel`); where that kernel is not made for the sizes, kernels.Kernel does the same as
+`forward` here. A function of several operations
 that PyTorch computes in one, with one rounding, is marked `@in_float32`.
 
 Under autocast the call casts the inputs of an operation as its `precision` says, and `@under_autocast` those of a function.
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..dtypes import bfloat16
+from ..kernels.cast import astype
 
 if TYPE_CHECKING:
     from .op import Op
@@ -69,7 +72,9 @@ def in_dtype(x: Any, dtype: np.dtype[Any]) -> Any:
     """An array, a Tensor or a sparse gradient in another dtype."""
     from .op import _cast, _Tensor
 
-    return _cast(x, dtype) if isinstance(x, _Tensor) else x.astype(dtype)
+    if isinstance(x, _Tensor):
+        return _cast(x, dtype)
+    return astype(x, dtype) if hasattr(x, "flags") else x.astype(dtype)
 
 
 def twin(cls: type[Op]) -> type[Op]:
@@ -92,12 +97,18 @@ def _forward(self: Any, *arrays: Any, **params: Any) -> Any:
     self.low = tuple([holds_bfloat16(a) for a in arrays])
     if cls.view or cls.exact:
         return plain(*arrays, **params)
+    if cls.has_bfloat16_kernel and not any(a.__class__ is np.ndarray for a in arrays) and all_bfloat16(arrays):
+        return plain(*arrays, **params)
     if cls.promotion is None and not cls.mixes:
         _check_alike(cls, arrays)
     if not cls.keeps_numbers:
         arrays = tuple([float(bfloat16.dtype.type(a)) if type(a) is float else a for a in arrays])
     result = plain(*widened(arrays), **params)
     return tuple([rounded(r) for r in result]) if result.__class__ is tuple else rounded(result)
+
+
+def all_bfloat16(arrays: tuple[Any, ...]) -> bool:
+    return all(a is None or holds_bfloat16(a) for a in arrays)
 
 
 def _rule(plain: Any) -> Any:

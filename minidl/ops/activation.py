@@ -54,6 +54,8 @@ class Sigmoid(Op):
 class GELU(Op):
     """x times the normal distribution's Phi(x) (Hendrycks & Gimpel, 2016)."""
 
+    has_bfloat16_kernel = True
+
     def forward(self, x: Any, *, approximate: str) -> Any:
         self.approximate = approximate
         return kernels.gelu(x, approximate)

@@ -39,6 +39,7 @@ class MatMul(Op):
     """x @ y: of matrices, of batches of them with broadcasting, of vectors."""
 
     complex_rule = True
+    has_bfloat16_kernel = True
     precision = "half"
     kept_for = {"x": "y", "y": "x"}
 
@@ -97,6 +98,7 @@ class Linear(Op):
     """x @ weight.T + bias, for x (..., I), weight (O, I), bias (O,)."""
 
     complex_rule = True
+    has_bfloat16_kernel = True
     precision = "half"
     kept_for = {"x": "weight", "weight": "x"}
 

@@ -20,6 +20,7 @@ from .shape import normalize_dim
 class Softmax(Op):
     """e^x over its sum along an axis."""
 
+    has_bfloat16_kernel = True
     precision = "full on cuda"
     promotion = "float"
 
@@ -37,6 +38,7 @@ class Softmax(Op):
 class LogSoftmax(Op):
     """x minus the logarithm of the sum of e^x along an axis."""
 
+    has_bfloat16_kernel = True
     precision = "full on cuda"
     promotion = "float"
 
