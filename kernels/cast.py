@@ -1,7 +1,7 @@
 """Between float32 and the two-byte floats: `astype`, which knows bfloat16 on a GPU too.
 
 NumPy's bfloat16 is the package ml_dtypes', whose conversions NumPy calls. CuPy moves such numbers but hardly computes with them,
-so there the conversions are kernels of this project; see cast.cu.
+so there the references take the bits apart, and the fast variants are in cast.cu.
 """
 
 from __future__ import annotations
@@ -18,12 +18,22 @@ from .cuda import HALVES, Entry, Source, aligned, blocks, launchable
 @Kernel
 def widen(x: Array) -> Array:
     """float16 or bfloat16 in float32, exactly; other floats as they are."""
+    if x.dtype.kind == "V" and x.__class__ is not np.ndarray:  # a float32 whose lower half is zero
+        return (x.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(FLOAT32)
     return at_least_float32(x)
+
+
+widen.takes_bfloat16 = True
 
 
 @Kernel
 def narrow(x: Array, like: Array) -> Array:
     """x in the dtype of another array, rounded to the nearest, ties to even."""
+    if like.dtype.kind == "V" and x.__class__ is not np.ndarray:
+        bits = x.view(np.uint32)
+        # half of the last place that stays, or a little less before an even one: what carries over rounds up
+        rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+        return array_module(x).where(x == x, rounded, np.uint32(0x7FC0)).astype(np.uint16).view(like.dtype)
     return x.astype(like.dtype)
 
 
@@ -36,7 +46,8 @@ def astype(x: Array, dtype: np.dtype[Any]) -> Array:
     if x.dtype.kind == "V":
         wide = widen(in_rows(x))
         return wide if dtype == FLOAT32 else wide.astype(dtype)
-    return narrow(array_module(x).ascontiguousarray(x.astype(FLOAT32, copy=False)), empty((1,), dtype, x))
+    wide = x.astype(FLOAT32, copy=False)
+    return narrow(wide if wide.flags.c_contiguous else wide.copy(), empty((1,), dtype, x))
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any], like: Array) -> Array:
@@ -47,7 +58,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], like: Array) -> Array:
 
 def in_rows(x: Array) -> Array:
     """x itself or a copy of it, contiguous. As two bytes, of which CuPy makes copies in any layout."""
-    return x if x.flags.c_contiguous else array_module(x).ascontiguousarray(x.view(np.uint16)).view(x.dtype)
+    return x if x.flags.c_contiguous else x.view(np.uint16).copy().view(x.dtype)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

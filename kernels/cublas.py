@@ -152,6 +152,8 @@ def fits(a: Array, b: Array) -> bool:
         return False
     import cupy
 
+    if a.dtype.kind == "V" and int(cupy.cuda.Device(a.data.device_id).compute_capability) < 80:
+        return False  # GPUs before the A100 have no instruction for it
     return a.data.device_id == b.data.device_id == cupy.cuda.get_device_id()
 
 

@@ -109,10 +109,16 @@ def run(
                 if so_far is None:
                     edge.grad = v  # by reference: it may be another node's too
                 elif edge.mark == owned and not create_graph:
-                    so_far += v
+                    try:
+                        so_far += v
+                    except TypeError:
+                        so_far = _sum_in_float32(so_far, v)
                     edge.grad = so_far
                 else:
-                    edge.grad = so_far + v
+                    try:
+                        edge.grad = so_far + v
+                    except TypeError:
+                        edge.grad = _sum_in_float32(so_far, v)
                     edge.mark = owned  # from now on the sum is this node's own
     except BaseException:
         for node in order:
@@ -167,6 +173,13 @@ def sum_along(g: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
     return g.sum(axis=axes, keepdims=keepdim) if isinstance(g, _op._Tensor) else add_up(g, axes, keepdim)
 
 
+def _sum_in_float32(a: Any, b: Any) -> Any:
+    """a + b where the array library refused: CuPy does not add bfloat16."""
+    if not holds_bfloat16(a):
+        return a + b  # it raises again
+    return rounded(widened(a) + widened(b))
+
+
 def _place(node: OutputOf, g: Any) -> None:
     """Put the gradient of one result among those of the operation's others."""
     op = node.edges[0]
@@ -191,7 +204,10 @@ def _accumulate(node: AccumulateGrad, g: Any, create_graph: bool, may_keep: bool
     elif tensor.grad.is_sparse:
         tensor.grad = _copied(_raw(tensor.grad) + g)
     elif tensor.grad.node is None:
-        tensor.grad.array += g
+        try:
+            tensor.grad.array += g
+        except TypeError:
+            tensor.grad.array[...] = _sum_in_float32(tensor.grad.array, g)
         mark_written(tensor.grad)
     else:
         tensor.grad = wrap(tensor.grad.array + g)

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.op import Op
+from ..autograd.precision import under_autocast
 from ..devices import may_look, move, of_array
 from ..kernels import array_module
 from ..kernels.common import at_least_float32
@@ -163,6 +164,7 @@ def _new_sizes(
     return sizes, scales
 
 
+@under_autocast("full on cuda")
 def interpolate(
     input: Tensor,
     size: Any = None,

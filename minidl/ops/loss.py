@@ -187,6 +187,11 @@ def binary_cross_entropy(
     reduction: str = "mean",
 ) -> Tensor:
     """-(target log input + (1 - target) log(1 - input)) for probabilities; logarithms are held above -100."""
+    if input.is_cuda and "cuda" in (half_of.get() or {}):
+        raise RuntimeError(
+            "binary_cross_entropy is unsafe to autocast: probabilities near 0 and 1 do not survive half precision; use "
+            "binary_cross_entropy_with_logits or BCEWithLogitsLoss, which take the numbers before the sigmoid"
+        )
     if input.array.shape != target.array.shape:
         raise ValueError(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. Please "

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.op import Op
-from ..autograd.precision import in_float32, under_autocast, widened
+from ..autograd.precision import holds_bfloat16, in_float32, rounded, under_autocast, widened
 from ..autograd.storage import mark_written
 from ..kernels import groupnorm as group_kernels
 from ..kernels import layernorm as kernels
@@ -209,7 +209,8 @@ def _follow(running: tuple[Tensor | None, Tensor | None], mean: Any, var: Any, n
     """Move the running mean and variance towards those of n values; the variance as an estimate, with n - 1."""
     for estimate, now in zip(running, (mean, var * (n / (n - 1)) if n else var), strict=True):
         if estimate is not None and n:  # an empty batch says nothing of mean and variance
-            estimate.array[...] = (1 - momentum) * estimate.array + momentum * now
+            moved = (1 - momentum) * widened(estimate.array) + momentum * now
+            estimate.array[...] = rounded(moved) if holds_bfloat16(estimate.array) else moved
             mark_written(estimate)
 
 

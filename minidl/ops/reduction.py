@@ -211,6 +211,7 @@ def var(
 
 
 @method()
+@under_autocast("off")
 @in_float32
 def std(
     input: Tensor,
@@ -294,6 +295,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
 
 @method()
+@under_autocast("full on cuda")
 @in_float32
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """The p-norm of all elements, or along `dim`: (sum |x|^p)^(1/p); p may be inf, -inf, 0 or "fro" (2)."""
