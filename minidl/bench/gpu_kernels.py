@@ -379,7 +379,7 @@ def _gemm_bfloat16(m: Machine, size: int) -> Work:
     size = m.many(size, 64)
     x, y = m.normal(size, size), m.normal(size, size)
     a, b = astype(x, bfloat16.dtype), astype(y, bfloat16.dtype)
-    t, u = [m.tensor(z).bfloat16() for z in (x, y)] if m.torch else (None, None)
+    t, u = (m.torch and m.tensor(z).bfloat16() for z in (x, y))
     # not compared: whether CuPy and PyTorch hand bfloat16 to each other depends on their versions
     twin = m.torch and (lambda: t @ u)
     return Work(versions(gemm, a, b, None, reference=False), twin, flops=2 * size**3, half=True, check=False)
