@@ -35,6 +35,7 @@ if __name__ == "kernels":
 DEFAULT_ORDER: dict[str, tuple[str, ...]] = {"cpu": ("numba", "blas", "numpy"), "cuda": ("cuda", "cublas", "cupy")}
 REFERENCE = {"cpu": "numpy", "cuda": "cupy"}
 REGISTRY: dict[str, Kernel] = {}
+FLOAT32 = np.dtype(np.float32)
 
 
 class KernelUnavailable(RuntimeError):
@@ -67,6 +68,7 @@ class Kernel:
         self.variants: dict[tuple[str, str], Variant] = {}
         for device, name in REFERENCE.items():
             self.variants[device, name] = Variant(name, device, reference, None, "" if name == "numpy" else name)
+        self.takes_bfloat16 = False  # whether the reference does, on a GPU
         self.choice: dict[str, str | Callable[..., Any]] = {}  # device -> what `use` asked for
         self._resolved: dict[type, tuple[Any, Any, Any]] = {}  # array type -> what runs, for which arguments, what else
         self.__name__, self.__doc__, self.__wrapped__ = reference.__name__, reference.__doc__, reference
@@ -109,9 +111,12 @@ class Kernel:
         try:
             run, supports, otherwise = self._resolved[kind]
         except KeyError:
-            variant = self.in_force(device_of(kind))
-            otherwise = partial(self._on_copies, variant) if variant.copies else self.reference
-            run, supports, otherwise = self._resolved[kind] = variant.run, variant.supports, otherwise
+            device = device_of(kind)
+            variant = self.in_force(device)
+            reference = self._reference_on_gpu if device == "cuda" else self.reference
+            otherwise = partial(self._on_copies, variant) if variant.copies else reference
+            run = reference if variant.run is self.reference else variant.run
+            run, supports, otherwise = self._resolved[kind] = run, variant.supports, otherwise
         if supports is None or supports(*args):
             return run(*args)
         return otherwise(*args)
@@ -122,7 +127,19 @@ class Kernel:
         disordered = any(a is not b for a, b in zip(args, ordered, strict=True))
         if disordered and variant.supports is not None and variant.supports(*ordered):
             return variant.run(*ordered)
-        return self.reference(*args)
+        return self._reference_on_gpu(*args)
+
+    def _reference_on_gpu(self, *args: Any) -> Any:
+        """The reference; with bfloat16 arrays of CuPy's, which does not compute with them, in float32 and rounded at the end."""
+        low = getattr(args[0], "dtype", None)
+        if low is None or low.kind != "V" or self.takes_bfloat16 or args[0].__class__ is np.ndarray:
+            return self.reference(*args)
+        from .cast import astype
+
+        wide = [astype(x, FLOAT32) if getattr(x, "dtype", None) == low else x for x in args]
+        out = self.reference(*wide)
+        results = [astype(x, low) if x.dtype == FLOAT32 else x for x in (out if isinstance(out, tuple) else (out,))]
+        return tuple(results) if isinstance(out, tuple) else results[0]
 
     def in_force(self, device: str = "cpu") -> Variant:
         """The variant that calls with this device's arrays go to."""

@@ -68,7 +68,7 @@ extern "C" __global__ void attention_delta(const T* __restrict__ g, const T* __r
     if (lane_index() == 0) delta[row] = sum;
 }
 
-#ifndef TYPE_float16
+#ifndef T_IS_HALF
 // ---- 2 --------------------------------------------------------------------------------------------------------------
 // Tiles are SIDE rows of WIDTH numbers, stored PITCH apart: an odd distance puts the same column of successive rows into
 // different banks. Of 16 x 16 threads, thread (x, y) owns rows y, y + 16, ... and columns x, x + 16, ... of a result.
@@ -277,7 +277,7 @@ extern "C" __global__ void __launch_bounds__(256) attention_backward_q_tiled(con
     store_tile(dq + (long long)n * L * WIDTH, sum, first, L, scale);
 }
 
-#else  // float16
+#else  // float16 and bfloat16
 // ---- 3 --------------------------------------------------------------------------------------------------------------
 // Four warps, each with 16 rows of a tile of 64 ("own" rows: queries, or in the kernel for dK and dV keys), against tiles of
 // COLUMNS "other" rows. A tile is stored in pieces of 16 bytes, permuted within a row so that the eight rows which
@@ -290,7 +290,7 @@ __device__ inline int place(int row, int piece) { return row * PIECES + (piece ^
 #ifdef HAS_MMA
 // Rows first .. first + ROWS - 1 of (rows, WIDTH) into a tile, zeros beyond; the caller commits.
 template <int ROWS>
-__device__ inline void fetch_rows(uint4* tile, const half* from, int first, int rows) {
+__device__ inline void fetch_rows(uint4* tile, const T* from, int first, int rows) {
     for (int i = threadIdx.x; i < ROWS * PIECES; i += 128) {
         int row = i / PIECES, piece = i % PIECES;
         bool there = first + row < rows;
@@ -316,8 +316,8 @@ __device__ inline void own_by_rows(float (&sum)[TILES][4], const uint4* own, con
             int row = j * 8 + lane_index() % 8 + lane_index() / 16 * 8;
             load_matrices(b, tile + place(row, step * 2 + lane_index() / 8 % 2));
             unsigned b0[2] = {b[0], b[1]}, b1[2] = {b[2], b[3]};
-            mma_f16(sum[j], a, b0);
-            mma_f16(sum[j + 1], a, b1);
+            mma_halves(sum[j], a, b0);
+            mma_halves(sum[j + 1], a, b1);
         }
     }
 }
@@ -335,14 +335,14 @@ __device__ inline void square_by_rows(float (&sum)[PIECES][4], const float (&p)[
             unsigned b[4];
             load_matrices_transposed(b, tile + place(j * 8 + lane_index() % 16, d + lane_index() / 16));
             unsigned b0[2] = {b[0], b[1]}, b1[2] = {b[2], b[3]};
-            mma_f16(sum[d], a, b0);
-            mma_f16(sum[d + 1], a, b1);
+            mma_halves(sum[d], a, b0);
+            mma_halves(sum[d + 1], a, b1);
         }
     }
 }
 
 // The warp's 16 rows of a result to rows first + ... of (rows, WIDTH), each times a factor: of row g, and of row g + 8.
-__device__ inline void store_rows(half* to, const float (&sum)[PIECES][4], int first, int rows, float low, float high) {
+__device__ inline void store_rows(T* to, const float (&sum)[PIECES][4], int first, int rows, float low, float high) {
     int row = first + warp_index() * 16 + lane_index() / 4;
 #pragma unroll
     for (int d = 0; d < PIECES; d++) {
@@ -367,7 +367,7 @@ __device__ inline float row_sum4(float v) {
 
 constexpr int KEYS = 64;  // other rows at a time in the forward pass
 
-extern "C" __global__ void __launch_bounds__(128) attention_mma(const half* q, const half* k, const half* v, half* out, float* lse, int L,
+extern "C" __global__ void __launch_bounds__(128) attention_mma(const T* q, const T* k, const T* v, T* out, float* lse, int L,
                                                                 int S, float scale, int causal) {
 #ifdef HAS_MMA
     SHARED_DYN(uint4, memory);
@@ -436,8 +436,8 @@ extern "C" __global__ void __launch_bounds__(128) attention_mma(const half* q, c
 constexpr int OTHERS = 32;  // other rows at a time in the backward pass: two squares of results are in registers there
 
 // The warp owns 16 keys; the squares are keys (rows) by queries (columns).
-extern "C" __global__ void __launch_bounds__(128) attention_backward_kv_mma(const half* g, const half* q, const half* k, const half* v,
-                                                                            const float* lse, const float* delta, half* dk, half* dv,
+extern "C" __global__ void __launch_bounds__(128) attention_backward_kv_mma(const T* g, const T* q, const T* k, const T* v,
+                                                                            const float* lse, const float* delta, T* dk, T* dv,
                                                                             int L, int S, float scale, int causal) {
 #ifdef HAS_MMA
     SHARED_DYN(uint4, memory);
@@ -488,8 +488,8 @@ extern "C" __global__ void __launch_bounds__(128) attention_backward_kv_mma(cons
 }
 
 // The warp owns 16 queries; the squares are queries (rows) by keys (columns).
-extern "C" __global__ void __launch_bounds__(128) attention_backward_q_mma(const half* g, const half* q, const half* k, const half* v,
-                                                                           const float* lse, const float* delta, half* dq, int L, int S,
+extern "C" __global__ void __launch_bounds__(128) attention_backward_q_mma(const T* g, const T* q, const T* k, const T* v,
+                                                                           const float* lse, const float* delta, T* dq, int L, int S,
                                                                            float scale, int causal) {
 #ifdef HAS_MMA
     SHARED_DYN(uint4, memory);
@@ -537,4 +537,4 @@ extern "C" __global__ void __launch_bounds__(128) attention_backward_q_mma(const
     store_rows(dq + (long long)n * L * WIDTH, sum, first, L, scale, scale);
 #endif
 }
-#endif  // float16
+#endif  // float16 and bfloat16

@@ -24,7 +24,7 @@ import numpy as np
 from . import Kernel, array_module
 from . import attention_loops as loops
 from .common import FLOAT32, Array, at_least_float32
-from .cuda import Entry, Source, aligned, blocks, launchable, limits
+from .cuda import ELEMENTS, HALVES, Entry, Source, aligned, blocks, launchable, limits
 from .gemm import gemm
 from .parallel import share
 from .random import as_uint64, dropout, threshold_and_scale
@@ -195,14 +195,14 @@ def dropping(p: float, key: int, counter: int) -> tuple[Any, ...]:
 
 CU = Source(
     "attention.cu",
-    Entry("attention_naive", "attention", registers=255, types=("float32", "float16")),
+    Entry("attention_naive", "attention", registers=255, types=ELEMENTS),
     Entry("attention_tiled", "attention", registers=128),
-    Entry("attention_mma", "attention", registers=192, types=("float16",), since=80),
-    Entry("attention_delta", "attention_backward", registers=32, types=("float32", "float16")),
+    Entry("attention_mma", "attention", registers=192, types=HALVES, since=80),
+    Entry("attention_delta", "attention_backward", registers=32, types=ELEMENTS),
     Entry("attention_backward_kv_tiled", "attention_backward", registers=128),
     Entry("attention_backward_q_tiled", "attention_backward", registers=128),
-    Entry("attention_backward_kv_mma", "attention_backward", registers=255, types=("float16",), since=80),
-    Entry("attention_backward_q_mma", "attention_backward", registers=192, types=("float16",), since=80),
+    Entry("attention_backward_kv_mma", "attention_backward", registers=255, types=HALVES, since=80),
+    Entry("attention_backward_q_mma", "attention_backward", registers=192, types=HALVES, since=80),
 )
 WIDTHS = (32, 64, 128)  # of a head
 SIDE, OTHERS = 64, 32  # rows of a tile: as in the file
@@ -221,7 +221,7 @@ def supports_cuda(
         and not p
         and q.shape[3] in WIDTHS
         and q.shape[0] * q.shape[1] < 65536  # blocks along y
-        and launchable(q, k, v, types=("float32", "float16"))
+        and launchable(q, k, v, types=ELEMENTS)
         and aligned(q, k, v)
         and tile_bytes(q, 4, 2) <= limits(q).shared
         and limits(q).capability >= (80 if q.itemsize == 2 else 75)
@@ -232,7 +232,7 @@ def supports_backward_cuda(
     g: Array, q: Array, k: Array, v: Array, out: Array, lse: Array, scale: float, causal: bool, mask: Array | None, p: float,
     key: int, counter: int,
 ) -> bool:  # fmt: skip
-    same = launchable(g, q, out, types=("float32", "float16")) and aligned(g, out)
+    same = launchable(g, q, out, types=ELEMENTS) and aligned(g, out)
     return same and supports_cuda(q, k, v, scale, causal, mask, p, key, counter)
 
 

@@ -11,8 +11,16 @@
 #include <cuda_fp16.h>
 #endif
 typedef half T;
+#elif defined(TYPE_bfloat16)
+#ifdef __CUDACC__
+#include <cuda_bf16.h>
+#endif
+typedef __nv_bfloat16 T;  // the upper half of a float: its range, with 8 bits of precision
 #else
 typedef float T;
+#endif
+#if defined(TYPE_float16) || defined(TYPE_bfloat16)
+#define T_IS_HALF 1  // two bytes: what the tensor cores multiply
 #endif
 
 typedef unsigned long long u64;

@@ -18,15 +18,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import array_module
+from .cast import empty
 from .common import Array
 
 PLAIN, TRANSPOSED, DEFAULT_ALGORITHM = 0, 1, -1  # cublas_api.h
 # of the elements (cudaDataType), of the sums (cublasComputeType_t), and of alpha and beta
-TYPES = {
+TYPES: dict[Any, tuple[int, int, Any]] = {
     np.dtype(np.float16): (2, 68, ctypes.c_float),
     np.dtype(np.float32): (0, 68, ctypes.c_float),
     np.dtype(np.float64): (1, 70, ctypes.c_double),
 }
+BFLOAT16 = 14, 68, ctypes.c_float  # its dtype is the package ml_dtypes'
 WORKSPACE = 32 << 20  # bytes: what NVIDIA advises for Hopper
 LARGEST = 2**31 - 1  # sizes and steps are C's int
 
@@ -137,21 +139,28 @@ def broadcast(x: Array, shape: tuple[int, ...]) -> Array:
     return array_module(x).broadcast_to(x, shape)
 
 
+def type_of(dtype: np.dtype[Any]) -> tuple[int, int, Any] | None:
+    """How cuBLAS is told of elements of a dtype, see TYPES; None for those that it does not know."""
+    return BFLOAT16 if dtype.kind == "V" else TYPES.get(dtype)
+
+
 def fits(a: Array, b: Array) -> bool:
     """Whether `product` is made for a @ b."""
-    if type(a) is not type(b) or type(a) is np.ndarray or a.dtype != b.dtype or a.dtype not in TYPES:
+    if type(a) is not type(b) or type(a) is np.ndarray or a.dtype != b.dtype or type_of(a.dtype) is None:
         return False
     if not (a.size and b.size and a.ndim and b.ndim and library()) or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         return False
     import cupy
 
+    if a.dtype.kind == "V" and int(cupy.cuda.Device(a.data.device_id).compute_capability) < 80:
+        return False  # GPUs before the A100 have no instruction for it
     return a.data.device_id == b.data.device_id == cupy.cuda.get_device_id()
 
 
 def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
-    """a @ b in CuPy's current stream, for arrays that fit. Sums of float16 products are float32. Raises CublasError.
+    """a @ b in CuPy's current stream, for arrays that fit. Sums of products of two-byte floats are float32. Raises CublasError.
 
-    out: the contiguous array that the product is written to, or with `add` added to.
+    out: the contiguous array that the product is written to, or with `add` added to; it may be float32 for two-byte floats.
     """
     import cupy
 
@@ -169,11 +178,11 @@ def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> 
             f"the product of {list(a.shape)} and {list(b.shape)}: sizes above {LARGEST} are too large for cuBLAS"
         )
     if out is None:
-        out = cupy.empty((*x.shape[:-2], m, n), a.dtype)
+        out = empty((*x.shape[:-2], m, n), a.dtype, a)
     # Memory for cuBLAS to work in. From the pool, and given back at once, it is nobody else's while this stream needs it: one
     # workspace for all streams would be written by two at a time. A product that is recorded takes it from its graph's memory.
     memory = cupy.cuda.alloc(WORKSPACE)
-    kind, sums, number = TYPES[a.dtype]
+    (kind, sums, number), (result, _, _) = type_of(a.dtype), type_of(out.dtype)  # type: ignore[misc]  # they fit
     one, kept = number(1), number(add)
     blas, handle = library(), handle_of(out.data.device_id, get_ident())
     # in this order: a new stream takes the workspace away
@@ -182,7 +191,7 @@ def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> 
     status = blas.cublasGemmStridedBatchedEx(
         handle, right.transposed, left.transposed, n, m, k, ctypes.addressof(one),
         right.address, kind, right.step, right.between, left.address, kind, left.step, left.between,
-        ctypes.addressof(kept), out.data.ptr, kind, n, m * n, count, sums, DEFAULT_ALGORITHM,
+        ctypes.addressof(kept), out.data.ptr, result, n, m * n, count, sums, DEFAULT_ALGORITHM,
     )  # fmt: skip
     check(status, f"the product of {list(a.shape)} and {list(b.shape)}, {a.dtype},")
     return out if a.ndim == b.ndim == 2 else out.reshape(result_shape(a.shape, b.shape))

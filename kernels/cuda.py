@@ -42,12 +42,18 @@ POINTEES = {
     "long long": "int64", "unsigned long long": "uint64", "unsigned char": "uint8", "signed char": "int8",
 }  # fmt: skip
 NAMES = {np.dtype(name): name for name in POINTEES.values()}  # a look-up is much faster than a dtype's own name
-ELEMENTS = ("float32", "float16")  # what T can be
+ELEMENTS = ("float32", "float16", "bfloat16")  # what T can be
+HALVES = ELEMENTS[1:]
 LARGE_SHARED = 48 * 1024  # bytes of dynamic shared memory beyond which a kernel must ask for them
 NULL = np.uint64(0)
 
 SOURCES: dict[str, Source] = {}
 on_cpu: Callable[..., None] | None = None
+
+
+def name_of(dtype: np.dtype[Any]) -> str:
+    """A dtype's name. That of bfloat16 becomes known when the package that defines it has been imported, by others."""
+    return NAMES.get(dtype) or NAMES.setdefault(dtype, dtype.name)
 
 
 class LaunchError(RuntimeError):
@@ -81,11 +87,11 @@ class Signature:
     parameters: tuple[tuple[str, str, bool], ...]  # type, name, whether it is a pointer
 
     def element(self, args: tuple[Any, ...]) -> str:
-        """The dtype of the arrays that are passed as T; without T, float16 if the kernel takes halves."""
+        """The dtype of the arrays that are passed as T; without T, float32."""
         for (ctype, _, pointer), value in zip(self.parameters, args, strict=False):
             if ctype == "T" and pointer and value is not None:
-                return NAMES.get(value.dtype) or str(value.dtype)
-        return "float16" if any(ctype == "half" for ctype, _, _ in self.parameters) else "float32"
+                return name_of(value.dtype)
+        return "float32"
 
     def check(self, args: tuple[Any, ...], element: str) -> list[Any]:
         """The arguments as they are handed to the driver. Raises LaunchError where one does not fit its parameter."""
@@ -102,7 +108,7 @@ class Signature:
                 value = NULL
             else:
                 wanted = element if ctype == "T" else POINTEES[ctype]
-                if NAMES.get(value.dtype) != wanted or not value.flags.c_contiguous:
+                if name_of(value.dtype) != wanted or not value.flags.c_contiguous:
                     layout = "" if value.flags.c_contiguous else ", not contiguous"
                     raise LaunchError(
                         f"{self.kernel}: argument {name} must be a contiguous array of {wanted}, "
@@ -273,7 +279,7 @@ def launchable(*arrays: Array | None, types: tuple[str, ...] = ("float32",)) -> 
             first = a
         if a.dtype != first.dtype or type(a) is not type(first) or not a.flags.c_contiguous:
             return False
-    return first is not None and NAMES.get(first.dtype, "") in types
+    return first is not None and name_of(first.dtype) in types
 
 
 def capturing(a: Array) -> bool:

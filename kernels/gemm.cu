@@ -21,7 +21,7 @@
 #include "common.cuh"
 #include "mma.cuh"
 
-#ifndef TYPE_float16  // the versions for float32: each element type is compiled for itself
+#ifndef T_IS_HALF  // the versions for float32: each element type is compiled for itself
 // ---- 1 --------------------------------------------------------------------------------------------------------------
 
 extern "C" __global__ void sgemm_naive(const float* A, const float* B, const float* bias, float* C, int M, int N, int K) {
@@ -202,7 +202,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) sgemm_warps(const float* A,
     store(sum, bias, C, M, N, top + my_row, 32, left + my_column, 16);
 }
 
-#else  // float16
+#else  // float16 and bfloat16
 // ---- 7 --------------------------------------------------------------------------------------------------------------
 // K and N are multiples of 8, the arrays begin at multiples of 16 bytes. A block of eight warps computes 128 x 128, a warp
 // 64 x 32: 4 x 4 results of the tensor cores. STAGES tiles are in shared memory at a time, all but one still on their way.
@@ -218,7 +218,7 @@ __device__ inline int swizzle_a(int row, int piece) { return row * 4 + (piece ^ 
 __device__ inline int swizzle_b(int row, int piece) { return row * 16 + (piece ^ (row & 7)); }
 
 #ifdef HAS_MMA
-__device__ inline void fetch_tiles(uint4* a, uint4* b, const half* A, const half* B, int M, int N, int K, int top, int left, int first) {
+__device__ inline void fetch_tiles(uint4* a, uint4* b, const T* A, const T* B, int M, int N, int K, int top, int left, int first) {
     for (int i = threadIdx.x; i < A_PIECES; i += 256) {
         int row = i / 4, piece = i % 4, k = first + piece * 8;
         bool there = top + row < M && k < K;
@@ -231,7 +231,7 @@ __device__ inline void fetch_tiles(uint4* a, uint4* b, const half* A, const half
 }
 #endif
 
-extern "C" __global__ void __launch_bounds__(256, 2) hgemm_mma(const half* A, const half* B, const half* bias, half* C, int M, int N,
+extern "C" __global__ void __launch_bounds__(256, 2) hgemm_mma(const T* A, const T* B, const T* bias, T* C, int M, int N,
                                                                int K) {
 #ifdef HAS_MMA
     SHARED_DYN(uint4, tiles);
@@ -264,7 +264,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) hgemm_mma(const half* A, co
 #pragma unroll
                 for (int j = 0; j < 4; j++) {
                     unsigned pair[2] = {from_b[j / 2][j % 2 * 2], from_b[j / 2][j % 2 * 2 + 1]};
-                    mma_f16(sum[i][j], from_a[i], pair);
+                    mma_halves(sum[i][j], from_a[i], pair);
                 }
         }
     }
@@ -283,4 +283,4 @@ extern "C" __global__ void __launch_bounds__(256, 2) hgemm_mma(const half* A, co
         }
 #endif
 }
-#endif  // float16
+#endif  // float16 and bfloat16

@@ -14,8 +14,9 @@ import numpy as np
 
 from . import Kernel, array_module, cublas, parallel
 from .blas import matmul
-from .common import Array, at_least_float32
-from .cuda import Entry, Source, aligned, blocks, launchable, limits
+from .cast import empty, narrow, widen
+from .common import FLOAT32, Array, at_least_float32
+from .cuda import HALVES, Entry, Source, aligned, blocks, launchable, limits
 from .jit import jit
 from .threads import hold_blas
 
@@ -181,6 +182,9 @@ def supports_cublas(a: Array, b: Array, bias: Array | None) -> bool:
 
 @gemm.variant("cublas", device="cuda", supports=supports_cublas)
 def gemm_cublas(a: Array, b: Array, bias: Array | None) -> Array:
+    if bias is not None and a.dtype.kind == "V":  # CuPy does not add bfloat16, and so there is one rounding
+        shape = cublas.result_shape(a.shape, b.shape)
+        return narrow(cublas.product(a, b, empty(shape, FLOAT32, a)) + widen(bias), bias)
     out = cublas.product(a, b)
     if bias is not None:
         out += bias
@@ -197,7 +201,7 @@ CU = Source(
     Entry("sgemm_registers", "gemm", registers=160, shared=8192),
     Entry("sgemm_vectorised", "gemm", registers=128, shared=8192),
     Entry("sgemm_warps", "gemm", registers=128, shared=16384),
-    Entry("hgemm_mma", "gemm", registers=128, types=("float16",), since=80),
+    Entry("hgemm_mma", "gemm", registers=128, types=HALVES, since=80),
 )
 HGEMM_SHARED = 4 * (128 * 32 + 32 * 128) * 2  # bytes of four stages
 
@@ -212,7 +216,7 @@ def supports_packs(a: Array, b: Array, bias: Array | None) -> bool:
 
 def supports_half(a: Array, b: Array, bias: Array | None) -> bool:
     shapes = a.ndim >= 2 and b.ndim == 2 and a.size > 0 and b.size > 0 and b.shape[0] % 8 == 0 and b.shape[1] % 8 == 0
-    return shapes and launchable(a, b, bias, types=("float16",)) and aligned(a, b) and limits(a).capability >= 80
+    return shapes and launchable(a, b, bias, types=HALVES) and aligned(a, b) and limits(a).capability >= 80
 
 
 def launch(

@@ -239,11 +239,11 @@ __device__ inline void backward_fused(const T* __restrict__ g, const T* __restri
                                       int width, int chunk) {
     int i = threadIdx.x * PACK;
     bool mine = i < width;  // the last warp may reach beyond the row
-    float w[PACK], dweight[PACK] = {}, dbias[PACK] = {};
-    Pack pack;
-    if (mine && weight) pack = load_pack(weight + i);
+    float dweight[PACK] = {}, dbias[PACK] = {};
+    Pack w;  // as T: in float32 the weights of two-byte types would take twice the registers
 #pragma unroll
-    for (int k = 0; k < PACK; k++) w[k] = mine && weight ? (float)pack.v[k] : 1.0f;
+    for (int k = 0; k < PACK; k++) w.v[k] = (T)1.0f;
+    if (mine && weight) w = load_pack(weight + i);
     int first = blockIdx.x * chunk, last = min(count, first + chunk);
     for (int row = first; row < last; row++) {
         long long start = (long long)row * width + i;
@@ -255,8 +255,8 @@ __device__ inline void backward_fused(const T* __restrict__ g, const T* __restri
         for (int k = 0; k < PACK; k++) {
             v[k] = mine ? (float)gs.v[k] : 0.0f;
             xhat[k] = mine ? ((float)xs.v[k] - mean) * rstd : 0.0f;
-            sum += v[k] * w[k];
-            sum_xhat += v[k] * w[k] * xhat[k];
+            sum += v[k] * (float)w.v[k];
+            sum_xhat += v[k] * (float)w.v[k] * xhat[k];
             dweight[k] += v[k] * xhat[k];
             dbias[k] += v[k];
         }
@@ -265,7 +265,7 @@ __device__ inline void backward_fused(const T* __restrict__ g, const T* __restri
         sum_xhat /= width;
         if (!mine) continue;
 #pragma unroll
-        for (int k = 0; k < PACK; k++) gs.v[k] = (T)(rstd * (v[k] * w[k] - sum - xhat[k] * sum_xhat));
+        for (int k = 0; k < PACK; k++) gs.v[k] = (T)(rstd * (v[k] * (float)w.v[k] - sum - xhat[k] * sum_xhat));
         store_pack(dx + start, gs);
     }
     if (!mine) return;

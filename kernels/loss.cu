@@ -49,10 +49,10 @@ __device__ inline float below(const T* x, const T* weight, int width, float m, i
     return sum;
 }
 
-__device__ inline float total_weight(const T* total, int width) { return total ? (float)total[0] : (float)width; }
+__device__ inline float total_weight(const float* total, int width) { return total ? total[0] : (float)width; }
 
 // The results of one row, written by one thread.
-__device__ inline void finish(const T* x, long long y, const T* weight, const T* total, long long ignore, double smoothing,
+__device__ inline void finish(const T* x, long long y, const T* weight, const float* total, long long ignore, double smoothing,
                               int width, Sums s, float every_below, T* loss, double* lse) {
     double log_total = log((double)s.sum);
     *lse = s.largest + log_total;
@@ -72,7 +72,7 @@ __device__ inline void finish(const T* x, long long y, const T* weight, const T*
 
 // ---- 1 --------------------------------------------------------------------------------------------------------------
 
-extern "C" __global__ void cross_entropy_naive(const T* logits, const long long* target, const T* weight, const T* total,
+extern "C" __global__ void cross_entropy_naive(const T* logits, const long long* target, const T* weight, const float* total,
                                                long long ignore, double smoothing, T* losses, double* lse, int count, int width) {
     long long row = thread_index();
     if (row >= count) return;
@@ -86,7 +86,7 @@ extern "C" __global__ void cross_entropy_naive(const T* logits, const long long*
 
 // ---- 2 --------------------------------------------------------------------------------------------------------------
 
-extern "C" __global__ void cross_entropy_warp(const T* logits, const long long* target, const T* weight, const T* total,
+extern "C" __global__ void cross_entropy_warp(const T* logits, const long long* target, const T* weight, const float* total,
                                               long long ignore, double smoothing, T* losses, double* lse, int count, int width) {
     long long row = blockIdx.x * (long long)(blockDim.x / 32) + warp_index();
     if (row >= count) return;  // the whole warp
@@ -102,7 +102,7 @@ extern "C" __global__ void cross_entropy_warp(const T* logits, const long long* 
 
 // ---- 3 --------------------------------------------------------------------------------------------------------------
 
-extern "C" __global__ void cross_entropy_block(const T* logits, const long long* target, const T* weight, const T* total,
+extern "C" __global__ void cross_entropy_block(const T* logits, const long long* target, const T* weight, const float* total,
                                                long long ignore, double smoothing, T* losses, double* lse, int count, int width) {
     long long row = blockIdx.x;
     const T* x = logits + row * width;
@@ -124,7 +124,7 @@ __device__ inline float gradient(float x, float high, float low, float p_part, f
 }
 
 extern "C" __global__ void cross_entropy_backward_rows(const T* g, const T* logits, const long long* target, const T* weight,
-                                                       const T* total, long long ignore, double smoothing, const double* lse,
+                                                       const float* total, long long ignore, double smoothing, const double* lse,
                                                        T* gradients, int width) {
     long long row = blockIdx.x, y = target[row];
     const T* x = logits + row * width;

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from . import Kernel, array_module
-from .common import Array, at_least_float32, float32_in_order
+from .cast import astype
+from .common import FLOAT32, Array, at_least_float32, float32_in_order
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .elementary import exp32, row_max, sum_exp
 from .jit import jit
@@ -231,7 +232,7 @@ def supports_backward_cuda(
 
 def weight_and_total(weight: Array | None, smoothing: float) -> tuple[Array | None, Array | None]:
     """The weights and their sum, which only smoothing needs; without weights the kernels count ones."""
-    return weight, weight.sum(keepdims=True) if weight is not None and smoothing else None
+    return weight, astype(weight, FLOAT32).sum(keepdims=True) if weight is not None and smoothing else None
 
 
 def launch_forward(

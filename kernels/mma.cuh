@@ -14,12 +14,19 @@
 
 #ifdef __CUDACC__
 #include <cuda_fp16.h>
+#ifdef TYPE_bfloat16
+#include <cuda_bf16.h>
+#define MMA_TYPES "bf16.bf16"
+#else
+#define MMA_TYPES "f16.f16"
+#endif
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 #define HAS_MMA 1
 
-__device__ inline void mma_f16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+// Of halves, or of bfloat16 where that is T.
+__device__ inline void mma_halves(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." MMA_TYPES ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
@@ -54,7 +61,11 @@ __device__ inline void copies_wait() { asm volatile("cp.async.wait_group %0;" ::
 #endif
 
 __device__ inline unsigned pack_halves(float low, float high) {
+#ifdef TYPE_bfloat16
+    __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+#else
     half2 pair = __floats2half2_rn(low, high);
+#endif
     return *reinterpret_cast<unsigned*>(&pair);
 }
 #else

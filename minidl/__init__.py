@@ -101,7 +101,7 @@ if TYPE_CHECKING:
     from . import transforms, utils, version
 
 _LAZY = {
-    "load": "serialization", "save": "serialization", "autocast": "amp", "GradScaler": "amp", "is_autocast_enabled": "amp",
+    "load": "serialization", "save": "serialization", "autocast": "amp", "GradScaler": "amp", "is_autocast_enabled": "amp", "get_autocast_dtype": "amp",
     "constant_pad_nd": "ops.padding", "vmap": "func",
 }  # fmt: skip
 _LAZY |= dict.fromkeys(

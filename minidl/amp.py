@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import numpy as np
 
 from . import cuda, dtypes
-from .autograd.op import half_of
+from .autograd.precision import half_of, rounded, widened
 from .autograd.storage import mark_written
 from .kernels import array_module
 from .paths import submodule
@@ -20,25 +20,28 @@ __path__: list[str] = []  # amp.grad_scaler is a path of PyTorch's, see paths.py
 
 
 class autocast:
-    """A context manager and decorator in which products of tensors on a GPU are computed in float16, and what needs it in
-    float32.
+    """A context manager and decorator in which operations choose their precision, as PyTorch's do.
 
-    Products are matmul and what is made of it, linear, convolutions and recurrent layers: their float32 inputs are cast to
-    `dtype`, and so is their result. Softmax, layer normalization, sums, norms and losses cast float16 to float32. Everything
-    else computes in the dtype of its inputs; PyTorch also takes powers, exponentials and logarithms to float32. Gradients come
-    in the dtypes of the forward pass. On the CPU nothing changes, as NumPy has no fast half precision; nor does
-    anything for dtype=bfloat16, which there are no tensors of: results are then more exact than asked for.
+    device_type: "cuda" or "cpu": the tensors on the other device are left alone. dtype: float16 on a GPU and bfloat16 on the
+    CPU unless given, or the other of the two.
+
+    Products are matmul and what is made of it, linear, convolutions, attention, recurrent layers and prelu: their float inputs
+    are cast to `dtype`, and so is their result. Losses, prod and some more compute in float32; on a GPU also softmax, layer
+    normalization, sums, norms, powers, exponentials and logarithms. Everything else computes in the dtype of its inputs. float64
+    is left alone. Gradients come in the dtypes of the forward pass.
 
     Source: Micikevicius et al., "Mixed Precision Training", 2018.
 
     Example:
-        >>> with minidl.autocast("cuda"):
+        >>> with minidl.autocast("cpu", dtype=minidl.bfloat16):
         ...     loss = F.cross_entropy(model(x), y)
     """
 
     def __init__(
         self, device_type: str = "cuda", dtype: Any = None, enabled: bool = True, cache_enabled: bool | None = None
     ) -> None:
+        if not is_autocast_available(device_type):
+            raise RuntimeError(f"autocast: device_type must be 'cpu' or 'cuda', got {device_type!r}")
         if dtype not in (None, dtypes.float16, dtypes.bfloat16, dtypes.float32):
             raise RuntimeError(f"autocast: dtype must be float16 or bfloat16, got {dtype!r}")
         self.device, self.enabled = device_type, enabled
@@ -46,9 +49,12 @@ class autocast:
         self._before: list[Any] = []
 
     def __enter__(self) -> Self:
-        self._before.append(half_of.get())
-        if self.device == "cuda":
-            half_of.set(np.dtype(np.float16) if self.enabled and self.fast_dtype is dtypes.float16 else None)
+        before = half_of.get()
+        self._before.append(before)
+        chosen = {device: half for device, half in (before or {}).items() if device != self.device}
+        if self.enabled and self.fast_dtype is not dtypes.float32:
+            chosen[self.device] = self.fast_dtype.dtype
+        half_of.set(chosen or None)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -64,13 +70,19 @@ class autocast:
 
 
 def is_autocast_available(device_type: str) -> bool:
-    """Whether autocast is known on a device; it casts on a GPU only."""
+    """Whether there is autocast for a type of device."""
     return device_type in ("cpu", "cuda")
 
 
 def is_autocast_enabled(device_type: str = "cuda") -> bool:
-    """Whether products of tensors on a GPU are computed in lower precision here."""
-    return device_type == "cuda" and half_of.get() is not None
+    """Whether products of tensors on a device of this type are computed in lower precision here."""
+    return device_type in (half_of.get() or {})
+
+
+def get_autocast_dtype(device_type: str) -> dtypes.dtype:
+    """The dtype of products under autocast, in force or by default."""
+    half = (half_of.get() or {}).get(device_type)
+    return (dtypes.float16 if device_type == "cuda" else dtypes.bfloat16) if half is None else dtypes.of_array(half)
 
 
 def custom_fwd(fwd: Any = None, *, device_type: str = "cuda", cast_inputs: Any = None) -> Any:
@@ -84,7 +96,7 @@ def custom_fwd(fwd: Any = None, *, device_type: str = "cuda", cast_inputs: Any =
     @functools.wraps(fwd)
     def wrapped(ctx: Any, *args: Any, **kwargs: Any) -> Any:
         ctx._half = None if cast_inputs is not None else half_of.get()
-        if cast_inputs is None or half_of.get() is None:
+        if cast_inputs is None or not is_autocast_enabled(device_type):
             return fwd(ctx, *args, **kwargs)
         cast = [a.to(cast_inputs) if isinstance(a, Tensor) and a.is_floating_point() else a for a in args]
         with autocast(device_type, enabled=False):
@@ -113,7 +125,8 @@ class GradScaler:
     """Multiplies the loss so that small gradients survive float16, and divides them again before the step.
 
     A step whose gradients are infinite or NaN is left out and the scale is halved; after growth_interval good steps it is
-    doubled. enabled=False makes all of it transparent, and so does a missing GPU for device="cuda". Source: Micikevicius et al., "Mixed Precision Training", 2018.
+    doubled, unless it would become infinite. enabled=False makes all of it transparent, and so does a missing GPU for
+    device="cuda". Source: Micikevicius et al., "Mixed Precision Training", 2018.
 
     Example:
         >>> scaler = GradScaler()
@@ -134,6 +147,7 @@ class GradScaler:
         self._scale, self._growth, self._backoff = init_scale, growth_factor, backoff_factor
         self._interval, self._good_steps, self._enabled = growth_interval, 0, enabled
         self._found_inf: dict[int, Any] = {}  # by optimizer, once its gradients are divided; on a GPU an array there
+        self._stepped: set[int] = set()  # the optimizers that have stepped since the last update
 
     def is_enabled(self) -> bool:
         """Whether it does anything."""
@@ -143,21 +157,42 @@ class GradScaler:
         """The factor in force."""
         return self._scale if self._enabled else 1.0
 
+    def get_growth_factor(self) -> float:
+        """What the factor is multiplied with after growth_interval good steps."""
+        return self._growth
+
+    def get_backoff_factor(self) -> float:
+        """What the factor is multiplied with after a step that was left out."""
+        return self._backoff
+
+    def get_growth_interval(self) -> int:
+        """After how many good steps the factor grows."""
+        return self._interval
+
     def scale(self, outputs: Any) -> Any:
-        """A loss, or several in a list or tuple, times the factor."""
+        """A loss, or several in a list or tuple, times the factor. Raises ValueError for anything else."""
         if not self._enabled:
             return outputs
         if isinstance(outputs, Tensor):
             return outputs * self._scale
-        return type(outputs)(self.scale(o) for o in outputs)
+        if not isinstance(outputs, Iterable):
+            raise ValueError("outputs must be a Tensor or an iterable of Tensors")
+        scaled = map(self.scale, outputs)
+        return type(outputs)(scaled) if isinstance(outputs, (list, tuple)) else scaled
 
     def unscale_(self, optimizer: Any) -> None:
         """Divide the gradients of an optimizer's parameters, for instance to clip them; `step` does it otherwise."""
         if not self._enabled:
             return
         if id(optimizer) in self._found_inf:
-            raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
-        bad: Any = False
+            stepped = id(optimizer) in self._stepped
+            raise RuntimeError(
+                "unscale_() is being called after step()."
+                if stepped
+                else "unscale_() has already been called on this optimizer since the last update()."
+            )
+        inverse = float(np.float32(1.0 / self._scale))
+        bad: Any = None
         for group in optimizer.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
@@ -167,17 +202,30 @@ class GradScaler:
                             "GradScaler.unscale_: Attempting to unscale FP16 gradients; keep the weights in float32, and "
                             "compute under autocast"
                         )
-                    grad.array *= 1.0 / self._scale
+                    wide = widened(grad.array)
+                    wide *= inverse
+                    if wide is not grad.array:
+                        grad.array[...] = rounded(wide)
                     mark_written(grad)
-                    bad = bad | ~array_module(grad.array).isfinite(grad.array).all()
+                    infinite = ~array_module(wide).isfinite(wide).all()
+                    bad = infinite if bad is None else bad | infinite
         self._found_inf[id(optimizer)] = bad
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         """Let the optimizer step, unless its gradients are infinite or NaN."""
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
+        if "closure" in kwargs:
+            raise RuntimeError("Closure use is not currently supported if GradScaler is enabled.")
+        if id(optimizer) in self._stepped:
+            raise RuntimeError("step() has already been called since the last update().")
         if id(optimizer) not in self._found_inf:
             self.unscale_(optimizer)
+        if self._found_inf[id(optimizer)] is None:
+            raise AssertionError(
+                "No inf checks were recorded for this optimizer: none of its parameters has a gradient."
+            )
+        self._stepped.add(id(optimizer))
         # the one look at a value on the GPU, whatever the number of parameters
         self._found_inf[id(optimizer)] = bad = bool(self._found_inf[id(optimizer)])
         return None if bad else optimizer.step(*args, **kwargs)
@@ -188,13 +236,17 @@ class GradScaler:
             return
         if new_scale is not None:
             self._scale = float(new_scale)
+        elif not self._found_inf:
+            raise AssertionError("No inf checks were recorded prior to update: call step(), or unscale_(), before.")
         elif any(self._found_inf.values()):
             self._scale, self._good_steps = self._scale * self._backoff, 0
         else:
             self._good_steps += 1
             if self._good_steps == self._interval:
-                self._scale, self._good_steps = self._scale * self._growth, 0
+                grown = self._scale * self._growth
+                self._scale, self._good_steps = grown if np.isfinite(np.float32(grown)) else self._scale, 0
         self._found_inf.clear()
+        self._stepped.clear()
 
     def state_dict(self) -> dict[str, Any]:
         """The factor and what it depends on."""
@@ -206,8 +258,12 @@ class GradScaler:
         }  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state_dict."""
+        """Take over a state_dict. Raises RuntimeError for that of a disabled one."""
         if self._enabled:
+            if not state_dict:
+                raise RuntimeError(
+                    "The source state dict is empty, possibly because it was saved from a disabled instance of GradScaler."
+                )
             self._scale, self._growth = state_dict["scale"], state_dict["growth_factor"]
             self._backoff, self._interval = state_dict["backoff_factor"], state_dict["growth_interval"]
             self._good_steps = state_dict["_growth_tracker"]

@@ -24,16 +24,12 @@ class dtype:
 
     @property
     def dtype(self) -> Any:
-        """NumPy's dtype; NumPy itself reads the attribute of this name. Raises TypeError for one that NumPy does not have."""
-        if self._dtype is None:
-            raise TypeError(
-                f"there are no tensors of {self!r}: NumPy has no such type; use float32, or float16 to save memory"
-            )
+        """NumPy's dtype; NumPy itself reads the attribute of this name."""
         return self._dtype
 
     @property
     def is_floating_point(self) -> bool:
-        return self._dtype is None or self._dtype.kind == "f"
+        return self._dtype is None or self._dtype.kind in FLOATING
 
     @property
     def is_complex(self) -> bool:
@@ -41,13 +37,44 @@ class dtype:
 
     @property
     def is_signed(self) -> bool:
-        return self._dtype is None or self._dtype.kind in "fci"
+        return self._dtype is None or self._dtype.kind in "fciV"
 
     def __repr__(self) -> str:
         return f"torch.{self.name}"  # PyTorch's text, so that printed output can be compared
 
     def __reduce__(self) -> tuple[Any, ...]:
         return by_name, (self.name,)
+
+
+class bfloat16_dtype(dtype):
+    """The type whose numbers are the upper halves of float32: eight bits of exponent, eight of precision.
+
+    NumPy does not have it; the package ml_dtypes adds it, and is imported when it is first needed. Its kind is "V" to NumPy.
+    """
+
+    __slots__ = ()
+
+    @property
+    def dtype(self) -> Any:
+        if self._dtype is None:
+            try:
+                import ml_dtypes
+            except ModuleNotFoundError:
+                raise ModuleNotFoundError(
+                    "bfloat16 needs the package ml_dtypes, which is not installed: pip install ml_dtypes"
+                ) from None
+            self._dtype = np.dtype(ml_dtypes.bfloat16)
+            BY_ARRAY_DTYPE[self._dtype] = self
+        return self._dtype
+
+
+class _ByArrayDtype(dict[np.dtype[Any], dtype]):
+    """The dtypes by NumPy's. bfloat16 is added at its first use, which an array that was made elsewhere may be."""
+
+    def __missing__(self, array_dtype: np.dtype[Any]) -> dtype:
+        if array_dtype.name == "bfloat16" and array_dtype == bfloat16.dtype:
+            return bfloat16
+        raise KeyError(array_dtype)
 
 
 class quantized_dtype(dtype):
@@ -95,7 +122,7 @@ uint16 = dtype("uint16", np.uint16)
 uint32 = dtype("uint32", np.uint32)
 uint64 = dtype("uint64", np.uint64)
 bool_ = dtype("bool", np.bool_)
-bfloat16 = dtype("bfloat16", None)  # a name that programs compare with and choose from
+bfloat16 = bfloat16_dtype("bfloat16", None)
 
 qint8 = quantized_dtype("qint8", np.int8)
 quint8 = quantized_dtype("quint8", np.uint8)
@@ -105,8 +132,10 @@ quint4x2 = quantized_dtype("quint4x2", np.uint8, bits=4)  # two to a byte in fil
 ALL = {d.name: d for d in (uint8, int8, int16, int32, int64, float16, float32, float64, complex64, complex128, bool_)}
 ALL |= {d.name: d for d in (uint16, uint32, uint64)}
 QUANTIZED = {d.name: d for d in (qint8, quint8, qint32, quint4x2)}
-BY_ARRAY_DTYPE = {d.dtype: d for d in ALL.values()}
-CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}  # by NumPy's kind
+BY_ARRAY_DTYPE = _ByArrayDtype({d.dtype: d for d in ALL.values()})
+ALL["bfloat16"] = bfloat16
+CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2, "V": 2, "c": 3}  # by NumPy's kind
+FLOATING, INEXACT = "fV", "fVc"  # the kinds of float numbers, and of these and complex ones
 
 _default = float32
 
@@ -170,7 +199,11 @@ def promote_types(a: dtype, b: dtype) -> dtype:
 
 
 def _promote(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
+    if a == b:
+        return a
     low, high = sorted((a, b), key=lambda d: CATEGORY[d.kind])
+    if {low.kind, high.kind} == {"f", "V"} and low.itemsize == high.itemsize:  # neither of the halves holds the other
+        return float32.dtype
     if CATEGORY[low.kind] == CATEGORY[high.kind] or (high.kind == "c" and low.kind == "f"):
         return np.promote_types(a, b)
     return high
@@ -191,7 +224,7 @@ def result_dtype(operands: list[Any]) -> np.dtype[Any]:
             result = d
         elif CATEGORY[d.kind] > CATEGORY[result.kind]:
             # a float32 tensor times a complex number keeps its precision: complex64
-            result = np.promote_types(result, np.complex64) if d.kind == "c" and result.kind == "f" else d
+            result = np.promote_types(result, np.complex64) if d.kind == "c" and result.kind in FLOATING else d
     assert result is not None
     return result
 
@@ -213,15 +246,29 @@ class _Info:
         self.bits, self.min, self.max, self.dtype = info.bits, info.min, info.max, d.name
 
 
+def _finfo_of(array_dtype: Any) -> Any:
+    """NumPy's finfo for bfloat16."""
+    import ml_dtypes
+
+    return ml_dtypes.finfo(array_dtype)  # type: ignore[no-untyped-call]
+
+
 class finfo(_Info):
     """Limits of a float dtype (default: the default dtype): bits, min, max, eps, tiny, resolution."""
 
     def __init__(self, d: dtype | None = None) -> None:
-        info = np.finfo((d or _default).dtype)
-        super().__init__(d or _default, info)
+        d = d or _default
+        info = np.finfo(d.dtype) if d is not bfloat16 else _finfo_of(d.dtype)
+        super().__init__(d, info)
         self.min, self.max = float(info.min), float(info.max)
         self.eps, self.tiny, self.resolution = float(info.eps), float(info.tiny), float(info.resolution)
+        if d is bfloat16:
+            self.resolution = 10.0**-info.precision  # ml_dtypes' is rounded to bfloat16
         self.smallest_normal = self.tiny
+
+    def __repr__(self) -> str:
+        fields = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
+        return f"finfo({', '.join(f'{name}={getattr(self, name):g}' for name in fields)}, dtype={self.dtype})"
 
 
 class iinfo(_Info):

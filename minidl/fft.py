@@ -14,6 +14,7 @@ import numpy as np
 
 from . import dtypes
 from .autograd.op import wrap
+from .autograd.precision import with_precision
 from .ops.conversion import cast
 from .ops.fourier import FFT, IRFFT, RFFT
 from .ops.padding import ConstantPad
@@ -64,7 +65,8 @@ def _resized(name: str, x: Tensor, dims: Sequence[int], lengths: Sequence[int | 
 
 def _floating(name: str, x: Tensor, real: bool = False) -> Tensor:
     """x in a dtype that has transforms: of a float type, complex unless `real`."""
-    if x.array.dtype == np.float16:
+    x = with_precision("full on cpu", x)
+    if x.array.dtype.itemsize == 2 and x.is_floating_point():
         raise RuntimeError(f"fft.{name}: Unsupported dtype {x.dtype}; use x.float()")
     if real:
         if x.array.dtype.kind == "c":

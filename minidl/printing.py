@@ -168,6 +168,8 @@ def _values(array: np.ndarray[Any, Any], indent: int) -> str:
     """The elements, in brackets; lines after the first are indented."""
     if not array.size:
         return "[]"
+    if array.dtype.kind == "V":  # bfloat16, whose numbers are float32's too
+        array = array.astype(np.float32)
     summarize = array.size > _options.threshold
     shown = _edges(array) if summarize else array
     form: Any = _ComplexFormat(shown) if array.dtype.kind == "c" else _Format(shown)

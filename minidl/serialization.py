@@ -96,7 +96,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 def load(f: str | os.PathLike[str] | BinaryIO, map_location: Any = None, weights_only: bool = True) -> Any:
     """Read what `save` wrote, a safetensors file from elsewhere, which is a dict of tensors, or PyTorch's own .pt weights.
 
-    Nothing in the file is executed, whatever `weights_only` says. Numbers in bfloat16 become float32.
+    Nothing in the file is executed, whatever `weights_only` says.
     weights_only=False: an object of another class in a .pt file, such as a settings object beside the weights, comes as a
     `minidl.pickles.StandIn`, which holds its name and state; by default it is an error.
     map_location: the device that the tensors go to (default: the CPU, which is also what a function or a dict stands for).
@@ -135,7 +135,7 @@ def _parts(data: bytes) -> tuple[dict[str, str], dict[str, np.ndarray[Any, Any]]
             continue
         code, raw = parts[name]["dtype"], parts[name]["data"]
         if code == "BF16":
-            row = torch_files.bfloat16_to_float32(raw)
+            row = torch_files.bfloat16_row(raw)
         elif code in CODES:
             row = np.frombuffer(raw, CODES[code])
         else:

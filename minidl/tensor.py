@@ -181,7 +181,7 @@ class Tensor:
         return bool(self.array.flags.c_contiguous) or chose_layout(self)
 
     def is_floating_point(self) -> bool:
-        return bool(self.array.dtype.kind == "f")
+        return self.array.dtype.kind in dtypes.FLOATING
 
     def is_complex(self) -> bool:
         return bool(self.array.dtype.kind == "c")
@@ -207,7 +207,7 @@ class Tensor:
         elif not requires_grad:
             self.node = None
         elif self.node is None:
-            if self.array.dtype.kind not in "fc":
+            if self.array.dtype.kind not in dtypes.INEXACT:
                 raise RuntimeError(
                     f"only Tensors of floating point and complex dtype can require gradients, this one is {self.dtype}; "
                     "convert it first, with float()"
@@ -297,6 +297,8 @@ class Tensor:
 
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
         """The NumPy array itself, sharing memory. Raises for a tensor with a gradient or on a GPU, unless `force`."""
+        if self.array.dtype.kind == "V":
+            raise TypeError("Got unsupported ScalarType BFloat16: NumPy does not have it; use x.float().numpy()")
         if force:
             return devices.move(lay_out(self), devices.CPU)
         if self.node is not None:

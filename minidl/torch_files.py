@@ -49,7 +49,7 @@ def is_pickle(data: bytes) -> bool:
 
 
 def read(data: bytes, target: devices.device, stand_ins: bool = False) -> Any:
-    """What torch.save wrote, with the tensors on the target device. bfloat16 tensors become float32.
+    """What torch.save wrote, with the tensors on the target device.
 
     stand_ins: an object of an unknown class becomes a minidl.pickles.StandIn.
     Raises ValueError for an archive that is not one of torch.save's, or that names something else than tensors and containers.
@@ -63,9 +63,9 @@ def read(data: bytes, target: devices.device, stand_ins: bool = False) -> Any:
         ) from None
 
 
-def bfloat16_to_float32(raw: bytes) -> np.ndarray[Any, Any]:
-    """The numbers of little-endian bfloat16, each the upper half of a float32."""
-    return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
+def bfloat16_row(raw: bytes) -> np.ndarray[Any, Any]:
+    """The numbers of little-endian bfloat16, as one writable row."""
+    return np.frombuffer(raw, "<u2").astype(np.uint16).view(dtypes.bfloat16.dtype)
 
 
 def _row(raw: bytes, kind: _Kind, numel: int) -> np.ndarray[Any, Any]:
@@ -73,7 +73,7 @@ def _row(raw: bytes, kind: _Kind, numel: int) -> np.ndarray[Any, Any]:
     if len(raw) != numel * kind.itemsize:
         raise ValueError(f"a storage of {numel} elements has {len(raw)} bytes, expected {numel * kind.itemsize}")
     if kind.code == "bfloat16":
-        return bfloat16_to_float32(raw)
+        return bfloat16_row(raw)
     return np.frombuffer(raw, "<" + kind.code).astype(kind.code)
 
 
@@ -143,7 +143,7 @@ class _Reader(pickles.Reader):
             ("torch._tensor", "_rebuild_from_type_v2"): lambda function, kind, arguments, state: function(*arguments),
             ("torch.storage", "UntypedStorage"): _Kind("u1"),
             **{("torch", name): _Kind(code) for name, code in STORAGES.items()},
-            **{("torch", d.name): d for d in (*dtypes.ALL.values(), dtypes.bfloat16)},
+            **{("torch", d.name): d for d in dtypes.ALL.values()},
         }
         super().__init__(file, known, stand_ins)
         self.target = target

@@ -26,7 +26,7 @@ def same(a, b):
     assert type(a) is type(b)
     if isinstance(a, md.Tensor):
         assert a.dtype is b.dtype and a.shape == b.shape and a.requires_grad == b.requires_grad
-        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+        np.testing.assert_array_equal(a.detach().array, b.detach().array)
     elif isinstance(a, np.ndarray):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
@@ -411,7 +411,7 @@ def test_safetensors_both_ways(tmp_path):
     assert set(loaded) == set(tensors)
     for name, t in tensors.items():
         assert loaded[name].tolist() == t.tolist() and loaded[name].shape == t.shape
-        assert str(loaded[name].dtype) == ("torch.float32" if name == "brain" else str(t.dtype))
+        assert str(loaded[name].dtype) == str(t.dtype)
     loaded["half"].add_(1)  # the memory is its own
     header = (tmp_path / "theirs.safetensors").read_bytes()
     assert sorted(loaded, key=lambda name: header.index(f'"{name}"'.encode())) == list(loaded)

@@ -73,7 +73,7 @@ def test_views_parameters_and_kinds(written):
     assert isinstance(loaded["p"], nn.Parameter) and loaded["p"].requires_grad
     assert loaded["s"] == md.Size([2]) and loaded["d"] is md.float16 and loaded["none"] is None
     rounded = through(torch.tensor([1.5, -2.0]).bfloat16(), **written)
-    assert rounded.dtype is md.float32 and rounded.tolist() == [1.5, -2.0]
+    assert rounded.dtype is md.bfloat16 and rounded.tolist() == [1.5, -2.0]
 
 
 def test_whole_models_and_other_classes_are_refused(tmp_path):

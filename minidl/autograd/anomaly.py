@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from .. import dtypes
 from . import engine
 from . import op as _op
 from .op import Op
@@ -29,7 +30,7 @@ def _not_finite(values: Any) -> str:
     for x in values if isinstance(values, (tuple, list)) else (values,):
         x = x.values if isinstance(x, SparseGradient) else getattr(x, "entries", x)
         array: Any = getattr(x, "array", x)
-        if not isinstance(array, float) and (not hasattr(array, "dtype") or array.dtype.kind != "f"):
+        if not isinstance(array, float) and (not hasattr(array, "dtype") or array.dtype.kind not in dtypes.FLOATING):
             continue
         if np.isnan(array).any():
             return "NaN"

@@ -23,15 +23,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
 import numpy as np
 
 from .. import devices, dtypes
+from ..dtypes import INEXACT, bfloat16
 from .grad_mode import is_grad_enabled
 from .hooks import Hooks, RemovableHandle, hooks_of
+from .precision import half_of, holds_bfloat16, suited, with_precision
 from .storage import lay_out, mark_views, next_seq, storage_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ new = object.__new__
 NUMBERS = frozenset((int, float))
 SCALARS = (np.generic, int, float, complex)
 FREED: tuple[Any, ...] = ("freed",)  # stands in `kept` after the backward pass has used it
-half_of: ContextVar[np.dtype[Any] | None] = ContextVar("half_of", default=None)  # the dtype that autocast asks for
 observers: list[Callable[[Op, tuple[Any, ...], Any], None]] = []  # called as (op, inputs, outputs) when one is recorded
 
 
@@ -67,7 +67,15 @@ class Op:
     complex_rule: ClassVar[bool] = (
         False  # the rule holds for complex numbers too; engine.py says what it gets and gives
     )
-    precision: ClassVar[str | None] = None  # under autocast: "half" computes in its dtype, "full" in float32 at least
+    precision: ClassVar[str | None] = None  # under autocast: "half" computes in its dtype, "full" in float32 at least;
+    #                                         "full on cuda" or "full on cpu" only there
+    exact: ClassVar[bool] = False  # it moves numbers and computes none, so that bfloat16 need not become float32 for it
+    has_bfloat16_kernel: ClassVar[bool] = False  # on a GPU forward is a kernel that takes bfloat16
+    mixes: ClassVar[bool] = False  # it takes bfloat16 beside inputs of other float dtypes
+    keeps_numbers: ClassVar[bool] = (
+        False  # a number beside bfloat16, of Python or without dimensions, is not rounded first
+    )
+    twin_of: ClassVar[type[Op] | None] = None  # of the class for bfloat16, see precision.py: the operation
     kept_for: ClassVar[dict[str, str]] = {}  # {"x": "y"}: x is kept only if y wants a gradient
     differentiable: ClassVar[bool] = False
     several: ClassVar[bool] = False  # forward returns a tuple
@@ -94,9 +102,11 @@ class Op:
     seq: int  # creation order: every node comes after its inputs
     shapes: tuple[Any, ...] | None  # the shapes of the inputs, None where no gradient can need summing
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, twin_of: type[Op] | None = None) -> None:
         super().__init_subclass__()
-        if not hasattr(cls, "forward"):
+        if twin_of is not None:
+            cls.twin_of = twin_of
+        if not hasattr(cls, "forward") or twin_of is not None:
             return
         raw = inspect.getattr_static(cls, "forward")
         cls._stateless = not inspect.isfunction(raw)
@@ -268,7 +278,7 @@ def record(op: Op, inputs: tuple[Any, ...], outputs: Any) -> None:
     op.kept = tuple(kept) or None
     if several:
         for i, t in enumerate(outputs):
-            if t.array.dtype.kind in "fc":
+            if t.array.dtype.kind in INEXACT:
                 t.node = OutputOf(op, i, len(outputs))
     else:
         outputs.node = op
@@ -288,7 +298,7 @@ def _as_outputs(op: Op, aliases: Any) -> Any:
     if not isinstance(aliases, tuple):
         return wrap(aliases.array, op)
     return tuple(
-        wrap(t.array, OutputOf(op, i, len(aliases)) if t.array.dtype.kind in "fc" else None)
+        wrap(t.array, OutputOf(op, i, len(aliases)) if t.array.dtype.kind in INEXACT else None)
         for i, t in enumerate(aliases)
     )
 
@@ -392,7 +402,7 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
         if view and arrays[0].ndim > 2 and not arrays[0].flags.c_contiguous:
             lay_out(inputs[0])
             arrays[0] = inputs[0].array
-        op = new(cls)
+        op = new(cls if bfloat16._dtype is None else suited(cls, arrays))
         try:
             result = op.forward(*arrays, **params)
         except Exception as error:
@@ -415,17 +425,24 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
     return apply
 
 
-def _plain_kinds(cls: type[Op]) -> str:
-    """The kinds of dtype that need neither promotion nor a refusal; "" for all of them."""
+def _plain_types(cls: type[Op]) -> str:
+    """The dtypes, by NumPy's letters, that need neither promotion nor a refusal; "" for all of them.
+
+    bfloat16 (E) needs its twin, unless the operation is a function of NumPy: those are defined for bfloat16, computed in
+    float32 and rounded once. float16 (e) needs a look where autocast may want float32.
+    """
     refuses = cls.differentiable and not cls.complex_rule
-    return "f" if refuses else "fc" if cls.promotion == "float" else ""
+    half = "" if cls.precision else "e"
+    if refuses or cls.promotion == "float":
+        return half + ("fd" if refuses else "fdFD")
+    return "" if isinstance(cls.forward, np.ufunc) else half + "fdFD?bBhHiIlLqQ"
 
 
 def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
     forward, general = cls.forward, _general_call(cls)
     differentiable = cls.differentiable
     keeps_x, keeps_out = bool(cls._keeps), cls._keeps_out
-    plain = _plain_kinds(cls)
+    plain = _plain_types(cls)
 
     def apply(x: Any) -> Any:
         if not isinstance(x, _Tensor):
@@ -434,9 +451,14 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
             a = x.array
         except SparseOperand:
             return _apply_sparse(cls, (x,), {})
-        if plain and a.dtype.kind not in plain:
+        if plain and a.dtype.char not in plain:
             return general(x)
-        r = forward(a)
+        try:
+            r = forward(a)
+        except TypeError:
+            if a.dtype.kind == "V":  # CuPy's functions know little of bfloat16
+                return general(x)
+            raise
         if r.__class__ is not ndarray:
             r = as_array(r)
         t = new(_Tensor)
@@ -465,7 +487,7 @@ def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
 def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
     forward, general = cls.forward, _general_call(cls)
     differentiable = cls.differentiable
-    plain = _plain_kinds(cls)
+    plain, reals = _plain_types(cls), "fd" if cls.precision else "efd"
     product = cls._keeps == ((0, 1), (1, 0)) and not cls._keeps_out  # keeps x for y and y for x
     nothing = not cls._keeps and not cls._keeps_out
 
@@ -476,13 +498,13 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
                 a, nx = x.array, x.node
                 if isinstance(y, _Tensor):
                     b, ny = y.array, y.node
-                    if a.dtype is not b.dtype or (plain and a.dtype.kind not in plain):
+                    if a.dtype is not b.dtype or (plain and a.dtype.char not in plain):
                         return general(x, y)
-                elif y.__class__ in NUMBERS and a.dtype.kind == "f":
+                elif y.__class__ in NUMBERS and a.dtype.char in reals:
                     b, ny = y, None
                 else:
                     return general(x, y)
-            elif isinstance(y, _Tensor) and x.__class__ in NUMBERS and y.array.dtype.kind == "f":
+            elif isinstance(y, _Tensor) and x.__class__ in NUMBERS and y.array.dtype.char in reals:
                 a, nx, b, ny = x, None, y.array, y.node
             else:
                 return general(x, y)
@@ -491,6 +513,8 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
         try:
             r = forward(a, b)
         except Exception as error:
+            if isinstance(error, TypeError) and holds_bfloat16(a):  # as above
+                return general(x, y)
             raise _explained(cls, (x, y), error) from None
         if r.__class__ is not ndarray:
             r = as_array(r)
@@ -533,16 +557,15 @@ def settle(cls: type[Op], inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         elif x is not None:
             raise TypeError(f"{cls.__name__}: expected tensors or numbers, got {type(x).__name__}; wrap it in tensor()")
     common = dtypes.result_dtype(operands)
-    if cls.promotion == "float" and common.kind not in "fc":
+    if cls.promotion == "float" and common.kind not in INEXACT:
         common = dtypes.get_default_dtype().dtype
-    return tuple(_cast(x, common) if isinstance(x, _Tensor) and x.array.dtype != common else x for x in inputs)
-
-
-def with_precision(precision: str, x: Any) -> Any:
-    """A tensor on a GPU in the precision that autocast gives to its operation; float64 and the CPU are left alone."""
-    if isinstance(x, _Tensor) and x.is_cuda and x.array.dtype.char in "ef":
-        return _cast(x, half_of.get() if precision == "half" else np.dtype(np.float32))
-    return x
+    wide = np.dtype(np.float32) if cls.keeps_numbers and common.kind == "V" else None
+    return tuple(
+        _cast(x, common if wide is None or x.array.ndim else wide)
+        if isinstance(x, _Tensor) and x.array.dtype != common
+        else x
+        for x in inputs
+    )
 
 
 def _as_input(x: Any) -> Any:

@@ -57,6 +57,10 @@ class SparseGradient:
     def __neg__(self) -> SparseGradient:
         return SparseGradient(self.pattern, -self.values)
 
+    def astype(self, dtype: Any) -> SparseGradient:
+        """The gradient in another dtype."""
+        return SparseGradient(self.pattern, self.values.astype(dtype))
+
     def conj(self) -> SparseGradient:
         """The conjugate of a complex gradient."""
         return SparseGradient(self.pattern, self.values.conj())

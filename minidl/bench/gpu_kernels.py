@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from ..dtypes import bfloat16
 from ..kernels import Kernel
 from ..kernels.activation import bias_activation, bias_activation_backward, gelu, gelu_backward, relu, sigmoid
 from ..kernels.attention import attention, attention_backward
+from ..kernels.cast import astype, narrow, widen
 from ..kernels.convolution import conv_backward_input, conv_backward_weight, conv_forward, fold, unfold
 from ..kernels.embedding import adam_rows, add_to_rows, embedding_backward
 from ..kernels.gemm import gemm
@@ -128,6 +130,22 @@ def _gelu(m: Machine, half: bool) -> Work:
     t = m.tensor(x)
     twin = m.torch and (lambda: m.torch.nn.functional.gelu(t))
     return Work(versions(gelu, x, "none"), twin, 2 * x.nbytes, tolerance=1e-3 if half else 1e-5)
+
+
+@workload("float32 to bfloat16, 2^27")
+def _narrow(m: Machine) -> Work:
+    x = m.normal(m.many(2**27, 5000))
+    t, like = m.tensor(x), astype(x[:1], bfloat16.dtype)
+    twin = m.torch and (lambda: t.bfloat16())
+    return Work(versions(narrow, x, like), twin, 1.5 * x.nbytes, check=False)
+
+
+@workload("bfloat16 to float32, 2^27")
+def _widen(m: Machine) -> Work:
+    x = m.normal(m.many(2**27, 5000))
+    low, t = astype(x, bfloat16.dtype), m.torch and m.tensor(x).bfloat16()
+    twin = m.torch and (lambda: t.float())
+    return Work(versions(widen, low), twin, 1.5 * x.nbytes)
 
 
 @workload("gelu backward, tanh, 2^26")
@@ -365,6 +383,17 @@ def _gemm(m: Machine, size: int, half: bool) -> Work:
     twin = m.torch and (lambda: t @ u)
     named = versions(gemm, a, b, None, reference=not half)  # float16: the reference goes through float32
     return Work(named, twin, flops=2 * size**3, half=half, tolerance=1e-3 if half else 1e-5)
+
+
+@workload("matrix product 8192, bfloat16", 8192)
+def _gemm_bfloat16(m: Machine, size: int) -> Work:
+    size = m.many(size, 64)
+    x, y = m.normal(size, size), m.normal(size, size)
+    a, b = astype(x, bfloat16.dtype), astype(y, bfloat16.dtype)
+    t, u = (m.torch and m.tensor(z).bfloat16() for z in (x, y))
+    # not compared: whether CuPy and PyTorch hand bfloat16 to each other depends on their versions
+    twin = m.torch and (lambda: t @ u)
+    return Work(versions(gemm, a, b, None, reference=False), twin, flops=2 * size**3, half=True, check=False)
 
 
 def _qkv(m: Machine, n: int, time: int, width: int, half: bool) -> list[Any]:

@@ -118,8 +118,8 @@ def get_device_capability(device: Any = None) -> tuple[int, int]:
 
 
 def is_bf16_supported(including_emulation: bool = True) -> bool:
-    """Always False: there are no tensors of bfloat16."""
-    return False
+    """Whether the GPU in use computes with bfloat16: its tensor cores do since compute capability 8.0, and others in float32."""
+    return is_available() and (including_emulation or get_device_capability() >= (8, 0))
 
 
 def synchronize(device: Any = None) -> None:

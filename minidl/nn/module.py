@@ -442,6 +442,10 @@ class Module(StateDict):
         """Convert float parameters and buffers to float16."""
         return self.to(dtypes.float16)
 
+    def bfloat16(self) -> Self:
+        """Convert float parameters and buffers to bfloat16."""
+        return self.to(dtypes.bfloat16)
+
     def share_memory(self) -> Self:
         """The module itself: processes get copies, through pipes."""
         return self

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op
+from ..autograd.precision import under_autocast
 from ..kernels import activation as kernels
 from ..kernels import array_module, pointwise
 from ..tensor import Tensor, method
@@ -52,6 +53,8 @@ class Sigmoid(Op):
 
 class GELU(Op):
     """x times the normal distribution's Phi(x) (Hendrycks & Gimpel, 2016)."""
+
+    has_bfloat16_kernel = True
 
     def forward(self, x: Any, *, approximate: str) -> Any:
         self.approximate = approximate
@@ -105,6 +108,8 @@ class Mish(Op):
 
 class Softplus(Op):
     """log(1 + e^(beta x)) / beta, and x where beta x passes the threshold."""
+
+    precision = "full on cuda"
 
     def forward(self, x: Any, *, beta: float, threshold: float) -> Any:
         self.how = beta, threshold
@@ -338,6 +343,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 @method()
+@under_autocast("half")
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """input where positive, weight times it elsewhere; one weight, or one per channel (He et al., 2015)."""
     channels = 1 if input.array.ndim < 2 else input.array.shape[1]

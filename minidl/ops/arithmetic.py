@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.op import Op, SparseOperand
+from ..autograd.precision import in_float32
 from ..devices import may_look
 from ..kernels import array_module
 from ..tensor import Tensor, method
@@ -48,7 +49,7 @@ class Sub(Op):
 class Mul(Op):
     """x y."""
 
-    complex_rule = True
+    complex_rule = keeps_numbers = True
     promotion = "common"
     kept_for = {"x": "y", "y": "x"}
     forward = np.multiply
@@ -61,7 +62,7 @@ class Mul(Op):
 class Div(Op):
     """x / y."""
 
-    complex_rule = True
+    complex_rule = keeps_numbers = True
     promotion = "float"
     kept_for = {"x": "y"}
     forward = np.true_divide
@@ -74,6 +75,7 @@ class Div(Op):
 class Pow(Op):
     """x to the power y."""
 
+    precision = "full on cuda"
     complex_rule = True
     promotion = "common"
 
@@ -349,12 +351,14 @@ def _as_double(x: Any) -> Any:
 
 
 @method(inplace=True)
+@in_float32
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
     return _add(input, mul(mul(tensor1, tensor2), value) if value != 1 else mul(tensor1, tensor2))
 
 
 @method(inplace=True)
+@in_float32
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """input + value * tensor1 / tensor2."""
     if tensor1.array.dtype.kind in "iub" and tensor2.array.dtype.kind in "iub":
@@ -364,6 +368,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
 
 
 @method(inplace=True)
+@in_float32
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """input + weight * (end - input): from `input` (weight 0) to `end` (weight 1)."""
     return _add(input, mul(weight, _sub(end, input)))

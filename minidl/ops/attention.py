@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.grad_mode import grad_mode
 from ..autograd.op import Op, wrap
 from ..devices import may_look
@@ -34,6 +35,7 @@ class Attention(Op):
     H / G heads of queries share a head of keys and values. causal: query i sees keys 0 to i. p, key, counter: of the dropout.
     """
 
+    has_bfloat16_kernel = True
     precision = "half"
 
     def forward(
@@ -198,7 +200,7 @@ def _check_operands(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | No
             "scaled_dot_product_attention: Expected query, key, and value to be at least 2 dimensional, but got "
             f"{q.ndim}, {k.ndim} and {v.ndim} dimensions"
         )
-    if not q.dtype == k.dtype == v.dtype or q.dtype.kind != "f":
+    if not q.dtype == k.dtype == v.dtype or q.dtype.kind not in dtypes.FLOATING:
         raise RuntimeError(
             "scaled_dot_product_attention: Expected query, key, and value to have the same float dtype, but got "
             f"{query.dtype}, {key.dtype} and {value.dtype}; convert with to()"
@@ -346,7 +348,7 @@ def _joined_mask(
                 f"multi_head_attention_forward: The shape of the {what} is {tuple(mask.shape)}, but should be "
                 + " or ".join(map(str, allowed))
             )
-        if mask.array.dtype.kind not in "bf":
+        if mask.array.dtype.kind not in "b" + dtypes.FLOATING:
             raise RuntimeError(
                 f"multi_head_attention_forward: only bool and floating types of {what} are supported, got {mask.dtype}"
             )

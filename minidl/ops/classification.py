@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import devices
+from .. import devices, dtypes
 from ..autograd.grad_mode import is_grad_enabled
 from ..autograd.op import Op
+from ..autograd.precision import in_float32, under_autocast
 from ..kernels import array_module
 from ..kernels import loss as kernels
 from ..tensor import Tensor
@@ -176,7 +177,7 @@ def cross_entropy(
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if weight is not None:
         _check_weight("cross_entropy", input, weight)
-    if target.array.shape == input.array.shape and target.array.dtype.kind == "f":
+    if target.array.shape == input.array.shape and target.array.dtype.kind in dtypes.FLOATING:
         if ignore_index >= 0:
             raise RuntimeError("cross_entropy: ignore_index is not supported for floating point target")
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
@@ -211,6 +212,7 @@ def _soft_cross_entropy(x: Tensor, target: Tensor, weight: Tensor | None, reduct
     return reduced(losses, reduction)
 
 
+@in_float32
 def linear_cross_entropy(
     input: Tensor,
     linear_weight: Tensor,
@@ -246,6 +248,8 @@ def linear_cross_entropy(
     )  # fmt: skip
 
 
+@under_autocast("full")
+@in_float32
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -273,6 +277,8 @@ def nll_loss(
     return losses.reshape(shape) if total is None else losses.sum() / total
 
 
+@under_autocast("full")
+@in_float32
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,

@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd import op as _op
 from ..autograd.op import Op
+from ..kernels.cast import astype
 from ..layouts import sparse_coo, sparse_csc, sparse_csr, strided
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
@@ -17,13 +18,13 @@ from ..testing.samples import Sample, samples
 class Cast(Op):
     """The same values in another dtype."""
 
-    complex_rule = True
+    complex_rule = exact = True
 
     def forward(self, x: Any, *, dtype: Any) -> Any:
         self.dtype = x.dtype
         if x.dtype.kind == "c" and dtype.kind != "c":
             x = x.real
-        return x.astype(dtype)
+        return astype(x, dtype)
 
     def backward(self, g: Any) -> Any:
         return cast(g, self.dtype)
@@ -46,7 +47,7 @@ _op._cast = cast
 class Move(Op):
     """The same values on another device."""
 
-    complex_rule = True
+    complex_rule = exact = True
 
     def forward(self, x: Any, *, device: Any) -> Any:
         from ..devices import move, of_array
@@ -104,7 +105,7 @@ def _conversion(name: str, target: dtypes.dtype | None) -> None:
 
 
 for _name, _target in (
-    ("float", dtypes.float32), ("double", dtypes.float64), ("half", dtypes.float16), ("int", dtypes.int32),
+    ("float", dtypes.float32), ("double", dtypes.float64), ("half", dtypes.float16), ("bfloat16", dtypes.bfloat16), ("int", dtypes.int32),
     ("long", dtypes.int64), ("short", dtypes.int16), ("char", dtypes.int8), ("byte", dtypes.uint8),
     ("bool", dtypes.bool_), ("cfloat", dtypes.complex64), ("cdouble", dtypes.complex128),
 ):  # fmt: skip
@@ -114,7 +115,7 @@ for _name, _target in (
 @method("type")
 def _type(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """Without an argument the name of the tensor's type ("torch.FloatTensor"), else the tensor in that type."""
-    names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int",
+    names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long", "int32": "Int",
              "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
     if dtype is None:
         return f"torch.{'cuda.' * input.is_cuda}{names.get(input.dtype.name, input.dtype.name)}Tensor"

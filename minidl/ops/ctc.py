@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import devices
 from ..autograd.op import wrap
+from ..autograd.precision import in_float32, under_autocast
 from ..tensor import Tensor
 from .exponential import exp
 from .gather import gather
@@ -30,6 +31,8 @@ def _padded_targets(targets: Any, lengths: Any) -> Any:
     return padded
 
 
+@under_autocast("full")
+@in_float32
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

@@ -29,7 +29,7 @@ class CumSum(Op):
     """Running sums along a dimension, from its end if `reverse`."""
 
     complex_rule = True
-    precision = "full"
+    precision = "full on cuda"
 
     def forward(self, x: Any, *, axis: int, reverse: bool) -> Any:
         self.axis, self.reverse = axis, reverse
@@ -43,7 +43,7 @@ class CumProd(Op):
     """Running products along a dimension."""
 
     complex_rule = True
-    precision = "full"
+    precision = "full on cuda"
 
     def forward(self, x: Any, *, axis: int) -> Any:
         self.axis = axis
@@ -241,7 +241,7 @@ def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order:
     """
     if edge_order not in (1, 2):
         raise RuntimeError(f"torch.gradient only supports edge_order=1 and edge_order=2, got {edge_order}")
-    if input.array.dtype.kind not in "fc":
+    if input.array.dtype.kind not in dtypes.INEXACT:
         input = cast(input, dtypes.get_default_dtype().dtype)
     dims = axes_of(input, dim, "gradient")
     spacing = 1.0 if spacing is None else spacing

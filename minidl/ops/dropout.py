@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .. import dtypes
 from ..autograd.inplace import in_place
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
@@ -33,7 +34,7 @@ def _(make: Any) -> Any:
 def _check(name: str, input: Tensor, p: float) -> None:
     if not 0 <= p <= 1:
         raise ValueError(f"{name}: dropout probability has to be between 0 and 1, but got {p}")
-    if input.array.dtype.kind != "f":
+    if input.array.dtype.kind not in dtypes.FLOATING:
         raise RuntimeError(f"{name}: expected a float tensor, got {input.dtype}; convert it with float()")
 
 

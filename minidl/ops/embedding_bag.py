@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import wrap
+from ..autograd.precision import in_float32
 from ..kernels import array_module
 from ..tensor import Tensor
 from .creation import full
@@ -62,6 +63,7 @@ def _largest(rows: Tensor, bags: Any, count: Any) -> Tensor:
     return where(wrap(count[:, None] > 0), largest, 0.0)
 
 
+@in_float32
 def embedding_bag(
     input: Tensor,
     weight: Tensor,

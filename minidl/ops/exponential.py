@@ -16,6 +16,7 @@ from .selection import where
 
 
 class Exp(FloatOp):
+    precision = "full on cuda"
     complex_rule = True
     forward = np.exp
 
@@ -32,6 +33,7 @@ class Exp2(FloatOp):
 
 
 class Expm1(FloatOp):
+    precision = "full on cuda"
     complex_rule = True
     forward = np.expm1
 
@@ -40,6 +42,7 @@ class Expm1(FloatOp):
 
 
 class Log(FloatOp):
+    precision = "full on cuda"
     complex_rule = True
     forward = np.log
 
@@ -48,6 +51,7 @@ class Log(FloatOp):
 
 
 class Log2(FloatOp):
+    precision = "full on cuda"
     complex_rule = True
     forward = np.log2
 
@@ -56,6 +60,7 @@ class Log2(FloatOp):
 
 
 class Log10(FloatOp):
+    precision = "full on cuda"
     complex_rule = True
     forward = np.log10
 
@@ -64,6 +69,7 @@ class Log10(FloatOp):
 
 
 class Log1p(FloatOp):
+    precision = "full on cuda"
     complex_rule = True
     forward = np.log1p
 
@@ -80,6 +86,7 @@ class Sqrt(FloatOp):
 
 
 class Rsqrt(FloatOp):
+    precision = "full on cuda"
     complex_rule = True
 
     @staticmethod
@@ -91,6 +98,7 @@ class Rsqrt(FloatOp):
 
 
 class Reciprocal(FloatOp):
+    precision = "full on cuda"
     complex_rule = True
 
     @staticmethod

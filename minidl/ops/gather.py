@@ -212,14 +212,14 @@ def scatter_reduce(
     if reduce == "sum":
         return total
     divisor = wrap(xp.maximum(count + include_self, 1).astype(input.array.dtype))
-    return div(total, divisor, rounding_mode=None if input.array.dtype.kind == "f" else "floor")
+    return div(total, divisor, rounding_mode=None if input.array.dtype.kind in dtypes.FLOATING else "floor")
 
 
 def _identity(reduce: str, dtype: np.dtype[Any]) -> Any:
     """The number that changes nothing in a reduction."""
     if reduce in ("amax", "amin"):
         lowest = reduce == "amax"
-        if dtype.kind == "f":
+        if dtype.kind in dtypes.FLOATING:
             return -math.inf if lowest else math.inf
         if dtype.kind == "b":
             return not lowest

@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.op import wrap
+from ..autograd.precision import under_autocast
 from ..devices import check_same
 from ..kernels import array_module
 from ..tensor import Tensor
@@ -28,6 +30,7 @@ TAPS = {"nearest": (0,), "bilinear": (0, 1), "bicubic": (-1, 0, 1, 2)}
 PADDING_MODES = ("zeros", "border", "reflection")
 
 
+@under_autocast("full on cpu")
 def grid_sample(
     input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
 ) -> Tensor:
@@ -80,7 +83,7 @@ def _check(input: Tensor, grid: Tensor, mode: str, padding_mode: str) -> int:
         raise RuntimeError(
             f"grid_sample(): expected input to have non-empty spatial dimensions, but got {list(input.shape)}"
         )
-    if input.array.dtype.kind != "f" or input.array.dtype != grid.array.dtype:
+    if input.array.dtype.kind not in dtypes.FLOATING or input.array.dtype != grid.array.dtype:
         raise RuntimeError(
             f"grid_sample(): expected input and grid of the same float dtype, but got {input.dtype} and {grid.dtype}"
         )
@@ -153,7 +156,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
         tensor([[[[-0.5000,  0.0000],
                   [ 0.5000,  0.0000]]]])
     """
-    if theta.array.dtype.kind != "f":
+    if theta.array.dtype.kind not in dtypes.FLOATING:
         raise ValueError(f"affine_grid: Expected theta to have floating point type, but got {theta.dtype}")
     n = len(size) - 2
     if n not in (2, 3) or tuple(theta.shape) != (size[0], n, n + 1) or min(size) < 1:

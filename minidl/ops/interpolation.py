@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.op import Op
+from ..autograd.precision import under_autocast
 from ..devices import may_look, move, of_array
 from ..kernels import array_module
 from ..kernels.common import at_least_float32
@@ -68,7 +70,7 @@ def _(make: Any) -> Any:
 
 def resample(name: str, input: Tensor, matrices: Sequence[Any]) -> Tensor:
     """input (..., *S) resized along its last dimensions by one matrix (new size, old size) each."""
-    if input.array.dtype.kind != "f":
+    if input.array.dtype.kind not in dtypes.FLOATING:
         raise NotImplementedError(f"{name}: not implemented for {input.dtype}; convert the input with float()")
     return Resample.apply(input, matrices=matrices)
 
@@ -162,6 +164,7 @@ def _new_sizes(
     return sizes, scales
 
 
+@under_autocast("full on cuda")
 def interpolate(
     input: Tensor,
     size: Any = None,

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd.engine import sum_along
 from ..autograd.op import Op
+from ..autograd.precision import in_float32, under_autocast
 from ..kernels import array_module
 from ..kernels.common import row_major
 from ..kernels.gemm import gemm
@@ -38,6 +39,7 @@ class MatMul(Op):
     """x @ y: of matrices, of batches of them with broadcasting, of vectors."""
 
     complex_rule = True
+    has_bfloat16_kernel = True
     precision = "half"
     kept_for = {"x": "y", "y": "x"}
 
@@ -96,6 +98,7 @@ class Linear(Op):
     """x @ weight.T + bias, for x (..., I), weight (O, I), bias (O,)."""
 
     complex_rule = True
+    has_bfloat16_kernel = True
     precision = "half"
     kept_for = {"x": "weight", "weight": "x"}
 
@@ -134,6 +137,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return Linear.apply(input, weight, bias)
 
 
+@under_autocast("off")
+@in_float32
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input1 (..., I) and input2 (..., J) through weight (O, I, J): out[o] = input1 weight[o] input2, plus bias (O,)."""
     out = einsum("...i,oij,...j->...o", input1, weight, input2)
@@ -178,6 +183,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 
 
 @method()
+@under_autocast("off on cpu")
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix (N, M) and a vector (M,)."""
     _of_dims("mv", input, 2, vec, 1)
@@ -185,6 +191,7 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 
 @method()
+@under_autocast("off")
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """The inner product of two vectors."""
     _of_dims("dot", input, 1, tensor, 1)
@@ -202,12 +209,16 @@ ger = outer
 
 
 @method(inplace=True)
+@under_autocast("half")
+@in_float32
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * input + alpha * mat1 @ mat2."""
     return input * beta + mm(mat1, mat2) * alpha if beta else mm(mat1, mat2) * alpha
 
 
 @method(inplace=True)
+@under_autocast("half")
+@in_float32
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * input + alpha * batch1 @ batch2, pair by pair."""
     return input * beta + bmm(batch1, batch2) * alpha if beta else bmm(batch1, batch2) * alpha
@@ -343,6 +354,7 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
 
 
 @method()
+@under_autocast("full on cpu")
 def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     if input.array.ndim != 2:
@@ -358,6 +370,7 @@ class Einsum(Op):
     """Products of tensors summed over shared letters; the subscripts are explicit, `ab,bc->ac`."""
 
     complex_rule = True
+    precision = "half"
 
     def forward(self, *operands: Any, subscripts: str) -> Any:
         self.inputs, _, self.output = subscripts.replace(" ", "").partition("->")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from .. import devices
-from ..autograd.op import Op, half_of, with_precision
+from ..autograd.op import Op
+from ..autograd.precision import bfloat16, half_of, in_float32, with_precision
 from ..kernels import array_module, pointwise
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
@@ -87,14 +88,15 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
 
 
 def in_full(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A loss that is computed in float32 at least under autocast."""
+    """A loss: in float32 at least under autocast, and with bfloat16 in float32 with one rounding."""
+    rounding = in_float32(function)
 
     @functools.wraps(function)
     def loss(*args: Any, **kwargs: Any) -> Tensor:
         if half_of.get() is not None:
             args = tuple(with_precision("full", x) for x in args)
             kwargs = {name: with_precision("full", x) for name, x in kwargs.items()}
-        return function(*args, **kwargs)
+        return (function if bfloat16._dtype is None else rounding)(*args, **kwargs)
 
     return loss
 
@@ -185,6 +187,11 @@ def binary_cross_entropy(
     reduction: str = "mean",
 ) -> Tensor:
     """-(target log input + (1 - target) log(1 - input)) for probabilities; logarithms are held above -100."""
+    if input.is_cuda and "cuda" in (half_of.get() or {}):
+        raise RuntimeError(
+            "binary_cross_entropy is unsafe to autocast: probabilities near 0 and 1 do not survive half precision; use "
+            "binary_cross_entropy_with_logits or BCEWithLogitsLoss, which take the numbers before the sigmoid"
+        )
     if input.array.shape != target.array.shape:
         raise ValueError(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. Please "
@@ -261,7 +268,7 @@ def poisson_nll_loss(
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))
 
 
-@in_full
+@in_float32
 def gaussian_nll_loss(
     input: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
@@ -354,7 +361,7 @@ def multilabel_margin_loss(
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))
 
 
-@in_full
+@in_float32
 def multilabel_soft_margin_loss(
     input: Tensor,
     target: Tensor,

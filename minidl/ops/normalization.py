@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.op import Op
+from ..autograd.precision import holds_bfloat16, in_float32, rounded, under_autocast, widened
 from ..autograd.storage import mark_written
 from ..kernels import groupnorm as group_kernels
 from ..kernels import layernorm as kernels
@@ -20,7 +22,8 @@ from .reduction import norm as _norm
 class LayerNorm(Op):
     """(x - mean) / sqrt(var + eps) over the last axis of x (N, D), times weight plus bias."""
 
-    precision = "full"
+    precision = "full on cuda"
+    mixes = True
 
     def forward(self, x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
         self.eps = eps
@@ -43,7 +46,8 @@ class LayerNorm(Op):
 class RMSNorm(Op):
     """x / sqrt(mean of x^2 + eps) over the last axis of x (N, D), times weight."""
 
-    precision = "full"
+    precision = "full on cuda"
+    mixes = True
 
     def forward(self, x: Any, weight: Any, *, eps: float) -> Any:
         self.eps = eps
@@ -90,7 +94,7 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
     """
     rows, flat = _in_rows("rms_norm", input, normalized_shape, weight)
-    out = RMSNorm.apply(rows, *flat, eps=float(np.finfo(input.array.dtype).eps) if eps is None else eps)
+    out = RMSNorm.apply(rows, *flat, eps=dtypes.finfo(input.dtype).eps if eps is None else eps)
     return out if rows is input else out.reshape(input.shape)
 
 
@@ -130,7 +134,8 @@ class GroupNorm(Op):
     statistics: a list that gets the means and the variances of the sets.
     """
 
-    precision = "full"
+    precision = "full on cuda"
+    mixes = True
 
     def forward(
         self,
@@ -167,7 +172,8 @@ class GroupNorm(Op):
 class ChannelAffine(Op):
     """x (B, C, ...) times scale plus shift, which are (C,)."""
 
-    precision = "full"
+    precision = "full on cuda"
+    mixes = True
 
     def forward(self, x: Any, scale: Any, shift: Any) -> Any:
         return group_kernels.channel_affine(x, scale, shift)
@@ -195,7 +201,7 @@ def _(make: Any) -> Any:
 
 
 def _check_floats(name: str, input: Tensor) -> None:
-    if input.array.dtype.kind != "f":
+    if input.array.dtype.kind not in dtypes.FLOATING:
         raise RuntimeError(f"{name}: not implemented for {input.dtype}; convert the input with float()")
 
 
@@ -203,7 +209,8 @@ def _follow(running: tuple[Tensor | None, Tensor | None], mean: Any, var: Any, n
     """Move the running mean and variance towards those of n values; the variance as an estimate, with n - 1."""
     for estimate, now in zip(running, (mean, var * (n / (n - 1)) if n else var), strict=True):
         if estimate is not None and n:  # an empty batch says nothing of mean and variance
-            estimate.array[...] = (1 - momentum) * estimate.array + momentum * now
+            moved = (1 - momentum) * widened(estimate.array) + momentum * now
+            estimate.array[...] = rounded(moved) if holds_bfloat16(estimate.array) else moved
             mark_written(estimate)
 
 
@@ -241,6 +248,7 @@ def batch_norm(
         return out
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: Expected running_mean and running_var to be defined when training=False")
+    running_mean, running_var, weight, bias = widened((running_mean, running_var, weight, bias))
     scale = rsqrt(running_var + eps)
     scale = scale if weight is None else scale * weight
     shift = -running_mean * scale
@@ -313,6 +321,8 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     return input / _norm(input, p, dim, True).clamp_min(eps)
 
 
+@under_autocast("full on cuda")
+@in_float32
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between x1 and x2 along `dim`; lengths below eps count as eps."""
     shape = np.broadcast_shapes(x1.array.shape, x2.array.shape)
@@ -321,6 +331,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     return ((x1 / lengths[0]) * (x2 / lengths[1])).sum(dim)
 
 
+@in_float32
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of x1 - x2 + eps along the last dimension."""
     return _norm(x1 - x2 + eps, p, -1, keepdim)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import Op
+from ..autograd.precision import with_precision
 from ..kernels import array_module
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
@@ -99,6 +100,8 @@ def pad(input: Tensor, pad: Any, mode: str = "constant", value: float | None = N
         raise NotImplementedError(f"pad: mode {mode!r} is none of constant, reflect, replicate, circular")
     if value is not None and value != 0:
         raise ValueError(f'pad: Padding mode "{mode}" doesn\'t take in value argument')
+    if mode != "circular":
+        input = with_precision("full on cpu", input)
     dims = len(widths) // 2
     if dims not in (1, 2, 3) or input.ndim not in (dims + 1, dims + 2):
         raise NotImplementedError(

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.op import Op, wrap
+from ..autograd.precision import under_autocast
 from ..devices import move, of_array, outside
 from ..kernels import array_module
 from ..kernels import pooling as kernels
@@ -237,6 +239,7 @@ def max_pool2d(
     return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@under_autocast("full on cpu")
 def max_pool3d(
     input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
     return_indices: bool = False,
@@ -300,6 +303,7 @@ def avg_pool2d(
     return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
+@under_autocast("full on cpu")
 def avg_pool3d(
     input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
@@ -364,7 +368,7 @@ def _adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Tensor:
     wanted = _wanted_size(name, input, output_size, n)
     if {*wanted} == {1} and input.array.dtype.kind == "f" and input.array.itemsize > 2:  # float16 sums would overflow
         return input.mean(tuple(range(-n, 0)), keepdim=True)
-    if input.array.dtype.kind != "f":
+    if input.array.dtype.kind not in dtypes.FLOATING:
         raise NotImplementedError(f"{name}: not implemented for {input.dtype}; convert the input with float()")
     wide, counts = cast(batched(input, n), np.result_type(input.array, np.float32)), np.ones((), np.int64)
     for size, count in zip(wide.shape[2:], wanted, strict=True):
@@ -385,6 +389,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     return _adaptive_avg_pool(2, input, output_size)
 
 
+@under_autocast("full on cpu")
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """The means of D' x H' x W' windows that cover input (B, C, D, H, W) evenly."""
     return _adaptive_avg_pool(3, input, output_size)

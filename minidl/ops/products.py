@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.op import Op, wrap
+from ..autograd.precision import in_float32, under_autocast
 from ..kernels import array_module
 from ..kernels.gemm import gemm
 from ..tensor import Tensor, method
@@ -58,6 +59,8 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     return linalg_cross(input, other, dim=dim)
 
 
+@under_autocast("half")
+@in_float32
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The inner product along `dim`; the other dimensions broadcast. Complex x is conjugated."""
     return (x.conj() * y).sum(dim)
@@ -138,18 +141,24 @@ def _added(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
 
 
 @method(inplace=True)
+@under_autocast("half on cuda")
+@in_float32
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * input + alpha * mat @ vec."""
     return _added(input, mv(mat, vec), beta, alpha)
 
 
 @method(inplace=True)
+@under_autocast("half on cuda")
+@in_float32
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * input + alpha * the outer product of vec1 and vec2."""
     return _added(input, outer(vec1, vec2), beta, alpha)
 
 
 @method(inplace=True)
+@under_autocast("half")
+@in_float32
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta * input + alpha * the sum of the products of batch1 (B, N, M) and batch2 (B, M, P), pair by pair."""
     return _added(input, bmm(batch1, batch2).sum(0), beta, alpha)
@@ -206,6 +215,8 @@ def _(make: Any) -> Any:
     yield Sample(np.ones((2, 3)), np.ones((2, 3)), note="distance 0", smooth=False)
 
 
+@under_autocast("full")
+@in_float32
 def cdist(
     x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
 ) -> Tensor:  # fmt: skip
@@ -255,7 +266,7 @@ def cov(
     x = cast(x, dtypes.get_default_dtype().dtype) if x.array.dtype.kind in "biu" else x
     count: Any = float(x.shape[1])
     weights: Any = None
-    for w, name, kinds in ((fweights, "fweights", "iu"), (aweights, "aweights", "f")):
+    for w, name, kinds in ((fweights, "fweights", "iu"), (aweights, "aweights", dtypes.FLOATING)):
         if w is not None:
             if w.ndim > 1 or w.numel() != x.shape[1] or w.array.dtype.kind not in kinds or (w.array < 0).any():
                 raise RuntimeError(

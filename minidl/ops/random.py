@@ -21,7 +21,7 @@ from .indexing import CopyFrom
 
 
 def _draw(kind: str, shape: tuple[int, ...], dtype: Any, generator: Generator | None, where: device | None) -> Any:
-    """An array on a device of "uniform" or "normal" numbers; those of float16 are rounded from float32.
+    """An array on a device of "uniform" or "normal" numbers; those of float16 and bfloat16 are rounded from float32.
 
     The parts of complex numbers are such numbers; of normal ones over the root of 2, so that their variance is 1.
     """
@@ -30,13 +30,14 @@ def _draw(kind: str, shape: tuple[int, ...], dtype: Any, generator: Generator | 
         part = dtypes.float64 if wanted == np.complex128 else dtypes.float32
         pairs = _draw(kind, (*shape, 2), part, generator, where)
         return (pairs / pairs.dtype.type(math.sqrt(2)) if kind == "normal" else pairs).view(wanted)[..., 0]
-    if wanted.kind != "f":
+    if wanted.kind not in dtypes.FLOATING:
         raise RuntimeError(f'"{kind}" not implemented for {wanted}: random floats need a float dtype')
     out = make("empty", where, math.prod(shape), np.float64 if wanted == np.float64 else np.float32)
     key, counter = (generator or default_generator).take(kernels.blocks(out.size, kernels.WORDS[out.dtype]))
     getattr(kernels, kind)(out, key, counter)
-    if kind == "uniform" and wanted == np.float16:
-        out = array_module(out).floor(out * 2048) / 2048  # rounding to the nearest could give 1
+    if kind == "uniform" and wanted.itemsize == 2:
+        steps = 2048 if wanted.kind == "f" else 256  # of float16 and bfloat16
+        out = array_module(out).floor(out * steps) / steps  # rounding to the nearest could give 1
     return out.reshape(shape).astype(wanted, copy=False)
 
 
@@ -256,7 +257,7 @@ def _check_probability(name: str, p: Any) -> None:
 @method()
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that input (float) gives, else 0; with `p` that probability everywhere."""
-    if p is None and input.array.dtype.kind != "f":
+    if p is None and input.array.dtype.kind not in dtypes.FLOATING:
         raise RuntimeError(f"bernoulli: expected float probabilities, got {input.dtype}; convert them with float()")
     chance = input.array if p is None else array_module(input.array).asarray(p)
     _check_probability("bernoulli", chance)
@@ -277,7 +278,7 @@ def multinomial(
         >>> minidl.multinomial(minidl.tensor([0.0, 1.0]), 3, replacement=True)
         tensor([1, 1, 1])
     """
-    if input.array.ndim not in (1, 2) or input.array.dtype.kind != "f":
+    if input.array.ndim not in (1, 2) or input.array.dtype.kind not in dtypes.FLOATING:
         raise RuntimeError(
             "multinomial: prob_dist must be a float tensor with 1 or 2 dimensions, got "
             f"{input.dtype} of shape {list(input.shape)}"
@@ -342,7 +343,7 @@ def _overwrite(x: Tensor, name: str, values: Any) -> Tensor:
 
 
 def _check_float(name: str, x: Tensor) -> None:
-    if x.array.dtype.kind != "f":
+    if x.array.dtype.kind not in dtypes.FLOATING:
         raise RuntimeError(f'"{name}" not implemented for {x.dtype}: it fills float tensors')
 
 
@@ -419,7 +420,7 @@ def random_(
     """Fill with integers in [low, high); random_(high) starts at 0; without bounds, all that the dtype holds."""
     if low is None:
         dtype = self.array.dtype
-        bits = {"b": 1, "i": 8 * dtype.itemsize - 1, "u": min(8 * dtype.itemsize, 63)}.get(dtype.kind)
+        bits = {"b": 1, "V": 8, "i": 8 * dtype.itemsize - 1, "u": min(8 * dtype.itemsize, 63)}.get(dtype.kind)
         low, high = 0, 2 ** (np.finfo(dtype).nmant + 1 if bits is None else bits)
     elif high is None:
         low, high = 0, low

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.op import Op, SparseOperand
+from ..autograd.precision import in_float32, under_autocast
 from ..kernels import array_module
 from ..kernels import reduce as kernels
 from ..kernels.common import row_major
@@ -29,7 +30,7 @@ class Sum(Op):
     """The sum along dimensions."""
 
     complex_rule = True
-    precision = "full"
+    precision = "full on cuda"
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.shape, self.axes, self.keepdim = x.shape, axes, keepdim
@@ -55,6 +56,8 @@ class Spread(Op):
 class Mean(Sum):
     """The mean along dimensions."""
 
+    precision = None  # unlike a sum, PyTorch's keeps the dtype under autocast
+
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         n = math.prod(x.shape[a] for a in axes)
         self.share = 1.0 / n if n else math.nan
@@ -68,7 +71,6 @@ class Var(Op):
     """The variance along dimensions: the sum of the squared distances from the mean, over `freedom`."""
 
     complex_rule = True
-    precision = "full"
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool, freedom: float) -> Any:
         self.axes, self.keepdim, self.freedom = axes, keepdim, freedom
@@ -84,7 +86,7 @@ class Var(Op):
 class LogSumExp(Op):
     """log(sum(exp(x))) along dimensions of real numbers, without overflow."""
 
-    precision = "full"
+    precision = "full on cuda"
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes, self.keepdim = axes, keepdim
@@ -146,18 +148,20 @@ def mean(
     dim, keepdim = either(dim, keepdim, axis, keepdims)
     if dtype is not None:
         input = cast(input, dtypes.as_array_dtype(dtype))
-    if input.array.dtype.kind not in "fc":
+    if input.array.dtype.kind not in dtypes.INEXACT:
         raise RuntimeError(
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
             f"Got: {input.dtype}; use x.float().mean()"
         )
+    if input.array.dtype == np.float16:  # in float32, where its sums do not overflow
+        return cast(mean(cast(input, np.dtype(np.float32)), dim, keepdim), input.array.dtype)
     return Mean.apply(input, axes=axes_of(input, dim, "mean"), keepdim=keepdim)
 
 
 @method()
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum with NaN counted as 0."""
-    if input.array.dtype.kind == "f":
+    if input.array.dtype.kind in dtypes.FLOATING:
         input = where(isnan(input), 0.0, input)
     return sum(input, dim, keepdim, dtype=dtype)
 
@@ -207,6 +211,8 @@ def var(
 
 
 @method()
+@under_autocast("off")
+@in_float32
 def std(
     input: Tensor,
     dim: Any = None,
@@ -275,12 +281,12 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 @method()
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """log(sum(exp(input))) along `dim`, without overflow."""
-    if input.array.dtype.kind not in "fc":
+    if input.array.dtype.kind not in dtypes.INEXACT:
         input = cast(input, dtypes.get_default_dtype().dtype)
     axes = axes_of(input, dim, "logsumexp")
     if builtins.any(input.array.shape[a] == 0 for a in axes):
         return log(sum(exp(input), axes, keepdim))
-    if input.array.dtype.kind == "f":
+    if input.array.dtype.kind in dtypes.FLOATING:
         return LogSumExp.apply(input, axes=axes, keepdim=keepdim)
     top = AMax.apply(input.detach().real, axes=axes, keepdim=True)
     top = where(top.array * 0 == 0, top, 0.0)  # an infinite maximum must not be subtracted from itself
@@ -289,11 +295,13 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
 
 @method()
+@under_autocast("full on cuda")
+@in_float32
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """The p-norm of all elements, or along `dim`: (sum |x|^p)^(1/p); p may be inf, -inf, 0 or "fro" (2)."""
     if dtype is not None:
         input = cast(input, dtypes.as_array_dtype(dtype))
-    if input.array.dtype.kind not in "fc":
+    if input.array.dtype.kind not in dtypes.INEXACT:
         raise RuntimeError(f"norm(): expected a floating point tensor as input. Got {input.dtype}; use x.float()")
     if p == "nuc":
         from .matrix_functions import matrix_norm
@@ -317,7 +325,7 @@ class Norm2(Op):
     """The Euclidean length along dimensions; its gradient at zero is taken to be zero."""
 
     complex_rule = True
-    precision = "full"
+    precision = "full on cuda"
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes, self.keepdim = axes, keepdim
@@ -333,7 +341,7 @@ class NormP(Op):
     """(sum |x|^p)^(1/p) along dimensions; the gradient of an element that is zero is taken to be zero."""
 
     complex_rule = True
-    precision = "full"
+    precision = "full on cuda"
 
     def forward(self, x: Any, *, p: float, axes: tuple[int, ...], keepdim: bool) -> Any:
         self.p, self.axes, self.keepdim = p, axes, keepdim
@@ -346,6 +354,8 @@ class NormP(Op):
 
 
 @method()
+@under_autocast("full on cuda")
+@in_float32
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of input - other."""
     return norm(input - other, p)
@@ -361,6 +371,8 @@ def norm_except_dim(v: Tensor, pow: float = 2, dim: int = 0) -> Tensor:
 
 
 @method(inplace=True)
+@under_autocast("full on cuda")
+@in_float32
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """input with those of its slices along `dim` scaled down whose p-norm is above maxnorm, to that norm."""
     if p <= 0 or maxnorm < 0:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.op import Op
 from ..kernels import array_module
 from ..tensor import Tensor, method
@@ -211,6 +212,11 @@ def nan_to_num(
     input: Tensor, nan: float | None = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
     """NaN replaced by `nan`, infinities by `posinf` and `neginf` (default: the largest numbers of the dtype)."""
+    if input.array.dtype.kind == "V":  # in float32, where it is computed, the largest numbers are others
+        posinf, neginf = (
+            limit if given is None else given
+            for given, limit in ((posinf, dtypes.finfo(input.dtype).max), (neginf, dtypes.finfo(input.dtype).min))
+        )
     return NanToNum.apply(input, nan=nan or 0.0, posinf=posinf, neginf=neginf)
 
 

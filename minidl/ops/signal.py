@@ -21,7 +21,7 @@ def _window(values: Any, window_length: int, periodic: bool, dtype: Any, device:
     if window_length < 0:
         raise RuntimeError(f"window requires non-negative window_length, got window_length={window_length}")
     wanted = dtypes.get_default_dtype().dtype if dtype is None else dtypes.as_array_dtype(dtype)
-    if wanted.kind != "f":
+    if wanted.kind not in dtypes.FLOATING:
         raise RuntimeError(f"window expects floating point dtypes, got {dtypes.of_array(wanted)}")
     places = np.arange(window_length) / max(window_length - 1 + periodic, 1)
     array = np.ones(window_length) if window_length <= 1 else values(places)

@@ -20,7 +20,8 @@ from .shape import normalize_dim
 class Softmax(Op):
     """e^x over its sum along an axis."""
 
-    precision = "full"
+    has_bfloat16_kernel = True
+    precision = "full on cuda"
     promotion = "float"
 
     def forward(self, x: Any, *, axis: int) -> Any:
@@ -37,7 +38,8 @@ class Softmax(Op):
 class LogSoftmax(Op):
     """x minus the logarithm of the sum of e^x along an axis."""
 
-    precision = "full"
+    has_bfloat16_kernel = True
+    precision = "full on cuda"
     promotion = "float"
 
     def forward(self, x: Any, *, axis: int) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.op import Op, wrap
 from ..kernels import array_module
 from ..tensor import Tensor, method
@@ -69,10 +70,12 @@ def check_matrices(name: str, x: Any, square: bool = False, floating: bool = Tru
         raise RuntimeError(
             f"{name}: The input tensor A must have at least 2 dimensions, it has shape {list(x.shape)}; unsqueeze() it"
         )
-    if floating and x.array.dtype.kind not in "fc":
+    if floating and x.array.dtype.kind not in dtypes.INEXACT:
         raise RuntimeError(
             f"{name}: Expected a floating point or complex tensor as input. Got {x.dtype}; use A.float()"
         )
+    if x.array.dtype.kind == "V" and name not in ("linalg.matrix_power", "linalg.matrix_exp", "linalg.matrix_norm"):
+        raise RuntimeError(f"{name}: Low precision dtypes not supported. Got BFloat16; use A.float()")
     if square and x.shape[-1] != x.shape[-2]:
         raise RuntimeError(
             f"{name}: A must be batches of square matrices, but they are {x.shape[-2]} by {x.shape[-1]} matrices"

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import devices
+from .. import devices, dtypes
 from ..autograd.op import Op, as_array, wrap
 from ..kernels import array_module, determinism
 from ..kernels.accumulate import add_at
@@ -136,7 +136,7 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     order = argsort(input, along)
     n = raw.shape[along]
     rank = xp.full([1 if d == along else m for d, m in enumerate(raw.shape)], (n - 1) // 2)
-    if raw.dtype.kind == "f":  # NaN sorts last, and one is enough
+    if raw.dtype.kind in dtypes.FLOATING:  # NaN sorts last, and one is enough
         found = xp.isnan(raw).sum(along, keepdims=True)
         rank = xp.where(found > 0, n - found, rank)
     index = wrap(xp.take_along_axis(order.array, rank, along))

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import devices
 from ..autograd.op import Op, wrap
+from ..autograd.precision import under_autocast
 from ..kernels import array_module, determinism
 from ..kernels.accumulate import accumulate
 from ..tensor import Tensor, method
@@ -22,6 +23,7 @@ INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
 @method()
+@under_autocast("full on cpu")
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:

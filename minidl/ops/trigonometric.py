@@ -33,6 +33,7 @@ class Cos(FloatOp):
 
 
 class Tan(FloatOp):
+    precision = "full on cuda"
     complex_rule = True
     forward = np.tan
 
@@ -41,6 +42,7 @@ class Tan(FloatOp):
 
 
 class Asin(FloatOp):
+    precision = "full on cuda"
     complex_rule = True
     forward = np.arcsin
 
@@ -49,6 +51,7 @@ class Asin(FloatOp):
 
 
 class Acos(FloatOp):
+    precision = "full on cuda"
     complex_rule = True
     forward = np.arccos
 
@@ -65,6 +68,7 @@ class Atan(FloatOp):
 
 
 class Sinh(FloatOp):
+    precision = "full on cuda"
     complex_rule = True
     forward = np.sinh
 
@@ -73,6 +77,7 @@ class Sinh(FloatOp):
 
 
 class Cosh(FloatOp):
+    precision = "full on cuda"
     complex_rule = True
     forward = np.cosh
 

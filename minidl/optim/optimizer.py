@@ -13,8 +13,10 @@ import numpy as np
 from ..autograd.grad_mode import enable_grad
 from ..autograd.hooks import RemovableHandle
 from ..autograd.op import wrap
+from ..autograd.precision import holds_bfloat16, rounded, widened
 from ..autograd.storage import mark_written, next_seq
 from ..devices import capturing, make, of_array
+from ..dtypes import bfloat16
 from ..kernels import array_module
 from ..nn.module import clear_grad
 from ..tensor import Tensor
@@ -98,6 +100,9 @@ class Optimizer:
                 if grad.is_sparse:
                     self.update_sparse(p, grad, self.state[p], group)
                     mark_written(p)
+                elif bfloat16._dtype is not None and holds_bfloat16(p):
+                    self._update_rounded(p, grad.array, self.state[p], group)
+                    mark_written(p)
                 elif grad.array.__class__ is np.ndarray:
                     params.append(p)
                     grads.append(grad.array)
@@ -112,6 +117,21 @@ class Optimizer:
                 for p in params:
                     mark_written(p, now)
         return loss
+
+    def _update_rounded(self, param: Tensor, grad: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Change a bfloat16 parameter: the step is computed in float32, then the parameter and its state are rounded.
+
+        PyTorch's fused optimizers do so too; its others round after every operation.
+        """
+        wide = wrap(widened(param.array))
+        values = {key: wrap(widened(x.array)) if isinstance(x, Tensor) else x for key, x in state.items()}
+        if grad.__class__ is np.ndarray:
+            self.update_group([wide], [widened(grad)], [values], group)
+        else:
+            self.update(wide, widened(grad), values, group)
+        param.array[...] = rounded(wide.array)
+        for key, x in values.items():
+            state[key] = wrap(rounded(x.array)) if isinstance(x, Tensor) and key != "step" else x
 
     def update_group(
         self, params: list[Tensor], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.grad_mode import no_grad
 from ..autograd.storage import mark_written
 from ..nn.batchnorm import _BatchNorm
@@ -90,7 +91,7 @@ class AveragedModel(Module):
             if count and self.multi_avg_fn is not None:
                 self.multi_avg_fn([t.detach() for t in averaged], current, self.n_averaged)
             for a, b in zip(averaged, current, strict=True):
-                if not count or a.array.dtype.kind != "f":
+                if not count or a.array.dtype.kind not in dtypes.FLOATING:
                     a.copy_(b)
                 elif self.multi_avg_fn is None:
                     a.copy_(self.avg_fn(a.detach(), b, self.n_averaged))

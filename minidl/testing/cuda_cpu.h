@@ -54,6 +54,28 @@ static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
 typedef _Float16 half;
 struct half2 { half x, y; };
 
+// The upper half of a float, rounded to the nearest, ties to even.
+struct __nv_bfloat16 {
+    uint16_t bits;
+    __nv_bfloat16() = default;
+    __nv_bfloat16(float x) {
+        uint32_t whole;
+        memcpy(&whole, &x, 4);
+        bits = x != x ? 0x7FC0 : (whole + 0x7FFF + (whole >> 16 & 1)) >> 16;
+    }
+    operator float() const {
+        uint32_t whole = (uint32_t)bits << 16;
+        float x;
+        memcpy(&x, &whole, 4);
+        return x;
+    }
+};
+#ifdef TYPE_bfloat16
+typedef __nv_bfloat16 mma_half;  // what the tensor cores multiply
+#else
+typedef half mma_half;
+#endif
+
 extern "C" char __start_cuda_shared[] __attribute__((weak));  // where the linker puts the section of shared variables
 extern "C" char __stop_cuda_shared[] __attribute__((weak));
 
@@ -456,7 +478,7 @@ static inline int __dp4a(int a, int b, int c) {
 // ---- tensor cores and asynchronous copies, as kernels/mma.cuh declares them, from the layouts in the PTX manual ----------------
 
 static inline unsigned pack_halves(float low, float high) {
-    half pair[2] = {(half)low, (half)high};
+    mma_half pair[2] = {(mma_half)low, (mma_half)high};
     unsigned packed;
     memcpy(&packed, pair, 4);
     return packed;
@@ -511,7 +533,7 @@ static void matrices(unsigned (&r)[4], const void* row, bool transposed, Place a
 }
 }  // namespace cpu
 
-#define mma_f16(d, a, b) cpu::mma<half, 2>(d, a, b, HERE_)
+#define mma_halves(d, a, b) cpu::mma<mma_half, 2>(d, a, b, HERE_)
 #define mma_s8(d, a, b) cpu::mma<int8_t, 4>(d, a, b, HERE_)
 #define load_matrices(r, row) cpu::matrices(r, row, false, HERE_)
 #define load_matrices_transposed(r, row) cpu::matrices(r, row, true, HERE_)

@@ -165,6 +165,24 @@ def fill_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield np.zeros(n, np.float32).view(Single), 7, 2**64 - 3
 
 
+@cases("widen")
+def widen_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for n in (1, 7, 8, 37, 1024, 4099):
+        yield (normal(rng, n),)
+    yield (normal(rng, 33)[1:],)  # not at a multiple of 16 bytes
+    yield (np.array([0, -0.0, np.inf, -np.inf, np.nan, 1e-40], np.float32),)
+
+
+@cases("narrow")
+def narrow_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    like = normal(rng, 1)
+    for n in (1, 7, 8, 37, 1024, 4099):
+        yield normal(rng, n).view(Single), like
+    yield normal(rng, 33)[1:].view(Single), like
+    ties = [1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-11, 1 + 3 * 2**-11, 0, -0.0, np.inf, -np.inf, np.nan]
+    yield np.array(ties, np.float32).view(Single), like
+
+
 @cases("dropout")
 def dropout_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for n in (1, 3, 4, 37, 1030):

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..dtypes import ALL, FLOATING, as_array_dtype
 from ..kernels import Kernel, Variant, cuda
 from .kernel_cases import CASES, Single
 
-HALF_RTOL = 2e-3  # half precision has 11 bits: one rounding of each input and one of the result
+# one rounding of each input and one of the result, or of the probabilities between: float16 has 11 bits, bfloat16 has 8
+RTOL = {"float16": 2e-3, "bfloat16": 1.6e-2}
 
 
 TWIN_RTOL = 1e-4  # of the kernels in Numba-CUDA, which add some thousand float32 numbers one after the other
@@ -55,8 +57,14 @@ def convert(values: Any, change: Callable[[Any], Any]) -> Any:
 def floats_to(dtype: Any) -> Callable[[Any], Any]:
     """A change of floating-point arrays to a dtype, but for float64 and Single ones; those and others are copied."""
 
+    dtype = as_array_dtype(ALL[dtype] if isinstance(dtype, str) else dtype)
+
     def change(a: Any) -> Any:
-        return a.copy() if a.dtype.kind != "f" or a.dtype == np.float64 or isinstance(a, Single) else a.astype(dtype)
+        return (
+            a.copy()
+            if a.dtype.kind not in FLOATING or a.dtype == np.float64 or isinstance(a, Single)
+            else a.astype(dtype)
+        )
 
     return change
 
@@ -81,8 +89,7 @@ def agree(
     """
     twin = variant.name.startswith("numba")
     rtol = TWIN_RTOL if twin else max(entry.rtol for entry in entries_of(kernel))
-    if element == "float16":
-        rtol = max(rtol, HALF_RTOL)
+    rtol = max(rtol, RTOL.get(element, 0.0))
     args = convert(args, floats_to(element))
     exact, moved = convert(args, floats_to(np.float64)), convert(args, device)
     wanted = arrays_in((kernel.reference(*exact), exact))
@@ -91,7 +98,8 @@ def agree(
     assert len(got) == len(wanted), label
     for g, w in zip(map(host, got), wanted, strict=True):
         assert g.shape == w.shape, f"{label}: shape {g.shape}, expected {w.shape}"
-        if w.dtype.kind != "f":
+        g = g.astype(np.float32) if g.dtype.kind == "V" else g
+        if w.dtype.kind not in FLOATING:
             np.testing.assert_array_equal(g, w, err_msg=label)
             continue
         scale = float(

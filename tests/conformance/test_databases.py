@@ -72,17 +72,23 @@ def translate(x, leaves, tensor):
         return type(x)(translate(v, leaves, tensor) for v in x)
     if tensor is to_minidl and type(x) is type(torch.nn.functional.gelu):  # an activation, by its name
         return getattr(minidl.nn.functional, x.__name__)
+    if tensor is in_float32 and x is torch.bfloat16:
+        return torch.float32
     if tensor is to_minidl and isinstance(x, torch.dtype):
         return getattr(minidl, str(x).removeprefix("torch."))
     return str(x) if tensor is to_minidl and isinstance(x, torch.device) else x
 
 
 def to_minidl(x):
-    return minidl.tensor(array(x).copy(), dtype=getattr(minidl, str(x.dtype).removeprefix("torch.")))
+    return minidl.tensor(array(x).copy()).to(getattr(minidl, str(x.dtype).removeprefix("torch.")))
 
 
 def copied(x):
     return x.detach().clone()
+
+
+def in_float32(x):
+    return x.detach().clone().to(torch.float32 if x.dtype is torch.bfloat16 else x.dtype)
 
 
 def tensors_in(out):
@@ -95,6 +101,7 @@ def array(x):
     if isinstance(x, torch.Tensor):
         x = x.resolve_conj().resolve_neg()
     x = x.to_dense() if hasattr(x, "to_dense") else x
+    x = x.float() if str(getattr(x, "dtype", "")) == "torch.bfloat16" else x
     return x.detach().numpy() if hasattr(x, "detach") else np.asarray(x)
 
 
@@ -186,6 +193,88 @@ def test_operators():
                 args = (s.input, *s.args), s.kwargs
                 report.check(label, compare_call, op.op, ours, *args, TOLERANCE[dtype], random)
     report.conclude(at_least=2500)
+
+
+# bfloat16: an operation is right where it gives PyTorch's number or its neighbour, or the float32 result of the same inputs,
+# rounded: PyTorch computes some operations in several steps and rounds after each. Gradients depend on results that were
+# rounded and are sums of rounded numbers, so they are compared beside the largest one: two to four roundings of 2^-9
+GRADIENT_IN_BFLOAT16 = 2**-6
+
+
+def counted(a):
+    """The upper halves of float32 as integers that count the numbers of bfloat16; both zeros are 0."""
+    raw = np.asarray(a, np.float32).view(np.int32) >> 16
+    return np.where(raw < 0, -(raw & 0x7FFF), raw)
+
+
+def agree_in_bfloat16(ours, theirs, exact, share=0.0):
+    """A neighbour of PyTorch's number or of the float32 result, or as near as `share` of the largest number."""
+    assert str(ours.dtype) == str(theirs.dtype), f"dtype {ours.dtype}, PyTorch's {theirs.dtype}"
+    a, b, c = array(ours), array(theirs), array(exact)
+    assert a.shape == b.shape, f"shape {a.shape}, PyTorch's {b.shape}"
+    if a.dtype.kind not in "f":
+        np.testing.assert_array_equal(a, b)
+        return
+    # 1e-6: the error of float32 in sums of numbers that cancel
+    near = max(share, 1e-6) * np.abs(c[np.isfinite(c)]).max(initial=1e-3)
+    wrong = np.ones(a.shape, bool)
+    with np.errstate(invalid="ignore"):
+        for wanted in (b, c):
+            wrong &= (np.abs(counted(a) - counted(wanted)) > 1) & ~(np.abs(a - wanted) <= near)
+    wrong &= ~(np.isnan(a) & np.isnan(b))
+    assert not wrong.any(), f"{a[wrong][0]}, PyTorch's {b[wrong][0]}, in float32 {c[wrong][0]}"
+
+
+def compare_in_bfloat16(theirs, ours, args, kwargs, differentiable, random):
+    leaves, results = ([], [], []), []
+    for tensor, function, own in zip((copied, in_float32, to_minidl), (theirs, theirs, ours), leaves, strict=True):
+        own_args, own_kwargs = translate((args, kwargs), own, tensor)
+        results.append(tensors_in(function(*own_args, **own_kwargs)))
+    expected, exact, found = results
+    for t, e, m in zip(expected, exact, found, strict=True):
+        if isinstance(t, torch.Tensor) and random:
+            assert str(t.dtype) == str(m.dtype)
+        elif isinstance(t, torch.Tensor):
+            agree_in_bfloat16(m, t, e)
+    wanted = [i for i, t in enumerate(expected) if isinstance(t, torch.Tensor) and t.requires_grad]
+    if random or not differentiable or not wanted:
+        return
+    cotangents = [torch.randn(expected[i].shape).to(expected[i].dtype) for i in wanted]
+    gradients = [
+        grad([out[i] for i in wanted], own, [tensor(g) for g in cotangents], allow_unused=True)
+        for grad, out, own, tensor in (
+            (torch.autograd.grad, expected, leaves[0], copied),
+            (torch.autograd.grad, exact, leaves[1], in_float32),
+            (minidl.autograd.grad, found, leaves[2], to_minidl),
+        )
+    ]
+    for i, (t, e, m) in enumerate(zip(*gradients, strict=True)):
+        if t is not None:
+            assert m is not None, f"input {i} has no gradient"
+            agree_in_bfloat16(m, t, e, GRADIENT_IN_BFLOAT16)
+
+
+def test_operators_in_bfloat16():
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    report = Report("bfloat16")
+    for op in op_db:
+        label = op.name + (f".{op.variant_test_name}" if op.variant_test_name else "")
+        ours, dtype = find(op.name), torch.bfloat16
+        if (
+            not callable(ours)
+            or isinstance(ours, minidl.dtype)
+            or NOT_COMPARABLE.fullmatch(label)
+            or dtype not in op.dtypes
+        ):
+            continue
+        ours = PUBLIC_ORDER.get(op.name, lambda f: f)(ours)
+        differentiable = op.supports_autograd and dtype in op.backward_dtypes
+        torch.manual_seed(0)
+        for s in itertools.islice(op.sample_inputs_func(op, "cpu", dtype, differentiable), SAMPLES // 3):
+            random = bool(RANDOM.search(op.name) or s.kwargs.get("dropout_p") or s.kwargs.get("dropout"))
+            report.check(label, compare_in_bfloat16, op.op, ours, (s.input, *s.args), s.kwargs, differentiable, random)
+    report.conclude(at_least=700)
 
 
 def test_operators_on_complex_numbers():

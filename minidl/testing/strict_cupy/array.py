@@ -163,6 +163,8 @@ class ndarray:
             raise TypeError("casting and subok are not supported yet")
         if self.dtype.kind == "c" and np.dtype(dtype).kind not in "bc":
             raise TypeError("CuPy warns when a complex array loses its imaginary part, and warnings are errors here")
+        if "V" in {self.dtype.kind, np.dtype(dtype).kind} and self.dtype != np.dtype(dtype):
+            raise TypeError(f"no conversion from {self.dtype} to {np.dtype(dtype)} is counted on: use kernels.cast")
         return call(lambda a: a.astype(dtype, order, copy=copy), (self,))
 
     def view(self, dtype: Any = None, type: Any = None) -> Any:

@@ -11,11 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from ...dtypes import bfloat16
 from . import device
 
 SUCCESS, NOT_INITIALIZED, INVALID_VALUE, NOT_SUPPORTED = 0, 1, 7, 15
 # cudaDataType -> elements, the cublasComputeType_t that goes with it, and the type of alpha and beta
 TYPES = {2: (np.float16, 68, ctypes.c_float), 0: (np.float32, 68, ctypes.c_float), 1: (np.float64, 70, ctypes.c_double)}
+
+
+def types() -> dict[int, tuple[Any, int, Any]]:
+    """TYPES, with bfloat16 once that has been used."""
+    return TYPES if bfloat16._dtype is None else {**TYPES, 14: (bfloat16.dtype, 68, ctypes.c_float)}
 
 
 class Cublas:
@@ -43,9 +49,13 @@ class Cublas:
         count: int, compute: int, algorithm: int,
     ) -> int:  # fmt: skip
         """c = alpha op(a) op(b) + beta c for `count` matrices: op(a) is (m, k), op(b) is (k, n), columns first."""
-        if atype not in TYPES or not atype == btype == ctype or compute != TYPES[atype][1] or algorithm != -1:
+        known = types()
+        to_float32 = ctype == 0 and atype in (2, 14)
+        if atype not in known or atype != btype or compute != known[atype][1] or algorithm != -1:
             return NOT_SUPPORTED
-        dtype, _, number = TYPES[atype]
+        if ctype != atype and not to_float32:
+            return NOT_SUPPORTED
+        dtype, _, number = known[atype]
         sizes = (m, k) if transa == 0 else (k, m), (k, n) if transb == 0 else (n, k)
         if min(m, n, k, count) < 1 or lda < sizes[0][0] or ldb < sizes[1][0] or ldc < m:
             return INVALID_VALUE
@@ -55,7 +65,7 @@ class Cublas:
             matrices(a, dtype, *sizes[0], lda, stridea, count),
             matrices(b, dtype, *sizes[1], ldb, strideb, count),
         )
-        result = matrices(c, dtype, m, n, ldc, stridec, count)
+        result = matrices(c, known[ctype][0], m, n, ldc, stridec, count)
         left = left.swapaxes(1, 2) if transa else left
         right = right.swapaxes(1, 2) if transb else right
         scale, keep = number.from_address(alpha).value, number.from_address(beta).value

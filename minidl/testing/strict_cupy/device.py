@@ -129,7 +129,7 @@ def record(compute: Callable[[], Any], result: Any) -> None:
 
 def poisoned(host: Any) -> Any:
     """The array with values that no correct program uses: what uninitialised memory may hold."""
-    host[...] = np.nan if host.dtype.kind in "fc" else host.dtype.kind == "b" or 0xCD & np.iinfo(host.dtype).max
+    host[...] = np.nan if host.dtype.kind in "fcV" else host.dtype.kind == "b" or 0xCD & np.iinfo(host.dtype).max
     return host
 
 

@@ -74,6 +74,8 @@ class ufunc:
         weak = [type(x) if type(x) in (int, float, complex) else None for x in inputs]
         types = [np.dtype(bool if w is None and isinstance(x, bool) else w) if not hasattr(x, "dtype") else x.dtype
                  for x, w in zip(inputs, weak, strict=True)]  # fmt: skip
+        if any(getattr(t, "kind", "") == "V" for t in types):
+            raise TypeError(f"{self.name}: no arithmetic of bfloat16 is counted on; compute in float32")
         kinds = [KIND[t.kind] for t, w in zip(types, weak, strict=True) if w is None]
         scalar_kinds = [KIND[w] for w in weak if w is not None]
         if not kinds or not scalar_kinds or max(kinds) < max(scalar_kinds):
@@ -155,7 +157,7 @@ def array(obj: Any, dtype: Any = None, copy: Any = True, order: Any = "K", subok
     if isinstance(obj, (list, tuple)):
         obj = [o.host if isinstance(o, ndarray) else o for o in obj]
     host = np.array(obj, dtype, order=order, ndmin=ndmin)
-    if host.dtype.kind not in "biufc" or host.dtype.char in "gG":
+    if (host.dtype.kind not in "biufc" and host.dtype.name != "bfloat16") or host.dtype.char in "gG":
         raise ValueError(f"Unsupported dtype {host.dtype}")
     device.transferring("H2D")
     return wrap(host)

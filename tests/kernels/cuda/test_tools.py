@@ -257,7 +257,9 @@ def test_arguments_are_checked():
         CU.launch("softmax_warp", 1, 32, x, x.astype(np.float64), 2, 2)
     with pytest.raises(cuda.LaunchError, match=r"got float32\[2, 2\], not contiguous"):
         CU.launch("softmax_warp", 1, 32, x, np.ones((2, 4), np.float32)[:, ::2], 2, 2)
-    with pytest.raises(cuda.LaunchError, match="element type int64; the kernel is made for float32 and float16"):
+    with pytest.raises(
+        cuda.LaunchError, match="element type int64; the kernel is made for float32 and float16 and bfloat16"
+    ):
         CU.launch("softmax_warp", 1, 32, np.ones(4, np.int64), x, 2, 2)
 
 
