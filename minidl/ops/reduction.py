@@ -56,7 +56,7 @@ class Spread(Op):
 class Mean(Sum):
     """The mean along dimensions."""
 
-    precision = None  # unlike a sum, PyTorch's keeps the dtype under autocast
+    precision = None  # type: ignore[assignment]  # unlike a sum, PyTorch's keeps the dtype under autocast
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
         n = math.prod(x.shape[a] for a in axes)

@@ -13,7 +13,7 @@ import numpy as np
 from ..autograd.grad_mode import enable_grad
 from ..autograd.hooks import RemovableHandle
 from ..autograd.op import wrap
-from ..autograd.precision import holds_bfloat16, rounded, widened
+from ..autograd.precision import holds_bfloat16, in_dtype, widened
 from ..autograd.storage import mark_written, next_seq
 from ..devices import capturing, make, of_array
 from ..dtypes import bfloat16
@@ -129,9 +129,14 @@ class Optimizer:
             self.update_group([wide], [widened(grad)], [values], group)
         else:
             self.update(wide, widened(grad), values, group)
-        param.array[...] = rounded(wide.array)
+        param.array[...] = in_dtype(wide.array, bfloat16.dtype)
         for key, x in values.items():
-            state[key] = wrap(rounded(x.array)) if isinstance(x, Tensor) and key != "step" else x
+            if not isinstance(x, Tensor) or key == "step":
+                state[key] = x
+            elif key in state:
+                state[key].array[...] = in_dtype(x.array, state[key].array.dtype)
+            else:
+                state[key] = wrap(in_dtype(x.array, bfloat16.dtype) if x.is_floating_point() else x.array)
 
     def update_group(
         self, params: list[Tensor], grads: list[Any], states: list[dict[str, Any]], group: dict[str, Any]
