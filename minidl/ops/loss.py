@@ -18,7 +18,7 @@ from ..testing.samples import Sample, samples
 from .activation import sigmoid, softplus
 from .exponential import exp, log, xlogy
 from .normalization import cosine_similarity, pairwise_distance
-from .selection import where
+from .selection import clamp, where
 
 
 class LogitLoss(Op):
