@@ -19,7 +19,7 @@ from ..testing.samples import Sample, samples
 from .activation import sigmoid, softplus
 from .exponential import exp, log, xlogy
 from .normalization import cosine_similarity, pairwise_distance
-from .selection import where
+from .selection import clamp, where
 
 
 class LogitLoss(Op):
@@ -177,6 +177,28 @@ def huber_loss(
     return reduced(losses, reduction)
 
 
+class BCE(Op):
+    """-(t log p + (1 - t) log(1 - p)), with logarithms held above -100; the slope is (p - t) / (p (1 - p))."""
+
+    promotion = "common"
+
+    def forward(self, p: Any, t: Any) -> Any:
+        xp = array_module(p)
+        with np.errstate(divide="ignore"):  # of 0, which is held as well
+            yes, no = xp.log(p).clip(-100.0, 0.0), xp.log1p(-p).clip(-100.0, 0.0)
+        return (t - 1) * no - t * yes
+
+    def backward(self, g: Any, p: Any, t: Any) -> Any:
+        wants_p, wants_t = self.edges
+        dp = g * (p - t) / clamp(p * (1 - p), 1e-12, None) if wants_p else None
+        return dp, g * (log(1 - p).clip(-100.0, 0.0) - log(p).clip(-100.0, 0.0)) if wants_t else None
+
+
+@samples(BCE)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3, low=0.1, high=0.9), make(2, 3, low=0.0, high=1.0))
+
+
 @in_full
 def binary_cross_entropy(
     input: Tensor,
@@ -201,7 +223,7 @@ def binary_cross_entropy(
         raise RuntimeError(
             "binary_cross_entropy: all elements of input should be between 0 and 1; use the one with_logits"
         )
-    losses = -(target * log(input).clamp_min(-100.0) + (1 - target) * log(1 - input).clamp_min(-100.0))
+    losses = BCE.apply(input, target)
     if weight is not None:
         losses = losses * weight
     return reduced(losses, legacy_reduction(size_average, reduce, reduction))

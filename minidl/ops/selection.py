@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import devices
+from .. import devices, dtypes
 from ..autograd.op import Op, as_array, wrap
 from ..kernels import array_module
 from ..kernels import selection as kernels
@@ -235,11 +235,11 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
         condition = raw != 0
     elif raw.dtype.kind != "b":
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {raw.dtype}")
-    if not any(isinstance(x, Tensor) for x in (condition, input, other)):
+    if not (isinstance(condition, Tensor) or isinstance(input, Tensor) or isinstance(other, Tensor)):
         return Where.apply(condition, input, other)
-    from .. import dtypes
-
     operands = [getattr(x, "array", x) for x in (input, other)]
+    if all(hasattr(x, "dtype") and x.dtype is operands[0].dtype for x in operands):
+        return Where.apply(condition, input, other)
     common = dtypes.result_dtype(operands)
     values = [cast(x, common) if hasattr(x, "dtype") else x for x in (input, other)]
     if not any(hasattr(x, "dtype") for x in values):

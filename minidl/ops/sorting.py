@@ -13,7 +13,8 @@ from ..kernels.accumulate import add_at
 from ..kernels.common import row_major
 from ..kernels.selection import top_k
 from ..tensor import Tensor, method
-from .gather import gather
+from .gather import gather, places
+from .indexing import Take
 from .shape import normalize_dim
 
 
@@ -52,9 +53,9 @@ class TopIndices(Op):
         xp = array_module(x)
         if not x.ndim:
             return xp.zeros((), np.int64)
-        last = xp.moveaxis(x, dim, -1)
+        last = x.swapaxes(dim, -1)
         index = top_k(row_major(last).reshape(-1, x.shape[dim]), k, largest)
-        return row_major(xp.moveaxis(index.reshape(*last.shape[:-1], k), -1, dim))
+        return row_major(index.reshape(*last.shape[:-1], k).swapaxes(dim, -1))
 
 
 class ArgSort(Op):
@@ -78,11 +79,18 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     return ArgSort.apply(input, dim=dim, descending=descending)
 
 
+def _found(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The elements at indices along `dim` that exist, as gather() without its checks."""
+    if not input.array.ndim:
+        return input.clone()
+    return Take.apply(input, index=places(index.array.copy(), normalize_dim(dim, input.array.ndim, "sort")))
+
+
 @method()
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool | None = None) -> Sort:
     """(values, indices) with the values in order along `dim`; equal elements always keep their order."""
     index = argsort(input, dim, descending)
-    return Sort(gather(input, dim, index), index)
+    return Sort(_found(input, dim, index), index)
 
 
 @method()
@@ -99,7 +107,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     if not 0 <= k <= n:
         raise RuntimeError(f"topk: selected index k out of range: k is {k}, dimension {dim} has {n} elements")
     index = TopIndices.apply(input, k=k, dim=along, largest=largest)
-    return TopK(gather(input, along, index), index)
+    return TopK(_found(input, along, index), index)
 
 
 @method()
@@ -117,7 +125,7 @@ def _picked(input: Tensor, order: Tensor, rank: int, dim: int, keepdim: bool) ->
     if not input.array.ndim:
         return input.clone(), order
     index = order.narrow(dim, rank, 1)
-    values = gather(input, dim, index)
+    values = _found(input, dim, index)
     return (values, index) if keepdim else (values.squeeze(dim), index.squeeze(dim))
 
 
