@@ -1,7 +1,7 @@
 """Compiling the Numba kernels ahead of time: `minidl warmup`.
 
 Numba compiles a kernel for the types of the arrays that it is called with, so what compiles all of them is calling them:
-each operation on its own samples, in float32, with its gradient; each optimizer; each workload of the benchmark.
+each operation on its own samples, in float32, with its gradient; each optimizer; each workload of the benchmark, at odd sizes too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ def calls() -> Iterator[tuple[str, Callable[[], Any]]]:
     import minidl
 
     from . import ops
+    from .bench.sizes import SIZES
     from .bench.workloads import WORKLOADS
     from .testing.samples import REGISTRY, samples_of
 
@@ -30,8 +31,30 @@ def calls() -> Iterator[tuple[str, Callable[[], Any]]]:
             yield f"{op.__name__} {i}", partial(_forward_and_backward, op, sample)
     for name in minidl.optim.__all__:
         yield name, partial(_optimizer_step, name)
-    for name, make in WORKLOADS.items():
+    for name, make in (WORKLOADS | SIZES).items():
         yield name, partial(_one_step, make)
+    yield from _more()
+
+
+def _more() -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What neither a sample in float32 nor a workload comes to."""
+    import minidl as m
+
+    def without_gradient(function: Callable[..., Any], *inputs: Any) -> Any:
+        with m.no_grad():
+            return function(*inputs)
+
+    functional, x, target = m.nn.functional, m.ones(40, 64), m.zeros(40, dtype=m.int64)
+    yield "cross-entropy, forward", lambda: without_gradient(functional.cross_entropy, x, target)
+    yield "masked", lambda: (m.where(x > 0, x[None], x[None] + 1), x[None].masked_fill(x > 0, 0.0))
+    yield "top 3 of many", lambda: m.ones(10_000).topk(3)
+    yield "sum of planes", lambda: m.ones(40, 64, 64).sum(1)
+    four = m.ao.quantization.WeightOnlyLinear.from_float(m.nn.Linear(64, 32))
+    for rows in (1, 40):
+        yield f"weights of four bits, {rows} rows", lambda rows=rows: without_gradient(four, x[:rows])  # type: ignore[misc]
+    weight = m.nn.Parameter(m.ones(4, 3))
+    weight.grad = m.ones(4, 3)
+    yield "Adam, amsgrad", lambda: m.optim.Adam([weight], amsgrad=True).step()
 
 
 def _one_step(make: Any) -> None:
@@ -43,9 +66,9 @@ def _one_step(make: Any) -> None:
 def _forward_and_backward(op: Any, sample: Any) -> None:
     from .autograd.engine import grad
     from .autograd.op import wrap
-    from .testing.checks import _tensors
+    from .testing.checks import tensors_of
 
-    inputs = _tensors(sample, np.float32, requires_grad=op.differentiable and sample.smooth)
+    inputs = tensors_of(sample, np.float32, requires_grad=op.differentiable and sample.smooth)
     out = op.apply(*inputs, **sample.params)
     outs = [t for t in (out if isinstance(out, tuple) else (out,)) if t.node is not None]
     leaves = [x for x in inputs if getattr(x, "node", None) is not None]
@@ -75,11 +98,11 @@ def warmup(progress: Callable[[str, int, int], None] | None = None) -> dict[str,
     from .kernels._cache import announcer, folders
     from .random import fork_rng
 
-    found = list(calls())
     before = announcer.count, announcer.seconds
     announcer.listening = lambda name: None
     try:
         with fork_rng():
+            found = list(calls())
             for i, (name, call) in enumerate(found):
                 if progress is not None:
                     progress(name, i, len(found))

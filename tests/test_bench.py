@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,3 +99,12 @@ def test_measuring_process_reports_its_failure():
     with pytest.raises(RuntimeError, match=r"a measuring process failed:[\s\S]*No module named 'nowhere'"):
         processes.in_new_process(processes.IMPORT_TIME, module="nowhere")
     assert processes.in_new_process("print(6 * 7)") == 42
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
+@pytest.mark.parametrize("name", processes.SMALL)
+def test_training_does_not_grow(name):
+    """Less than 1 KiB a step: a graph, a gradient or a buffer that is kept would be more, in each of these networks. What the
+    allocator and Python's caches take comes in the 200 steps before."""
+    grown = processes.in_new_process(processes.GROWTH, module="minidl", step=processes.SMALL[name])
+    assert grown < 1000 / 1024, f"{grown:.2f} MiB in 1000 steps"

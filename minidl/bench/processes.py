@@ -36,20 +36,21 @@ print((memory("VmHWM") - before) / 2**20)
 
 GROWTH = """
 import {module} as m
-model = m.nn.Sequential(m.nn.Linear(32, 64), m.nn.ReLU(), m.nn.LayerNorm(64), m.nn.Linear(64, 10))
-optimizer = m.optim.Adam(model.parameters())
-x, y = m.randn(16, 32), m.randint(0, 10, (16,))
-def step():
-    optimizer.zero_grad()
-    m.nn.functional.cross_entropy(model(x), y).backward()
-    optimizer.step()
-for _ in range(100):
+from minidl.bench.workloads import char_lstm, cnn, gpt, tiny_mlp
+step = {step}
+for _ in range(200):
     step()
 before = memory("VmRSS")
 for _ in range(1000):
     step()
 print((memory("VmRSS") - before) / 2**20)
 """
+SMALL = {  # training steps of a millisecond or less
+    "MLP": "tiny_mlp(m)",
+    "CNN": "cnn(m, 4, (3, 5))",
+    "LSTM": "char_lstm(m, 17, 7, 2, 30)",
+    "GPT": "gpt(m, 24, 2, 1, 16, 2, 30)",
+}
 
 IMPORT_TIME = """
 begin = time.perf_counter()
@@ -94,6 +95,6 @@ MEASUREMENTS: dict[str, Callable[[str], dict[str, Any]]] = {
 if Path("/proc/self/clear_refs").exists():
     MEASUREMENTS |= {
         "import memory": both(IMPORT_MEMORY, "MiB"),
-        "memory growth over 1000 steps": both(GROWTH, "MiB"),
+        **{f"memory growth over 1000 steps, {k}": both(GROWTH, "MiB", step=step) for k, step in SMALL.items()},
         "peak memory, attention 8 x 8 x 2048": both(ATTENTION, "MiB", time=2048),
     }

@@ -65,6 +65,7 @@ def _(make: Any) -> Any:
 
 @samples(Huber)
 def _(make: Any) -> Any:
+    yield Sample(np.array([0.3, 2.0, -1.0]), np.array([0.1, -0.5, 0.2]), beta=0.6)
     yield Sample(np.array([[0.3, 2.0, -1.0]]), np.array([[0.1, -0.5, 0.2], [1.9, 1.5, 0.4]]), beta=0.7)
 
 

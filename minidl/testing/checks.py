@@ -26,7 +26,7 @@ def check_op(op: type[Op]) -> int:
     return len(found)
 
 
-def _tensors(sample: Sample, dtype: Any = np.float64, requires_grad: bool = False) -> list[Any]:
+def tensors_of(sample: Sample, dtype: Any = np.float64, requires_grad: bool = False) -> list[Any]:
     """The sample's inputs as tensors; float and complex arrays in the precision of `dtype`, other arrays as they are."""
     result = []
     for x in sample.inputs:
@@ -46,8 +46,8 @@ def _arrays(out: Any) -> list[Any]:
 
 def check_value(op: type[Op], sample: Sample) -> None:
     """The float32 value agrees with the float64 value, shapes and dtypes are kept."""
-    reference = _arrays(op.apply(*_tensors(sample), **sample.params))
-    single = _arrays(op.apply(*_tensors(sample, np.float32), **sample.params))
+    reference = _arrays(op.apply(*tensors_of(sample), **sample.params))
+    single = _arrays(op.apply(*tensors_of(sample, np.float32), **sample.params))
     assert len(reference) == len(single)
     for a, b in zip(reference, single, strict=True):
         assert a.shape == b.shape, f"{op.__name__} {sample}: shape {b.shape} in float32, {a.shape} in float64"
@@ -57,9 +57,9 @@ def check_value(op: type[Op], sample: Sample) -> None:
 
 def check_layout(op: type[Op], sample: Sample) -> None:
     """Transposed and strided inputs give the value of contiguous ones."""
-    reference = _arrays(op.apply(*_tensors(sample), **sample.params))
+    reference = _arrays(op.apply(*tensors_of(sample), **sample.params))
     strided = []
-    for x in _tensors(sample):
+    for x in tensors_of(sample):
         if hasattr(x, "array"):
             wide = np.repeat(x.array.T, 2, axis=0) if x.array.ndim else x.array
             x = wrap(wide[::2].T if x.array.ndim else x.array)
@@ -70,7 +70,7 @@ def check_layout(op: type[Op], sample: Sample) -> None:
 
 def check_gradient(op: type[Op], sample: Sample) -> None:
     """First and second derivatives agree with finite differences along random directions."""
-    inputs = _tensors(sample, requires_grad=True)
+    inputs = tensors_of(sample, requires_grad=True)
     if any(hasattr(x, "node") and x.node is not None for x in inputs):
         order = 2 if sample.second_order else 1
         try:
@@ -82,7 +82,7 @@ def check_gradient(op: type[Op], sample: Sample) -> None:
 
 def check_gradient_dtype(op: type[Op], sample: Sample) -> None:
     """Gradients of float32 inputs are float32 of the inputs' shapes."""
-    inputs = _tensors(sample, np.float32, requires_grad=True)
+    inputs = tensors_of(sample, np.float32, requires_grad=True)
     wanted = [x for x in inputs if hasattr(x, "node") and x.node is not None]
     out = op.apply(*inputs, **sample.params)
     outs = [t for t in (out if isinstance(out, tuple) else (out,)) if t.node is not None]
@@ -128,7 +128,7 @@ def check_agreement(op: type[Op], sample: Sample, dtype: Any, device: Any) -> No
                 np.testing.assert_allclose(move(b, CPU), a, rtol=tolerance, atol=tolerance, err_msg=what)
     if not sample.unique and sample.smooth and dtype == np.float64:
         # gradients of the other right result cannot be compared with the CPU's, but with differences of its own
-        inputs = [t.to(device).requires_grad_() if hasattr(t, "array") else t for t in _tensors(sample)]
+        inputs = [t.to(device).requires_grad_() if hasattr(t, "array") else t for t in tensors_of(sample)]
         directional_check(lambda *xs: op.apply(*xs, **sample.params), inputs)
 
 
