@@ -19,7 +19,7 @@ import numpy as np
 from . import Kernel, array_module
 from .accumulate import add_at
 from .common import FLOAT32, Array, at_least_float32
-from .cuda import ELEMENTS, NAMES, Entry, Source, aligned, blocks, launchable
+from .cuda import ELEMENTS, Entry, Source, aligned, blocks, launchable, name_of
 from .jit import jit
 from .simd import WIDTH, broadcast, first, fma, load, splat, store
 
@@ -273,7 +273,7 @@ def cut(pointers: Array, nnz: int) -> Array:
 def supports_cuda(a: Array, b: Array, pointers: Array, indices: Array, cuts: Array | None = None) -> bool:
     """Matrices of any layout, which are copied where they must be."""
     same = a.dtype == b.dtype and type(a) is type(b) is type(pointers) is type(indices)
-    known = NAMES.get(a.dtype, "") in ELEMENTS and launchable(pointers, types=("int64",))
+    known = name_of(a.dtype) in ELEMENTS and launchable(pointers, types=("int64",))
     return same and known and launchable(indices, types=("int32",)) and prod(b.shape[1:]) <= WIDEST
 
 
