@@ -77,7 +77,7 @@ class _Conv(_Product):
     def _padded(self, x: Any, zero: int) -> tuple[Any, tuple[int, ...]]:
         """The integers, and how many zero points are to be taken for there on both sides: what `windows` cannot do is done."""
         before, after = self._sides[-2::-2], self._sides[::-2]
-        if self.padding_mode == "zeros" and before == after:
+        if self.padding_mode == "zeros" and before == after and min(before) >= 0:
             return x, before
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         wide = F.pad(wrap(x), self._sides, mode, **({"value": zero} if mode == "constant" else {}))

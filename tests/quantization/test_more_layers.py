@@ -109,6 +109,7 @@ def test_strides_groups_and_dilation(name):
 
 
 TRANSPOSED = {
+    "cropped on both sides": (lambda n: [n.ConvTranspose1d(3, 2, 2, stride=2, padding=2)], (2, 3, 7)),
     "1d": (lambda n: [n.ConvTranspose1d(6, 5, 4, stride=3, padding=2, output_padding=1)], (2, 6, 9)),
     "2d": (lambda n: [n.ConvTranspose2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 0), groups=2)], (2, 4, 5, 6)),
     "3d": (lambda n: [n.ConvTranspose3d(3, 4, 2, stride=2, dilation=(2, 1, 1))], (1, 3, 3, 4, 5)),
