@@ -211,7 +211,7 @@ struct Numbers {  // what a thread brings of the next tiles
     typename Tiles::Element a[ROWS * Tiles::STEP / 128], b[COLUMNS * Tiles::STEP / 128];
 };
 
-#ifndef TYPE_float16
+#ifndef T_IS_HALF
 
 // The 8 x 8 results of a thread are 2 x 2 squares of 4 x 4: a warp, 4 x 8 of them, needs 32 numbers of a and 64 of b at a time.
 struct Fma {
@@ -305,7 +305,7 @@ __device__ inline void multiply(Mma::Sums& sums, const Mma& tiles, int buffer) {
             for (int h = 0; h < 2; h++) {
                 unsigned pair[2] = {from_b[2 * h], from_b[2 * h + 1]};
 #pragma unroll
-                for (int i = 0; i < 2; i++) mma_f16(sums[i][j + h], from_a[i], pair);
+                for (int i = 0; i < 2; i++) mma_halves(sums[i][j + h], from_a[i], pair);
             }
         }
     }
@@ -463,7 +463,7 @@ __device__ inline void backward_weight(Tiles& tiles, const T* g, const T* x, flo
         }
 }
 
-#ifndef TYPE_float16
+#ifndef T_IS_HALF
 extern "C" __global__ void __launch_bounds__(128, 3) conv_tiles(const T* __restrict__ x, const T* __restrict__ weight,
                                                                 const T* __restrict__ bias, T* __restrict__ out, int B, int O, int C,
                                                                 int groups, int H, int W, int P, int Q, int kh, int kw, int sh, int sw,

@@ -27,7 +27,7 @@ from typing import Any
 
 from . import Kernel, array_module, convolution_direct, winograd
 from .common import FLOAT32, Array, at_least_float32
-from .cuda import ELEMENTS, Entry, Source, blocks, launchable, limits
+from .cuda import ELEMENTS, HALVES, Entry, Source, blocks, launchable, limits
 from .gemm import gemm
 from .reduce import sum_axes
 
@@ -265,9 +265,9 @@ CU = Source(
     Entry("conv_tiles", "conv_forward", registers=168, shared=15104, rtol=1e-5),
     Entry("conv_tiles_input", "conv_backward_input", registers=168, shared=15104, rtol=1e-5),
     Entry("conv_tiles_weight", "conv_backward_weight", registers=168, shared=15104, rtol=1e-5),
-    Entry("conv_mma", "conv_forward", registers=168, shared=20992, types=("float16",), since=80),
-    Entry("conv_mma_input", "conv_backward_input", registers=168, shared=20992, types=("float16",), since=80),
-    Entry("conv_mma_weight", "conv_backward_weight", registers=168, shared=20992, types=("float16",), since=80),
+    Entry("conv_mma", "conv_forward", registers=168, shared=20992, types=HALVES, since=80),
+    Entry("conv_mma_input", "conv_backward_input", registers=168, shared=20992, types=HALVES, since=80),
+    Entry("conv_mma_weight", "conv_backward_weight", registers=168, shared=20992, types=HALVES, since=80),
 )
 THREADS, MOST, TILE = 256, 1 << 16, 64
 ROWS, COLUMNS, TILE_THREADS = 64, 128, 128  # of conv_tiles
