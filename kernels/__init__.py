@@ -123,7 +123,13 @@ class Kernel:
 
     def _on_copies(self, variant: Variant, *args: Any) -> Any:
         """The variant on row-major copies of its arrays, or the reference where their order is not what is in the way."""
-        ordered = [a.copy() if hasattr(a, "flags") and not a.flags.c_contiguous else a for a in args]
+        from .cast import in_rows  # it needs Kernel
+
+        disorderly = (hasattr(a, "flags") and not a.flags.c_contiguous for a in args)
+        ordered = [
+            a if not d else in_rows(a) if a.dtype.kind == "V" else a.copy()
+            for a, d in zip(args, disorderly, strict=True)
+        ]
         disordered = any(a is not b for a, b in zip(args, ordered, strict=True))
         if disordered and variant.supports is not None and variant.supports(*ordered):
             return variant.run(*ordered)

@@ -345,19 +345,19 @@ def supports_adaptive_cuda(x: Array, positions: Sizes) -> bool:
     return supports_cuda(x) and prod(positions) > 0
 
 
-@adaptive_sum_pool.variant("cuda", device="cuda", supports=supports_adaptive_cuda)
+@adaptive_sum_pool.variant("cuda", device="cuda", supports=supports_adaptive_cuda, copies=True)
 def adaptive_sum_pool_cuda(x: Array, positions: Sizes) -> Array:
     out = array_module(x).empty((*x.shape[:2], *positions), x.dtype)
     return launch("adaptive_sum_2d", out, x, out, out.size, *planar(x.shape[2:], positions), threads=32)
 
 
-@adaptive_sum_pool_backward.variant("cuda", device="cuda", supports=supports_adaptive_cuda)
+@adaptive_sum_pool_backward.variant("cuda", device="cuda", supports=supports_adaptive_cuda, copies=True)
 def adaptive_sum_pool_backward_cuda(g: Array, size: Sizes) -> Array:
     dx = array_module(g).empty((*g.shape[:2], *size), g.dtype)
     return launch("adaptive_sum_backward_2d", dx, g, dx, dx.size, *planar(size, g.shape[2:]))
 
 
-@adaptive_max_pool.variant("cuda", device="cuda", supports=supports_adaptive_cuda)
+@adaptive_max_pool.variant("cuda", device="cuda", supports=supports_adaptive_cuda, copies=True)
 def adaptive_max_pool_cuda(x: Array, positions: Sizes) -> tuple[Array, Array]:
     xp, shape = array_module(x), (*x.shape[:2], *positions)
     out, index = xp.empty(shape, x.dtype), xp.empty(shape, "int64")
@@ -365,7 +365,7 @@ def adaptive_max_pool_cuda(x: Array, positions: Sizes) -> tuple[Array, Array]:
     return launch("adaptive_max_2d", out, x, out, index, out.size, *numbers, threads=32), index
 
 
-@adaptive_max_pool_backward.variant("cuda", device="cuda", supports=supports_max_backward_cuda)
+@adaptive_max_pool_backward.variant("cuda", device="cuda", supports=supports_max_backward_cuda, copies=True)
 def adaptive_max_pool_backward_cuda(g: Array, index: Array, size: Sizes) -> Array:
     dx = array_module(g).empty((*g.shape[:2], *size), g.dtype)
     return launch("adaptive_max_backward_2d", dx, g, index, dx, dx.size, *planar(size, g.shape[2:]))

@@ -21,7 +21,7 @@ UNREACHED = {
         "attention_naive", "conv_implicit", "cross_entropy_naive", "dropout_naive", "embedding_atomic", "gelu_naive",
         "gelu_stride", "hgemm_mma", "int8_dp4a", "int8_naive", "layer_norm_naive", "max_pool_index_2d", "sddmm_naive",
         "sgemm_coalesced", "sgemm_naive", "sgemm_registers", "sgemm_tiled", "sgemm_vectorised", "sgemm_warps", "softmax_block",
-        "softmax_naive", "spmm_naive", "sum_atomic", "sum_tree",
+        "softmax_naive", "spmm_naive", "sum_atomic", "sum_tree", "narrow_naive", "widen_naive",
     ), LADDER),
     "int8_mma": "quantized tensors are on the CPU, as PyTorch's: no operation multiplies bytes on a GPU",
     **dict.fromkeys((
@@ -186,6 +186,15 @@ CALLS = {
     "embedding": (of(looked_up, (6, 5)), "embedding_segments"),
     "max_pool2d": (of(lambda x: F.max_pool2d(x, 2), IMAGE), "max_pool_2d max_pool_backward_2d"),
     "fractional_max_pool2d": (of(lambda x: F.fractional_max_pool2d(x, 2, 4, _random_samples=md.full((2, 3, 2), 0.3).to(x.device)), IMAGE), "pick_2d"),
+    "adaptive_max_pool2d": (
+        of(lambda x: F.adaptive_max_pool2d(x, (4, 3)), IMAGE), "adaptive_max_2d adaptive_max_backward_2d"
+    ),
+    "adaptive_avg_pool2d": (
+        of(lambda x: F.adaptive_avg_pool2d(x, (4, 3)), IMAGE), "adaptive_sum_2d adaptive_sum_backward_2d"
+    ),
+    "bfloat16 and back": (
+        fill(lambda device: (md.arange(40) * 0.37).to(device).to(md.bfloat16).to(md.float32)), "narrow_packed widen_packed"
+    ),
     "avg_pool2d": (of(lambda x: F.avg_pool2d(x, 2), IMAGE), "sum_pool_2d sum_pool_backward_2d"),
     "unfold": (of(lambda x: F.unfold(x, 3), IMAGE), "unfold_2d fold_2d"),
     "conv2d of few channels": (
