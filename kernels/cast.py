@@ -69,7 +69,7 @@ CU = Source(
     Entry("widen_naive", "widen", registers=16, rtol=0, types=HALVES),
     Entry("widen_packed", "widen", registers=40, rtol=0, types=HALVES),
     Entry("narrow_naive", "narrow", registers=16, rtol=0, types=HALVES),
-    Entry("narrow_packed", "narrow", registers=40, rtol=0, types=HALVES),
+    Entry("narrow_packed", "narrow", registers=48, rtol=0, types=HALVES),
 )
 PACK = 8  # numbers in 16 bytes
 
