@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -322,8 +323,9 @@ class Clamp(Op):
     promotion = "common"
 
     def forward(self, x: Any, low: Any, high: Any) -> Any:
-        if low is not None and high is not None:
-            return x.clip(low, high)  # one pass; and several times faster than maximum() of an array and a number
+        if x.dtype.kind == "f" or (low is not None and high is not None):
+            # one pass, and several times faster than maximum() of an array and a number
+            return x.clip(-math.inf if low is None else low, math.inf if high is None else high)
         return array_module(x).minimum(x, high) if low is None else array_module(x).maximum(x, low)
 
     def backward(self, g: Any, x: Any, low: Any, high: Any) -> Any:
