@@ -40,6 +40,8 @@ def _more() -> Iterator[tuple[str, Callable[[], Any]]]:
     """What neither a sample in float32 nor a workload comes to."""
     import minidl as m
 
+    from .kernels.quantize import windows
+
     def without_gradient(function: Callable[..., Any], *inputs: Any) -> Any:
         with m.no_grad():
             return function(*inputs)
@@ -49,6 +51,10 @@ def _more() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "masked", lambda: (m.where(x > 0, x[None], x[None] + 1), x[None].masked_fill(x > 0, 0.0))
     yield "top 3 of many", lambda: m.ones(10_000).topk(3)
     yield "sum of planes", lambda: m.ones(40, 64, 64).sum(1)
+    yield "largest", lambda: (x.amax(0), x.amax(1))
+    yield "uniform, float64", lambda: m.rand(3, dtype=m.float64)
+    image = np.ones((1, 4, 4, 3), np.uint8)
+    yield "windows of bytes", lambda: windows(image, (3, 3), (1, 1), (1, 1), (1, 1), 0, 28)
     four = m.ao.quantization.WeightOnlyLinear.from_float(m.nn.Linear(64, 32))
     for rows in (1, 40):
         yield f"weights of four bits, {rows} rows", lambda rows=rows: without_gradient(four, x[:rows])  # type: ignore[misc]
