@@ -17,7 +17,8 @@ def test_the_device_describes_itself(device):
     name, properties = cuda.get_device_name(), cuda.get_device_properties("cuda:0")
     assert name and properties.name == name and properties.total_memory > 2**30 and name in repr(properties)
     assert cuda.get_device_capability() == (properties.major, properties.minor) >= (3, 0)
-    assert not cuda.is_bf16_supported()
+    assert cuda.is_bf16_supported()
+    assert cuda.is_bf16_supported(including_emulation=False) is (cuda.get_device_capability() >= (8, 0))
     cuda.set_device(0)
     with cuda.device(0), cuda.device("cuda"):
         assert cuda.current_device() == 0
