@@ -21,7 +21,7 @@ from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .elementary import erf32, exp32, sigmoid32, tanh32
 from .jit import jit
 from .layout import numbers_like
-from .parallel import ELEMENTARY, MEMORY, share_rows
+from .parallel import ELEMENTARY, FEW, MEMORY, share_rows
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
@@ -170,7 +170,11 @@ def supports_gelu_backward(g: Array, x: Array, approximate: str) -> bool:
 
 def elementwise(loop: Callable[..., None], cost: int, *arrays: Array) -> Array:
     out = np.empty_like(arrays[0])
-    share_rows(loop, cost, (*[in_memory_order(a) for a in arrays], in_memory_order(out)))
+    flat = [in_memory_order(a) for a in arrays]
+    if out.size < FEW:
+        loop(*flat, in_memory_order(out))
+    else:
+        share_rows(loop, cost, (*flat, in_memory_order(out)))
     return out
 
 
@@ -191,7 +195,11 @@ def supports_relu_backward(g: Array, out: Array) -> bool:
 @relu_backward.variant("numba", device="cpu", supports=supports_relu_backward)
 def relu_backward_numba(g: Array, out: Array) -> Array:
     dx = np.empty_like(out)
-    share_rows(relu_backward_loop, 3 * MEMORY, (numbers_like(g, out), in_memory_order(out), in_memory_order(dx)))
+    arrays = numbers_like(g, out), in_memory_order(out), in_memory_order(dx)
+    if out.size < FEW:
+        relu_backward_loop(*arrays)
+    else:
+        share_rows(relu_backward_loop, 3 * MEMORY, arrays)
     return dx
 
 

@@ -25,7 +25,7 @@ from .common import FLOAT32, Array, at_least_float32, float32_in_order
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
 from .elementary import exp32, row_max, sum_exp
 from .jit import jit
-from .parallel import ELEMENTARY, share_rows
+from .parallel import ELEMENTARY, FEW, share_rows
 
 INT64 = np.dtype(np.int64)  # comparing with np.int64 makes one each time
 
@@ -158,8 +158,11 @@ def cross_entropy_and_gradient_numba(
 ) -> tuple[Array, Array]:
     losses, dx = np.empty(len(logits), np.float32), np.empty_like(logits)
     weight = ones(logits.shape[1]) if weight is None else weight
-    arrays = logits, target, losses, dx
-    share_rows(loss_and_gradient_rows, ELEMENTARY, arrays, weight, ignore_index, float(smoothing))
+    arrays, options = (logits, target, losses, dx), (weight, ignore_index, float(smoothing))
+    if logits.size < FEW:
+        loss_and_gradient_rows(*arrays, *options)
+    else:
+        share_rows(loss_and_gradient_rows, ELEMENTARY, arrays, *options)
     return losses, dx
 
 

@@ -21,7 +21,7 @@ from . import Kernel, array_module
 from .common import FLOAT32, Array
 from .cuda import Entry, Source, address, blocks, launchable
 from .jit import jit
-from .parallel import MEMORY, share_rows
+from .parallel import FEW, MEMORY, share_rows
 
 
 @Kernel
@@ -356,12 +356,17 @@ def sgd_many_numba(
 ) -> None:
     options = lr, momentum, dampening, weight_decay, nesterov, maximize, first
     scalars = sgd_scalars(*options)
+    few_scalars = scalars[0], scalars[5], scalars[6]
     buffers = momentum_buffers or [None] * len(params)
     for param, grad, buffer in zip(params, grads, buffers, strict=True):
         if not alike(param, grad, buffer):
             sgd.reference(param, grad, buffer, *options)
         elif buffer is None:
-            share_rows(sgd_loop, 3 * MEMORY, (param.ravel(), grad.ravel()), scalars[0], scalars[5], scalars[6])
+            flat = param.ravel(), grad.ravel()
+            if param.size < FEW:
+                sgd_loop(*flat, *few_scalars)
+            else:
+                share_rows(sgd_loop, 3 * MEMORY, flat, *few_scalars)
         else:
             share_rows(momentum_loop, 5 * MEMORY, (param.ravel(), grad.ravel(), buffer.ravel()), *scalars)
 

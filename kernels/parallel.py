@@ -19,6 +19,7 @@ from .threads import get_num_threads, hold_blas
 LEAST = 1_000_000  # multiply-adds that are worth a thread of their own
 MEMORY = 4  # a number that is read or written, and little done with, counts as so many: two cores share one memory
 ELEMENTARY = 16  # and so many an exponential, or a square root and a division
+FEW = 2 * LEAST // ELEMENTARY  # elements that are not worth to be shared, nor to be asked about where each call counts
 
 
 def how_many(units: int, work: int) -> int:
