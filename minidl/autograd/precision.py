@@ -44,8 +44,8 @@ half_of: ContextVar[dict[str, np.dtype[Any]] | None] = ContextVar("half_of", def
 
 def holds_bfloat16(x: Any) -> bool:
     """Whether x is an array or a Tensor of bfloat16."""
-    dtype = getattr(getattr(x, "array", x), "dtype", None)
-    return dtype is not None and dtype.kind == "V"
+    dtype = getattr(x, "dtype", None)
+    return dtype is bfloat16 or getattr(dtype, "kind", "") == "V"
 
 
 def suited(cls: type[Op], arrays: list[Any]) -> type[Op]:
