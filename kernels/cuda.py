@@ -118,13 +118,15 @@ class Signature:
         return out
 
 
-DECLARATION = re.compile(r'extern "C" __global__ void\s*(?:__launch_bounds__\([^)]*\))?\s*(\w+)\(([^)]*)\)')
+DECLARATION = (  # compiled where it is used: importing minidl needs none
+    r'extern "C" __global__ void\s*(?:__launch_bounds__\([^)]*\))?\s*(\w+)\(([^)]*)\)'
+)
 
 
 def signatures(text: str) -> dict[str, Signature]:
     """The kernels that a source defines, by name."""
     found = {}
-    for name, inside in DECLARATION.findall(text):
+    for name, inside in re.findall(DECLARATION, text):
         parameters = []
         for part in filter(None, (p.strip() for p in re.sub(r"//[^\n]*", "", inside).split(","))):
             pointer = "*" in part

@@ -48,7 +48,6 @@ NUMBA_CPU_NAME or NUMBA_CPU_FEATURES say for which. It counts if it is set befor
 from __future__ import annotations
 
 import os
-import platform
 from functools import cache
 from typing import Any
 
@@ -66,7 +65,11 @@ X86 = {
 
 def aim_numba() -> None:
     """Tell Numba, before it compiles anything, for which CPU MINIDL_SIMD wants kernels."""
-    if os.environ.get("MINIDL_SIMD", "") in X86 and platform.machine() in ("x86_64", "AMD64"):
+    if os.environ.get("MINIDL_SIMD", "") not in X86:
+        return
+    import platform
+
+    if platform.machine() in ("x86_64", "AMD64"):
         from numba import config
 
         if config.CPU_NAME is None and config.CPU_FEATURES is None:  # type: ignore[attr-defined]  # made at run time
