@@ -28,7 +28,7 @@ from .common import FLOAT32, Array, at_least_float32
 from .jit import jit
 from .packed import fours_of, pack, product
 from .parallel import share
-from .simd import WIDTH, width
+from .simd import WIDTH, first, fma, load, splat, sum_lanes, width
 from .sparse import rows_of
 from .tile import ROWS, add_products, store_tile, tile
 
@@ -84,6 +84,11 @@ def block_spmm_numba(values: Array, dense: Array, pointers: Array, indices: Arra
     M, D = dense.shape
     rows = pointers.size - 1
     out = np.empty((rows * values.shape[1], D), np.float32)
+    order = np.arange(len(values)) if order is None else order
+    places = pointers, indices, order, out
+    if D == 1 and values.strides[2] == values.itemsize:
+        share(rows, rows_times_vector, values.size, values, np.ascontiguousarray(dense).reshape(-1), *places)
+        return out
     columns = 2 * width()
     if dense.flags.c_contiguous and D % width() == 0:
         panels, step, pitch = dense.reshape(-1), columns, D
@@ -91,8 +96,7 @@ def block_spmm_numba(values: Array, dense: Array, pointers: Array, indices: Arra
         packed = np.empty((-(-D // columns), M, columns), np.float32)
         pack(dense, np.float32(1), packed, 0)
         panels, step, pitch = packed.reshape(-1), M * columns, columns
-    order = np.arange(len(values)) if order is None else order
-    share(rows, rows_of_blocks, values.size * D, values, panels, step, pitch, pointers, indices, order, out)
+    share(rows, rows_of_blocks, values.size * D, values, panels, step, pitch, *places)
     return out
 
 
@@ -148,6 +152,34 @@ def some_rows(
         for k in range(C):
             t = add_products(t, values, place + k * step, row, panel, position + k * pitch)
     store_tile(out, (b * R + r) * D + column, D, t, D - column)
+
+
+@jit(signature=f"void(int64, int64, {BLOCKS}, {VECTOR}, {PLACES}, float32[:,::1])", nogil=True)
+def rows_times_vector(
+    begin: int, end: int, values: Any, x: Any, pointers: Any, indices: Any, order: Any, out: Any
+) -> None:
+    """The same for one column x: a register holds numbers of a row of a block, and one of x is used for four rows.
+
+    Where R is no multiple of 4, the last row is computed more than once.
+    """
+    R, C = values.shape[1], values.shape[2]
+    block, row = values.strides[0] // 4, values.strides[1] // 4
+    for b in range(begin, end):
+        for r0 in range(0, R, 4):
+            r1, r2, r3 = min(r0 + 1, R - 1), min(r0 + 2, R - 1), min(r0 + 3, R - 1)
+            s0 = s1 = s2 = s3 = splat(0.0)
+            for e in range(pointers[b], pointers[b + 1]):
+                for c in range(0, C, WIDTH):
+                    place, there = order[e] * block + c, first(C - c)
+                    shared = load(x, indices[e] * C + c, there)
+                    s0 = fma(load(values, place + r0 * row, there), shared, s0)
+                    s1 = fma(load(values, place + r1 * row, there), shared, s1)
+                    s2 = fma(load(values, place + r2 * row, there), shared, s2)
+                    s3 = fma(load(values, place + r3 * row, there), shared, s3)
+            out[b * R + r0, 0] = sum_lanes(s0)
+            out[b * R + r1, 0] = sum_lanes(s1)
+            out[b * R + r2, 0] = sum_lanes(s2)
+            out[b * R + r3, 0] = sum_lanes(s3)
 
 
 @block_sddmm.variant("numba", device="cpu", supports=supports)

@@ -44,6 +44,7 @@ def test_the_order_of_the_values_and_their_strides(rng, compare):
     for values in (normal(rng, indices.size, 8, 3).swapaxes(1, 2), np.broadcast_to(normal(rng, 8), (indices.size, 3, 8)),
                    normal(rng, 2 * indices.size, 6, 16)[::2, ::2, ::2]):  # fmt: skip
         compare(block_spmm, values, dense, pointers, indices, order, rtol=1e-5, atol=1e-5)
+        compare(block_spmm, values, dense[:, 3:4], pointers, indices, order, rtol=1e-5, atol=1e-5)
     compare(block_sddmm, other, dense, pointers, indices, (3, 8), order, rtol=1e-5, atol=1e-5)
 
 
