@@ -186,7 +186,7 @@ def to_sparse_csc(input: Tensor) -> Any:
 
 
 @method()
-def to_sparse_bsr(input: Tensor, blocksize: tuple[int, int], dense_dim: int | None = None) -> Any:
+def to_sparse_bsr(input: Tensor, blocksize: tuple[int, int]) -> Any:
     """The blocks (R, C) of a matrix that have an element that is not 0, row by row.
 
     Example:
@@ -197,7 +197,7 @@ def to_sparse_bsr(input: Tensor, blocksize: tuple[int, int], dense_dim: int | No
 
 
 @method()
-def to_sparse_bsc(input: Tensor, blocksize: tuple[int, int], dense_dim: int | None = None) -> Any:
+def to_sparse_bsc(input: Tensor, blocksize: tuple[int, int]) -> Any:
     """The blocks (R, C) of a matrix that have an element that is not 0, column by column."""
     return to_sparse(input, layout=sparse_bsc, blocksize=blocksize)
 

@@ -346,11 +346,11 @@ class SparseTensor(Tensor):
         """The same matrix column by column."""
         return self._in_layout(sparse_csc)
 
-    def to_sparse_bsr(self, blocksize: Any, dense_dim: int | None = None) -> SparseTensor:
+    def to_sparse_bsr(self, blocksize: Any) -> SparseTensor:
         """The same matrix row by row in blocks (R, C), of which those are stored that have a stored element."""
         return self._in_layout(sparse_bsr, blocksize)
 
-    def to_sparse_bsc(self, blocksize: Any, dense_dim: int | None = None) -> SparseTensor:
+    def to_sparse_bsc(self, blocksize: Any) -> SparseTensor:
         """The same matrix column by column in blocks (R, C), of which those are stored that have a stored element."""
         return self._in_layout(sparse_bsc, blocksize)
 

@@ -173,6 +173,17 @@ def test_derivatives_of_the_conversion():
     )
 
 
+def test_gradients_of_results_in_blocks():
+    a = example().requires_grad_()
+    coo = md.sparse_coo_tensor([[0, 5, 2], [3, 5, 0]], [1.0, 2.0, 9.0], SIZE)  # the last is outside of the blocks
+    for given in (md.ones(6, 6), md.ones(6, 6).to_sparse_bsr((2, 3)), coo):
+        a.grad = None
+        (a * 3).backward(given)
+        assert (a.grad.to_dense() == 3 * given.to_dense() * (a.detach().to_dense() != 0)).all()
+    a.grad = coo
+    assert a.grad.layout is BSR and a.grad.values().sum() == 3
+
+
 def test_what_is_kept_is_grouped_once():
     a = example().requires_grad_()
     for _ in range(2):
