@@ -84,9 +84,8 @@ def product(a: Any, packed: Any, out: Any, add: bool) -> None:
 @jit
 def one_panel(many: Any, four: Any, one: Any, a: Any, panel: Any, out: Any, add: bool) -> None:
     """The product with a panel, or with its first register of columns: in tiles of these sizes."""
-    M, i, fours = out.shape[0], 0, 0
-    while fours < 2 and (M - 4 * fours) % ROWS > 1 and M >= 4 * (fours + 1):  # 8 rows are 4 and 4, not 6, 1 and 1
-        fours += 1
+    M, i = out.shape[0], 0
+    fours = fours_of(M)
     while i + ROWS <= M - 4 * fours:
         some_rows(many, a[i:], panel, out[i:], add)
         i += ROWS
@@ -96,6 +95,15 @@ def one_panel(many: Any, four: Any, one: Any, a: Any, panel: Any, out: Any, add:
     while i < M:
         single_row(one, a[i:], panel, out[i:], add)
         i += 1
+
+
+@jit
+def fours_of(M: int) -> int:
+    """How many tiles of M rows in all should have 4 instead of ROWS: 8 rows are 4 and 4, not 6, 1 and 1."""
+    fours = 0
+    while fours < 2 and (M - 4 * fours) % ROWS > 1 and M >= 4 * (fours + 1):
+        fours += 1
+    return fours
 
 
 @jit

@@ -67,7 +67,7 @@ from .dtypes import (  # noqa: E402
     uint32,
     uint64,
 )
-from .layouts import layout, sparse_coo, sparse_csc, sparse_csr, strided  # noqa: E402
+from .layouts import layout, sparse_bsc, sparse_bsr, sparse_coo, sparse_csc, sparse_csr, strided  # noqa: E402
 from .ops import *  # noqa: E402
 from .paths import submodule  # noqa: E402
 from .printing import set_printoptions  # noqa: E402
@@ -111,7 +111,15 @@ _LAZY |= dict.fromkeys(
     "nn.functional",
 )  # fmt: skip
 _LAZY |= dict.fromkeys(
-    ("sparse_compressed_tensor", "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor"), "sparse.creation"
+    (
+        "sparse_bsc_tensor",
+        "sparse_bsr_tensor",
+        "sparse_compressed_tensor",
+        "sparse_coo_tensor",
+        "sparse_csc_tensor",
+        "sparse_csr_tensor",
+    ),
+    "sparse.creation",
 )
 _LAZY |= dict.fromkeys(
     ("dequantize", "int_repr", "per_channel_affine", "per_channel_affine_float_qparams", "per_channel_symmetric",

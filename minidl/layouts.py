@@ -22,5 +22,8 @@ strided = layout("strided", "Strided")  # every element is stored, at regular st
 sparse_coo = layout("sparse_coo", "Sparse")  # the stored elements with their coordinates
 sparse_csr = layout("sparse_csr", "SparseCsr")  # row by row: where each row begins, and the column of each element
 sparse_csc = layout("sparse_csc", "SparseCsc")  # column by column
+sparse_bsr = layout("sparse_bsr", "SparseBsr")  # as sparse_csr, with a block of elements for each index
+sparse_bsc = layout("sparse_bsc", "SparseBsc")
 
-ALL = {each.name: each for each in (strided, sparse_coo, sparse_csr, sparse_csc)}
+BLOCKED = (sparse_bsr, sparse_bsc)
+ALL = {each.name: each for each in (strided, sparse_coo, sparse_csr, sparse_csc, *BLOCKED)}

@@ -132,7 +132,7 @@ def make_permanent(model: Module) -> Module:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# N:M and attention heads
+# N:M, blocks and attention heads
 
 
 class NM(prune.BasePruningMethod):
@@ -163,6 +163,42 @@ class NM(prune.BasePruningMethod):
 def nm(module: Module, name: str, n: int, m: int, dim: int = 1) -> Module:
     """Keep the n largest of every m neighbours along dim; returns the module, as nn.utils.prune's functions do."""
     NM.apply(module, name, n, m, dim)
+    return module
+
+
+class Blocks(prune.BasePruningMethod):
+    """Prunes blocks (R, C) of a matrix, an int how many or a float which share, by the sum of the magnitudes in them.
+
+    Blocks that were pruned before count. What is left is stored and multiplied block by block by to_bsr's layers.
+    Source: Narang, Undersander & Diamos, "Block-Sparse Recurrent Neural Networks", 2017, who go by the largest magnitude.
+    """
+
+    PRUNING_TYPE = "global"  # as above
+
+    def __init__(self, amount: int | float, block: tuple[int, int] = (16, 16)) -> None:
+        if min(block) < 1 or amount < 0 or (isinstance(amount, float) and amount > 1):
+            raise ValueError(
+                f"block pruning: amount is a number of blocks or a share from 0.0 to 1.0 and block two positive sizes, got "
+                f"{amount} and {block}"
+            )
+        self.amount, self.block = amount, block
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        R, C = self.block
+        if t.ndim != 2 or t.shape[0] % R or t.shape[1] % C:
+            raise ValueError(f"block pruning: a matrix of blocks {self.block} is wanted, got shape {list(t.shape)}")
+        rows, columns = t.shape[0] // R, t.shape[1] // C
+        scores = (t.abs() * default_mask).reshape(rows, R, columns, C).sum((1, 3)).reshape(rows * columns)
+        count = round(self.amount * len(scores)) if isinstance(self.amount, float) else self.amount
+        if count > len(scores):
+            raise ValueError(f"block pruning: {count} blocks are to be pruned, and there are {len(scores)}")
+        kept = kwinners(ones_like(scores), len(scores) - count, -1, scores).reshape(rows, 1, columns, 1)
+        return kept.expand(rows, R, columns, C).reshape(t.shape).to(default_mask.dtype) * default_mask
+
+
+def blocks(module: Module, name: str, amount: int | float, block: tuple[int, int] = (16, 16)) -> Module:
+    """Prune the blocks of a matrix nearest to 0, an int how many or a float which share; returns the module."""
+    Blocks.apply(module, name, amount, block)
     return module
 
 

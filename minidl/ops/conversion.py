@@ -10,7 +10,7 @@ from .. import dtypes
 from ..autograd import op as _op
 from ..autograd.op import Op
 from ..kernels.cast import astype
-from ..layouts import sparse_coo, sparse_csc, sparse_csr, strided
+from ..layouts import sparse_bsc, sparse_bsr, sparse_coo, sparse_csc, sparse_csr, strided
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 
@@ -147,10 +147,13 @@ def cuda(input: Tensor, device: Any = None, non_blocking: bool = False) -> Tenso
 
 
 @method()
-def to_sparse(input: Tensor, sparse_dim: int | None = None, *, layout: Any = None) -> Any:
+def to_sparse(
+    input: Tensor, sparse_dim: int | None = None, *, layout: Any = None, blocksize: tuple[int, int] | None = None
+) -> Any:
     """The elements that are not 0 as a sparse tensor, of layout sparse_coo unless given.
 
     sparse_dim: how many leading dimensions are sparse (default all); the others are stored whole where one element is not 0.
+    blocksize: for the layouts sparse_bsr and sparse_bsc, the rows and columns of a block.
 
     Example:
         >>> minidl.tensor([[0.0, 0.0, 3.0]]).to_sparse()
@@ -161,7 +164,7 @@ def to_sparse(input: Tensor, sparse_dim: int | None = None, *, layout: Any = Non
     """
     from ..sparse.creation import from_dense
 
-    return from_dense(input, sparse_dim, sparse_coo if layout is None else layout)
+    return from_dense(input, sparse_dim, sparse_coo if layout is None else layout, blocksize)
 
 
 @method()
@@ -180,6 +183,23 @@ def to_sparse_csr(input: Tensor) -> Any:
 def to_sparse_csc(input: Tensor) -> Any:
     """The elements of a matrix that are not 0, column by column."""
     return to_sparse(input, layout=sparse_csc)
+
+
+@method()
+def to_sparse_bsr(input: Tensor, blocksize: tuple[int, int]) -> Any:
+    """The blocks (R, C) of a matrix that have an element that is not 0, row by row.
+
+    Example:
+        >>> minidl.eye(4).to_sparse_bsr((2, 2)).values().shape
+        torch.Size([2, 2, 2])
+    """
+    return to_sparse(input, layout=sparse_bsr, blocksize=blocksize)
+
+
+@method()
+def to_sparse_bsc(input: Tensor, blocksize: tuple[int, int]) -> Any:
+    """The blocks (R, C) of a matrix that have an element that is not 0, column by column."""
+    return to_sparse(input, layout=sparse_bsc, blocksize=blocksize)
 
 
 @method()

@@ -8,11 +8,12 @@ import numpy as np
 
 from .. import devices, layouts
 from ..kernels import array_module
+from ..layouts import BLOCKED, sparse_bsc, sparse_bsr, sparse_coo, sparse_csc, sparse_csr
 from ..layouts import layout as Layout
-from ..layouts import sparse_coo, sparse_csc, sparse_csr
 from ..ops.creation import as_tensor
 from ..ops.indexing import Take
 from ..tensor import Tensor
+from .blocks import GRID, BlockPattern, in_blocks
 from .pattern import Pattern
 from .tensor import SparseTensor
 
@@ -64,6 +65,10 @@ def sparse_coo_tensor(
 
 def zeros(shape: tuple[int, ...], layout: Layout, dtype: Any, device: Any, requires_grad: bool) -> SparseTensor:
     """A tensor of which nothing is stored: minidl.zeros(shape, layout=...)."""
+    if layout in BLOCKED:
+        raise RuntimeError(
+            f"zeros: {layout} says nothing of the size of a block; use zeros(...).to_{layout.name}(blocksize)"
+        )
     nothing = sparse_coo_tensor(size=shape, dtype=dtype, device=device).to_sparse(layout=layout)
     return nothing.requires_grad_() if requires_grad else nothing
 
@@ -111,14 +116,15 @@ def sparse_compressed_tensor(
     requires_grad: bool = False,
     check_invariants: bool | None = None,
 ) -> SparseTensor:
-    """sparse_csr_tensor or sparse_csc_tensor, whichever `layout` says."""
-    if layout not in (sparse_csr, sparse_csc):
+    """What sparse_csr_tensor, sparse_csc_tensor, sparse_bsr_tensor or sparse_bsc_tensor makes, whichever `layout` says."""
+    if layout not in (sparse_csr, sparse_csc, *BLOCKED):
         got = "none" if layout is None else getattr(layout, "title", repr(layout))
         raise RuntimeError(
-            f"sparse_compressed_tensor expected sparse compressed tensor layout but got {got}; layout= is sparse_csr or sparse_csc"
+            f"sparse_compressed_tensor expected sparse compressed tensor layout but got {got}; layout= is sparse_csr, "
+            "sparse_csc, sparse_bsr or sparse_bsc"
         )
     assert layout is not None
-    by_row = layout is sparse_csr
+    by_row, blocked = layout in (sparse_csr, sparse_bsr), layout in BLOCKED
     name, pointer_name = f"{layout.name}_tensor", "crow_indices" if by_row else "ccol_indices"
     plain_name = "col_indices" if by_row else "row_indices"
     entries = _entries(values, dtype, device, requires_grad)
@@ -126,26 +132,40 @@ def sparse_compressed_tensor(
     plain = _index_array(name, plain_name, plain_indices, 1)
     common = np.result_type(pointers.dtype, plain.dtype)
     pointers, plain = pointers.astype(common), plain.astype(common)
-    if entries.ndim != 1 or entries.shape[0] != plain.size:
+    if entries.ndim != 1 + 2 * blocked or entries.shape[0] != plain.size or 0 in entries.shape[1:]:
+        what = "block (R, C)" if blocked else "number"
         raise RuntimeError(
-            f"{name}: values must be one number for each of the {plain.size} {plain_name}, got shape {list(entries.shape)}; "
-            "batches and blocks are not supported"
+            f"{name}: values must be one {what} for each of the {plain.size} {plain_name}, got shape {list(entries.shape)}; "
+            "batches are not supported"
         )
-    rows = pointers.size - 1
-    least = int(plain.max()) + 1 if plain.size else 0
-    shape = ((rows, least) if by_row else (least, rows)) if size is None else tuple(int(n) for n in size)
-    if len(shape) != 2 or min(shape) < 0:
-        raise RuntimeError(f"{name}: size must be that of a matrix, got {list(shape)}")
-    of_groups, inside = shape if by_row else shape[::-1]
-    _check_groups(pointer_name, pointers, plain.size, of_groups, "rows" if by_row else "columns")
+    block = tuple(entries.shape[1:]) if blocked else (1, 1)
+    rows, least = pointers.size - 1, int(plain.max()) + 1 if plain.size else 0
+    grid = _grid_shape(name, (rows, least) if by_row else (least, rows), block, size)
+    of_groups, inside = grid if by_row else grid[::-1]
+    groups = ("row" if by_row else "column") + (" blocks" if blocked else "s")
+    _check_groups(pointer_name, pointers, plain.size, of_groups, groups)
     if plain.size and not 0 <= int(plain.min()) <= int(plain.max()) < inside:
         raise RuntimeError(
-            f"`0 <= {plain_name} < {inside}` is not satisfied: they go from {plain.min()} to {plain.max()} in size {list(shape)}"
+            f"`0 <= {plain_name} < {inside}` is not satisfied: they go from {plain.min()} to {plain.max()}"
         )
-    pattern = Pattern(layout, shape, plain, pointers).moved(entries.device)
-    if check_invariants and not pattern.coalesced:
+    pattern = Pattern(GRID.get(layout, layout), grid, plain, pointers).moved(entries.device)
+    if (check_invariants or blocked) and not pattern.coalesced:
         raise RuntimeError(f"{name}: {plain_name} must be sorted and distinct between two {pointer_name}")
-    return SparseTensor(pattern, entries)
+    return SparseTensor(BlockPattern(pattern, (block[0], block[1])) if blocked else pattern, entries)
+
+
+def _grid_shape(name: str, least: tuple[int, int], block: tuple[int, ...], size: Any) -> tuple[int, int]:
+    """How many blocks a matrix of that size has in each dimension, which without a size are the least."""
+    shape = (least[0] * block[0], least[1] * block[1]) if size is None else tuple(int(n) for n in size)
+    if len(shape) != 2 or min(shape) < 0:
+        raise RuntimeError(f"{name}: size must be that of a matrix, got {list(shape)}")
+    for dim in (0, 1):
+        if shape[dim] % block[dim]:
+            raise RuntimeError(
+                f"{name}: tensor shape[{dim}] (={shape[dim]}) must be divisible with blocksize[{dim}] (={block[dim]}) as defined "
+                "by values shape"
+            )
+    return shape[0] // block[0], shape[1] // block[1]
 
 
 def sparse_csr_tensor(
@@ -172,6 +192,32 @@ def sparse_csc_tensor(
     """A matrix column by column: values[e] in row row_indices[e] of column j for ccol_indices[j] <= e < ccol_indices[j + 1]."""
     _same_layout("sparse_csc_tensor", sparse_csc, options)
     return sparse_compressed_tensor(ccol_indices, row_indices, values, size, layout=sparse_csc, **options)
+
+
+def sparse_bsr_tensor(
+    crow_indices: Any, col_indices: Any, values: Any, size: Any = None, **options: Any
+) -> SparseTensor:
+    """A matrix in blocks, row by row: values[e] (R, C) is block col_indices[e] of the row b of blocks, crow_indices[b] <= e.
+
+    crow_indices (N / R + 1,) and col_indices (nnz,) are integers that count blocks, values (nnz, R, C). size (N, M): by default
+    the smallest. options: as those of sparse_csr_tensor; the columns of a row must be in order, none twice, in any case.
+    Raises RuntimeError for what sparse_csr_tensor refuses, and for a size that is not a multiple of the blocks' own.
+
+    Example:
+        >>> minidl.sparse_bsr_tensor([0, 1], [1], [[[1.0, 2.0], [3.0, 4.0]]], (2, 4)).to_dense()
+        tensor([[0., 0., 1., 2.],
+                [0., 0., 3., 4.]])
+    """
+    _same_layout("sparse_bsr_tensor", sparse_bsr, options)
+    return sparse_compressed_tensor(crow_indices, col_indices, values, size, layout=sparse_bsr, **options)
+
+
+def sparse_bsc_tensor(
+    ccol_indices: Any, row_indices: Any, values: Any, size: Any = None, **options: Any
+) -> SparseTensor:
+    """A matrix in blocks, column by column: values[e] (R, C) is block row_indices[e] of a column of blocks, as in sparse_csc_tensor."""
+    _same_layout("sparse_bsc_tensor", sparse_bsc, options)
+    return sparse_compressed_tensor(ccol_indices, row_indices, values, size, layout=sparse_bsc, **options)
 
 
 def _same_layout(name: str, layout: Layout, options: dict[str, Any]) -> None:
@@ -228,8 +274,14 @@ def of_parts(
     return made.requires_grad_(values.requires_grad)
 
 
-def from_dense(input: Tensor, sparse_dim: int | None, layout: Layout) -> SparseTensor:
+def from_dense(input: Tensor, sparse_dim: int | None, layout: Layout, blocksize: Any = None) -> SparseTensor:
     """A sparse tensor of the elements that are not 0; with sparse_dim < ndim of the blocks that have one such element."""
+    if layout in BLOCKED:
+        return in_blocks(input, layout, blocksize)
+    if blocksize is not None:
+        raise RuntimeError(
+            f"to_sparse: conversion from Strided to {layout.title} with blocksize argument given is not supported"
+        )
     n = input.ndim if sparse_dim is None else sparse_dim
     if not min(input.ndim, 1) <= n <= input.ndim:
         raise RuntimeError(

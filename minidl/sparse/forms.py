@@ -32,7 +32,7 @@ from ..ops.reduction import Sum
 from ..ops.rounding import Abs, Ceil, Floor, Frac, NanToNum, Neg, Round, Sign, Trunc
 from ..ops.selection import IsInf, IsNaN, SignBit
 from ..ops.shape import Permute, Transpose
-from ..ops.sparse import SparseMM
+from ..ops.sparse import sparse_mm
 from ..ops.special import Erf, Erfinv
 from ..ops.trigonometric import Asin, Asinh, Atan, Atanh, Sin, Sinh, Tan, Tanh
 from ..tensor import Tensor
@@ -144,7 +144,7 @@ def _at_entries(y: Tensor, x: SparseTensor) -> Tensor:
         raise RuntimeError(
             f"mul: a dense tensor of shape {list(y.shape)} does not broadcast to the sparse {list(x.shape)}"
         )
-    coordinates = x.pattern.coordinates()[lead:]
+    coordinates = x.pattern.index()[lead:]
     index = tuple(c if size > 1 else c * 0 for c, size in zip(coordinates, y.shape, strict=False))
     return Take.apply(y, index=index) if index else y
 
@@ -198,16 +198,16 @@ def matmul(x: Any, y: Any) -> Tensor:
             f"matmul: expected m1 and m2 to have the same dtype, but got: {x.dtype} != {y.dtype}; convert one of them with to()"
         )
     if isinstance(x, SparseTensor) and isinstance(y, SparseTensor):
-        return _sparse_product(x, y)
+        return _sparse_product(*(t if t.pattern.block is None else t.to_sparse() for t in (x, y)))
     if isinstance(x, SparseTensor):
         if y.ndim > 2:
             raise RuntimeError(f"matmul: a sparse matrix multiplies a matrix or a vector, got shape {list(y.shape)}")
-        return SparseMM.apply(x.entries, y, pattern=x.pattern)
-    pattern = y.pattern.transposed()
+        return sparse_mm(x.entries, y, x.pattern)
+    transpose = y.t()
     if x.ndim == 1:
-        return SparseMM.apply(y.entries, x, pattern=pattern)
+        return sparse_mm(transpose.entries, x, transpose.pattern)
     rows = x if x.ndim == 2 else x.reshape(prod(x.shape[:-1]), x.shape[-1])
-    return SparseMM.apply(y.entries, rows.t(), pattern=pattern).t().reshape(*x.shape[:-1], y.shape[1])
+    return sparse_mm(transpose.entries, rows.t(), transpose.pattern).t().reshape(*x.shape[:-1], y.shape[1])
 
 
 def _sparse_product(x: SparseTensor, y: SparseTensor) -> SparseTensor:
@@ -256,7 +256,8 @@ def permute(x: SparseTensor, *, dims: tuple[int, ...]) -> SparseTensor:
             f"permute: only the first {n}, the sparse dimensions of {list(x.shape)}, can be permuted, got {dims}"
         )
     if dims == (1, 0):
-        return SparseTensor(x.pattern.transposed(), x.entries)
+        entries = x.entries if x.pattern.block is None else x.entries.transpose(1, 2)
+        return SparseTensor(x.pattern.transposed(), entries)
     sizes = tuple(x.shape[d] for d in dims)
     return SparseTensor(Pattern(sparse_coo, sizes, x.pattern.indices[list(dims[:n])]), x.entries)
 
@@ -268,6 +269,7 @@ def permute(x: SparseTensor, *, dims: tuple[int, ...]) -> SparseTensor:
 @on_sparse(Sum)
 def total(x: SparseTensor, *, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     """The sum along dimensions: dense where no sparse dimension is left, else sparse."""
+    x = x if x.pattern.block is None else x.to_sparse()
     n, kept = x.sparse_dim(), [d for d in range(x.sparse_dim()) if d not in axes]
     entries = x.entries
     inner = tuple(d - n + 1 for d in axes if d >= n)

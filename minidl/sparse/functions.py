@@ -17,7 +17,7 @@ from ..ops.gather import scatter_reduce
 from ..ops.indexing import Take
 from ..ops.reduction import Sum
 from ..ops.shape import normalize_dim
-from ..ops.sparse import SampledMM
+from ..ops.sparse import sampled_mm
 from ..tensor import Tensor
 from .pattern import Pattern
 from .tensor import SparseTensor, summed
@@ -79,7 +79,7 @@ def sampled_addmm(
         raise RuntimeError(
             f"sampled_addmm: the dtypes must be the same, got {input.dtype}, {mat1.dtype} and {mat2.dtype}; convert with to()"
         )
-    sampled = SampledMM.apply(mat1, mat2.t(), pattern=input.pattern) * alpha
+    sampled = sampled_mm(mat1, mat2.t(), input.pattern) * alpha
     return input.like(input.entries * beta + sampled if beta else sampled)
 
 

@@ -28,6 +28,8 @@ class Pattern:
 
     __slots__ = ("_coalesced", "_flipped", "_groups", "indices", "layout", "pointers", "shape")
 
+    block: tuple[int, int] | None = None  # the size of the entries of a BlockPattern
+
     def __init__(
         self,
         layout: Layout,
@@ -171,6 +173,9 @@ class Pattern:
             return self
         pointers = None if self.pointers is None else devices.move(self.pointers, device)
         return Pattern(self.layout, self.shape, devices.move(self.indices, device), pointers, self._coalesced)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Pattern, (self.layout, self.shape, self.indices, self.pointers, self._coalesced)
 
     def __repr__(self) -> str:
         return f"Pattern({self.layout}, shape={list(self.shape)}, nnz={self.nnz})"

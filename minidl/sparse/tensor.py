@@ -16,8 +16,8 @@ from ..autograd.hooks import RemovableHandle
 from ..autograd.op import Op, SparseOperand, wrap
 from ..autograd.storage import Storage, mark_written
 from ..kernels import array_module
+from ..layouts import BLOCKED, sparse_bsc, sparse_bsr, sparse_coo, sparse_csc, sparse_csr
 from ..layouts import layout as Layout
-from ..layouts import sparse_coo, sparse_csc, sparse_csr
 from ..ops.indexing import PutInto, Take
 from ..ops.selection import where
 from ..tensor import Size, Tensor
@@ -253,29 +253,29 @@ class SparseTensor(Tensor):
         return _read_only(self.pattern.indices)
 
     def values(self) -> Tensor:
-        """The values of the entries (nnz, ...). Raises for a sparse_coo tensor that is not coalesced."""
+        """The values of the entries (nnz, ...), for blocks (nnz, R, C). Raises for a sparse_coo tensor that is not coalesced."""
         if self.is_sparse and not self.pattern.coalesced:
             raise RuntimeError("Cannot get values on an uncoalesced tensor, please call .coalesce() first")
         return self.entries
 
     def crow_indices(self) -> Tensor:
-        """Where each row begins among the entries (N + 1,)."""
-        self._needs("crow_indices", sparse_csr, kind="sparse row compressed tensor")
+        """Where each row, or row of blocks, begins among the entries (N + 1,)."""
+        self._needs("crow_indices", sparse_csr, sparse_bsr, kind="sparse row compressed tensor")
         return _read_only(self.pattern.pointers)
 
     def col_indices(self) -> Tensor:
-        """The column of each entry (nnz,)."""
-        self._needs("col_indices", sparse_csr, kind="sparse row compressed tensor")
+        """The column of each entry (nnz,), counted in blocks where the entries are blocks."""
+        self._needs("col_indices", sparse_csr, sparse_bsr, kind="sparse row compressed tensor")
         return _read_only(self.pattern.indices)
 
     def ccol_indices(self) -> Tensor:
-        """Where each column begins among the entries (M + 1,)."""
-        self._needs("ccol_indices", sparse_csc, kind="sparse column compressed tensor")
+        """Where each column, or column of blocks, begins among the entries (M + 1,)."""
+        self._needs("ccol_indices", sparse_csc, sparse_bsc, kind="sparse column compressed tensor")
         return _read_only(self.pattern.pointers)
 
     def row_indices(self) -> Tensor:
-        """The row of each entry (nnz,)."""
-        self._needs("row_indices", sparse_csc, kind="sparse column compressed tensor")
+        """The row of each entry (nnz,), counted in blocks where the entries are blocks."""
+        self._needs("row_indices", sparse_csc, sparse_bsc, kind="sparse column compressed tensor")
         return _read_only(self.pattern.indices)
 
     # -- other forms of it ---------------------------------------------------------------------------------------------
@@ -301,7 +301,13 @@ class SparseTensor(Tensor):
         pattern, places = self.pattern.coalesce()
         return SparseTensor(pattern, summed(self.entries, places, pattern.nnz))
 
-    def _in_layout(self, wanted: Layout) -> SparseTensor:
+    def _in_layout(self, wanted: Layout, blocksize: Any = None) -> SparseTensor:
+        if wanted in BLOCKED or self.pattern.block is not None:
+            return self._blocks_in_layout(wanted, blocksize)
+        if blocksize is not None:
+            raise RuntimeError(
+                f"to_sparse: conversion from {self.layout.title} to {wanted.title} with blocksize argument given is not supported"
+            )
         if wanted is self.layout:
             return self
         source = self if wanted is sparse_coo else self.distinct()
@@ -312,11 +318,21 @@ class SparseTensor(Tensor):
         pattern, order = source.pattern.in_layout(wanted)
         return SparseTensor(pattern, source.entries if order is None else Take.apply(source.entries, index=(order,)))
 
-    def to_sparse(self, sparse_dim: int | None = None, *, layout: Layout | None = None) -> SparseTensor:
-        """The same entries in another layout, sparse_coo by default."""
+    def _blocks_in_layout(self, wanted: Layout, blocksize: Any) -> SparseTensor:
+        from .blocks import block_of, elements, in_blocks
+
+        if wanted in BLOCKED and wanted is self.layout and block_of(self, wanted, blocksize) == self.pattern.block:
+            return self
+        source = self if self.pattern.block is None else elements(self)
+        return in_blocks(source, wanted, blocksize) if wanted in BLOCKED else source._in_layout(wanted, blocksize)
+
+    def to_sparse(
+        self, sparse_dim: int | None = None, *, layout: Layout | None = None, blocksize: Any = None
+    ) -> SparseTensor:
+        """The same entries in another layout, sparse_coo by default; blocksize (R, C) is for sparse_bsr and sparse_bsc."""
         if sparse_dim is not None and sparse_dim != self.sparse_dim():
             raise RuntimeError(f"to_sparse: the tensor has {self.sparse_dim()} sparse dimensions, not {sparse_dim}")
-        return self._in_layout(sparse_coo if layout is None else layout)
+        return self._in_layout(sparse_coo if layout is None else layout, blocksize)
 
     def to_sparse_coo(self) -> SparseTensor:
         """The same entries with their coordinates."""
@@ -329,6 +345,14 @@ class SparseTensor(Tensor):
     def to_sparse_csc(self) -> SparseTensor:
         """The same matrix column by column."""
         return self._in_layout(sparse_csc)
+
+    def to_sparse_bsr(self, blocksize: Any) -> SparseTensor:
+        """The same matrix row by row in blocks (R, C), of which those are stored that have a stored element."""
+        return self._in_layout(sparse_bsr, blocksize)
+
+    def to_sparse_bsc(self, blocksize: Any) -> SparseTensor:
+        """The same matrix column by column in blocks (R, C), of which those are stored that have a stored element."""
+        return self._in_layout(sparse_bsc, blocksize)
 
     def to(self, *args: Any, **kwargs: Any) -> SparseTensor:
         """The tensor with another dtype and on another device. Itself if it is so."""
@@ -356,9 +380,9 @@ class SparseTensor(Tensor):
         source = self._in_layout(sparse_coo).coalesce()
         known, wanted = source.pattern.keys(), pattern.keys()
         if not known.size:
-            return wrap(array_module(known).zeros((wanted.size, *source.entries.shape[1:]), self.entries.array.dtype))
+            return wrap(array_module(known).zeros((*wanted.shape, *source.entries.shape[1:]), self.entries.array.dtype))
         at = array_module(known).searchsorted(known, wanted).clip(0, known.size - 1)
-        found = (known[at] == wanted).reshape(-1, *(1,) * self.dense_dim())
+        found = (known[at] == wanted).reshape(*wanted.shape, *(1,) * self.dense_dim())
         return where(wrap(found), Take.apply(source.entries, index=(at,)), 0)
 
     # -- writing, copies, text -----------------------------------------------------------------------------------------
@@ -390,10 +414,13 @@ class SparseTensor(Tensor):
 
     def __repr__(self) -> str:
         pattern, entries = self.pattern.moved(devices.CPU), devices.move(self.entries.array, devices.CPU)
-        names = {sparse_coo: "indices", sparse_csr: "col_indices", sparse_csc: "row_indices"}
-        parts = {names[self.layout]: pattern.indices, "values": entries}
+        by_row = self.layout in (sparse_csr, sparse_bsr)
+        parts = {
+            "indices" if self.is_sparse else "col_indices" if by_row else "row_indices": pattern.indices,
+            "values": entries,
+        }
         if pattern.pointers is not None:
-            parts = {"crow_indices" if self.is_sparse_csr else "ccol_indices": pattern.pointers, **parts}
+            parts = {"crow_indices" if by_row else "ccol_indices": pattern.pointers, **parts}
         usual = (dtypes.get_default_dtype(), dtypes.int64, dtypes.bool_, dtypes.default_complex())
         return printing.format_sparse(
             parts,
@@ -409,9 +436,7 @@ class SparseTensor(Tensor):
         return object.__format__(self, spec)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        pattern = self.pattern.moved(devices.CPU)
-        arrays = pattern.layout, pattern.shape, pattern.indices, pattern.pointers, pattern._coalesced
-        return _rebuild, (arrays, self.entries)
+        return _rebuild, (self.pattern.moved(devices.CPU), self.entries)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SparseTensor:
         memo[id(self)] = result = self.like(copy.deepcopy(self.entries, memo))
@@ -426,9 +451,9 @@ def _asking() -> str:
     return frame.f_code.co_qualname.removesuffix(".__init__").rpartition("<locals>.")[2].removeprefix("Tensor.")
 
 
-def _rebuild(arrays: tuple[Any, ...], entries: Tensor) -> SparseTensor:
+def _rebuild(pattern: Pattern, entries: Tensor) -> SparseTensor:
     """A sparse tensor from its parts: what pickle calls."""
-    return SparseTensor(Pattern(*arrays).moved(entries.device), entries)
+    return SparseTensor(pattern.moved(entries.device), entries)
 
 
 def _read_only(array: Any) -> Tensor:

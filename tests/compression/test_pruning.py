@@ -166,3 +166,44 @@ def test_pruned_heads_say_nothing_and_learn_nothing(other_widths):
 def test_the_output_layer_of_attention_is_not_offered():
     layer = nn.TransformerEncoderLayer(8, 2, 16)
     assert [m for m, _ in compression.weights(layer)] == [layer.linear1, layer.linear2]
+
+
+@pytest.mark.parametrize(
+    ("block", "amount", "kept"), [((2, 4), 0.5, 8), ((4, 2), 5, 11), ((8, 16), 0.0, 1), ((1, 1), 1.0, 0)]
+)
+def test_blocks_that_are_nearest_to_zero_go(block, amount, kept):
+    layer = nn.Linear(16, 8)
+    magnitudes = np.abs(layer.weight.detach().numpy())
+    assert compression.blocks(layer, "weight", amount, block) is layer
+    R, C = block
+    per_block = layer.weight_mask.numpy().reshape(8 // R, R, 16 // C, C).swapaxes(1, 2).reshape(-1, R * C)
+    assert set(per_block.sum(1)) <= {0, R * C} and per_block[:, 0].sum() == kept
+    sums = magnitudes.reshape(8 // R, R, 16 // C, C).sum((1, 3)).reshape(-1)
+    stays = per_block[:, 0] == 1
+    assert sums[stays].min(initial=np.inf) >= sums[~stays].max(initial=0)
+
+
+def test_pruned_blocks_stay_zero_under_adam_and_count_again():
+    layer = compression.blocks(nn.Linear(16, 8), "weight", 0.25, (4, 4))
+    optimizer = md.optim.Adam(layer.parameters(), 0.1, weight_decay=0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        layer(md.randn(4, 16)).square().sum().backward()
+        optimizer.step()
+    first = layer.weight_mask.clone()
+    layer(md.randn(4, 16))
+    assert compression.sparsity([(layer, "weight")]) == 0.25 and (layer.weight[first == 0] == 0).all()
+    compression.blocks(layer, "weight", 0.5, (4, 4))
+    assert compression.sparsity([(layer, "weight")]) == 0.5 and (layer.weight_mask[first == 0] == 0).all()
+
+
+def test_messages_of_block_pruning():
+    with pytest.raises(ValueError, match=r"a matrix of blocks \(16, 16\) is wanted, got shape \[8, 16\]"):
+        compression.blocks(nn.Linear(16, 8), "weight", 0.5)
+    with pytest.raises(ValueError, match=r"a matrix of blocks \(1, 1\) is wanted, got shape \[3, 2, 3, 3\]"):
+        compression.blocks(nn.Conv2d(2, 3, 3), "weight", 0.5, (1, 1))
+    with pytest.raises(ValueError, match="5 blocks are to be pruned, and there are 4"):
+        compression.blocks(nn.Linear(4, 4), "weight", 5, (2, 2))
+    for amount, block in ((1.5, (2, 2)), (-1, (2, 2)), (0.5, (0, 2))):
+        with pytest.raises(ValueError, match=r"share from 0\.0 to 1\.0 and block two positive sizes"):
+            compression.Blocks(amount, block)

@@ -164,6 +164,54 @@ def test_a_csr_layer_in_double_precision_and_its_messages():
         broken(x)
 
 
+@pytest.mark.parametrize("block", [(2, 3), (4, 1), (8, 6), (16, 16)], ids=str)
+def test_a_layer_in_blocks_computes_what_the_pruned_layer_does(block):
+    R, C = block
+    layer = compression.blocks(nn.Linear(3 * C, 5 * R), "weight", 0.6, block)
+    sparse = SparseLinear.from_linear(layer, block)
+    assert sparse.values.shape == (6, R, C) and (sparse.weight.to_dense() == layer.weight).all()
+    assert sparse.weight.layout is md.sparse_bsr and f"nnz=6, block={block}, bias=True" in repr(sparse)
+    for lead in ((), (7,), (3, 2), (1,), (0,)):
+        inputs = [md.randn(*lead, 3 * C).requires_grad_()]
+        inputs.append(inputs[0].detach().requires_grad_())
+        layer.zero_grad(), sparse.zero_grad()
+        outputs = [module(x) for module, x in zip((layer, sparse), inputs, strict=True)]
+        np.testing.assert_allclose(outputs[1].detach().numpy(), outputs[0].detach().numpy(), atol=1e-5)
+        for y in outputs:
+            y.pow(2).sum().backward()
+        np.testing.assert_allclose(inputs[1].grad.numpy(), inputs[0].grad.numpy(), rtol=1e-4, atol=1e-4)
+        places = sparse.weight.sampled(layer.weight_orig.grad)
+        np.testing.assert_allclose(sparse.values.grad.numpy(), places.numpy(), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(sparse.bias.grad.numpy(), layer.bias.grad.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_layers_in_blocks_of_a_model():
+    model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 32), nn.Linear(32, 10), nn.Linear(10, 16))
+    compression.blocks(model[0], "weight", 0.75)
+    compression.prune_to([(model[2], "weight")], 0.75)  # zeros, but not in blocks
+    bsr = compression.to_bsr(model)
+    assert [type(m) for m in bsr] == [SparseLinear, nn.ReLU, nn.Linear, nn.Linear, nn.Linear]
+    assert type(compression.to_bsr(model[0], least=0.75)) is SparseLinear
+    assert type(compression.to_bsr(model[0], least=0.8)) is type(compression.to_bsr(model[0], (48, 16))) is nn.Linear
+    x, file = md.randn(5, 64), io.BytesIO()
+    np.testing.assert_allclose(bsr(x).detach().numpy(), model(x).detach().numpy(), atol=1e-5)
+    md.save(bsr[0].state_dict(), file)
+    file.seek(0)
+    other = SparseLinear(64, 128, block=(16, 16))
+    other.load_state_dict(md.load(file))
+    assert (other(x) == bsr[0](x)).all() and other.col_indices.dtype is md.int16
+    optimizer = md.optim.Adam(other.parameters(), 0.1)
+    other(x).square().sum().backward()
+    optimizer.step()
+    assert not (other(x) == bsr[0](x)).any() and other.weight._nnz() == 8
+    np.testing.assert_allclose(other.double()(x.double()).detach().numpy(), nn.functional.linear(
+        x.double(), other.weight.to_dense(), other.bias).detach().numpy(), atol=1e-10)  # fmt: skip
+    with pytest.raises(ValueError, match=r"a weight \(10, 32\) does not consist of blocks \(16, 16\)"):
+        SparseLinear.from_linear(model[3], (16, 16))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        SparseLinear(64, 128, block=(8, 8)).load_state_dict(bsr[0].state_dict())
+
+
 def test_a_csr_layer_on_the_device(device):
     csr = SparseLinear.from_linear(prune.l1_unstructured(nn.Linear(6, 4), "weight", 0.5))
     x = md.randn(3, 6)
