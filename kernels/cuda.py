@@ -23,9 +23,8 @@ import re
 import sys
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,8 +59,7 @@ class LaunchError(RuntimeError):
     """A CUDA kernel cannot be compiled or launched; the message names the file, the kernel and what to do."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One `__global__` function: what it computes and what it may use on any architecture of ARCHITECTURES.
 
     of: the name of the Kernel whose reference it must agree with, within rtol (relative, float32).
@@ -79,8 +77,7 @@ class Entry:
     since: int = 75  # the first compute capability that has its instructions
 
 
-@dataclass(frozen=True)
-class Signature:
+class Signature(NamedTuple):
     """The parameters of one kernel as its source declares them: (type, name), a pointer's type without const and *."""
 
     kernel: str
@@ -242,8 +239,7 @@ def blocks(n: int, per_block: int, most: int = 1 << 30) -> int:
     return min(-(-n // per_block), most)
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What a device can do: its compute capability, 90 for 9.0, the shared memory that a block may have, in bytes, and how
     many blocks run at once at the least: one on each multiprocessor."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,13 +35,27 @@ def public(op: type[Op], name: str, doc: str, *more: str, inplace: Any = True) -
     return method(name, *more, inplace=inplace)(named(op, name, doc))
 
 
-def result_type(name: str, *fields: str) -> Any:
-    """The class of an operation's several results: a named tuple that prints as PyTorch's do."""
+class result_type:
+    """The class of an operation's several results: a named tuple that prints as PyTorch's do.
 
-    def text(self: Any) -> str:
-        return f"torch.return_types.{name}(\n" + ",\n".join(f"{k}={v!r}" for k, v in self._asdict().items()) + ")"
+    It is made at the first result: making two dozen of them would be felt when minidl is imported.
+    """
 
-    return type(name, (namedtuple(name, fields),), {"__slots__": (), "__repr__": text})
+    def __init__(self, name: str, *fields: str) -> None:
+        self.name, self.fields = name, fields
+
+    @cached_property
+    def made(self) -> Any:
+        name = self.name
+
+        def text(results: Any) -> str:
+            parts = [f"{field}={value!r}" for field, value in results._asdict().items()]
+            return f"torch.return_types.{name}(\n" + ",\n".join(parts) + ")"
+
+        return type(name, (namedtuple(name, self.fields),), {"__slots__": (), "__repr__": text})
+
+    def __call__(self, *results: Any) -> Any:
+        return self.made(*results)
 
 
 def differentiated(op: Op, plain: Callable[..., Any], inputs: tuple[Any, ...], g: list[Any]) -> Any:
