@@ -27,7 +27,7 @@ import numpy as np
 from . import Kernel, array_module
 from .common import FLOAT32, Array, at_least_float32
 from .jit import jit
-from .layout import channels_last_memory, channels_last_numbers, empty_channels_last, load_some, store_some
+from .layout import channels_last_memory, channels_last_numbers, empty_channels_last, load_some, row_major, store_some
 from .parallel import MEMORY, share
 from .simd import WIDTH, first, splat
 
@@ -124,9 +124,9 @@ def rows_of(x: Array) -> Array:
     return np.ascontiguousarray(x).reshape(-1) if x.ndim == 2 else channels_last_numbers(x)
 
 
-def like(x: Array) -> tuple[Array, Array]:
-    """A new array of x's shape, channels-last, and its numbers."""
-    if x.ndim == 2:
+def like(x: Array, planes: bool = False) -> tuple[Array, Array]:
+    """A new array of x's shape, channels-last or in planes, and its numbers."""
+    if x.ndim == 2 or planes:
         out = np.empty(x.shape, np.float32)
         return out, out.reshape(-1)
     out = empty_channels_last(x.shape)
@@ -144,20 +144,21 @@ def cut(x: Array, shared: bool) -> tuple[int, int]:
 def group_norm_numba(
     x: Array, weight: Array | None, bias: Array | None, groups: int, shared: bool, eps: float
 ) -> tuple[Array, Array, Array]:
-    channels, numbers = x.shape[1], rows_of(x)
-    size, pieces = cut(x, shared)
-    sets = 1 if shared else pieces
+    channels, planes = x.shape[1], in_planes(x)
+    numbers, (size, pieces) = (x.reshape(-1), planes_of(x)) if planes else (rows_of(x), cut(x, shared))
+    sets, each = 1 if shared else pieces, channels if planes else 1
     means, squares = np.empty((2, pieces, channels))
     mean, var = np.empty((2, sets, groups), np.float32)
     centre, scale = np.empty((2, sets, channels), np.float32)
     weight, bias = ones_or(weight, channels), zeros_or(bias, channels)
-    out, target = like(x)
+    out, target = like(x, planes)
 
     def measure(begin: int, end: int) -> None:
-        channel_statistics(begin, end, numbers, size, channels, means, squares, np.empty((3, channels), np.float32))
+        statistics = plane_statistics if planes else channel_statistics
+        statistics(begin, end, numbers, size, channels, means, squares, np.empty((3, channels), np.float32))
 
     def finish(begin: int, end: int) -> None:
-        scale_rows(begin, end, numbers, size, channels, centre, scale, bias, target)
+        (scale_planes if planes else scale_rows)(begin, end, numbers, size, channels, centre, scale, bias, target)
 
     def each_by_itself(begin: int, end: int) -> None:
         partial = np.empty((3, channels), np.float32)
@@ -177,12 +178,13 @@ def group_norm_numba(
             scale,
             bias,
             target,
+            planes,
         )
 
     if shared:
-        share(pieces, measure, MEMORY * x.size)
+        share(each * pieces, measure, MEMORY * x.size)
         set_statistics(0, 1, means, squares, size, x.size // channels, weight, float(eps), mean, var, centre, scale)
-        share(pieces, finish, MEMORY * x.size)
+        share(each * pieces, finish, MEMORY * x.size)
     else:
         share(pieces, each_by_itself, 2 * MEMORY * x.size)
     return out, mean, var
@@ -192,36 +194,42 @@ def group_norm_numba(
 def group_norm_backward_numba(
     g: Array, x: Array, weight: Array | None, mean: Array, var: Array, groups: int, shared: bool, eps: float
 ) -> tuple[Array, Array, Array]:
-    channels, n = x.shape[1], x.size // mean.size
-    slopes, numbers = rows_of(g), rows_of(x)
-    size, pieces = cut(x, shared)
+    channels, n, planes = x.shape[1], x.size // mean.size, in_planes(x)
+    if planes:
+        slopes, numbers, (size, pieces), each = row_major(g).reshape(-1), x.reshape(-1), planes_of(x), channels
+    else:
+        slopes, numbers, (size, pieces), each = rows_of(g), rows_of(x), cut(x, shared), 1
     centre = mean if groups == channels else np.repeat(mean, channels // groups, 1)
     plain, weighted = np.empty((2, pieces, channels))
     by_g, by_x, rest = np.empty((3, len(mean), channels), np.float32)
     weight = ones_or(weight, channels)
-    dx, target = like(x)
+    dx, target = like(x, planes)
     results = []
 
     def measure(begin: int, end: int) -> None:
         partial = np.empty((2, channels), np.float32)
-        channel_sums(begin, end, slopes, numbers, size, channels, centre, plain, weighted, partial)
+        (plane_sums if planes else channel_sums)(
+            begin, end, slopes, numbers, size, channels, centre, plain, weighted, partial
+        )
 
     def finish(begin: int, end: int) -> None:
-        combine_rows(begin, end, slopes, numbers, size, channels, centre, by_g, by_x, rest, target)
+        (combine_planes if planes else combine_rows)(
+            begin, end, slopes, numbers, size, channels, centre, by_g, by_x, rest, target
+        )
 
     def each_by_itself(begin: int, end: int) -> None:
         partial = np.empty((2, channels), np.float32)
         results.append(np.zeros((2, channels), np.float32))
         differentiate_samples(
             begin, end, slopes, numbers, size, centre, plain, weighted, partial, n, weight, var, float(eps), by_g, by_x, rest,
-            results[-1], target,
+            results[-1], target, planes,
         )  # fmt: skip
 
     if shared:
-        share(pieces, measure, MEMORY * x.size)
+        share(each * pieces, measure, MEMORY * x.size)
         results.append(np.zeros((2, channels), np.float32))
         coefficients(0, 1, plain, weighted, n, weight, var, float(eps), by_g, by_x, rest, results[0])
-        share(pieces, finish, MEMORY * x.size)
+        share(each * pieces, finish, MEMORY * x.size)
     else:
         share(pieces, each_by_itself, 2 * MEMORY * x.size)
     return dx, *sum(results[1:], results[0])
@@ -230,26 +238,38 @@ def group_norm_backward_numba(
 @jit(nogil=True)
 def normalize_samples(
     begin: int, end: int, x: Any, size: int, means: Any, squares: Any, partial: Any, weight: Any, eps: float, mean: Any,
-    var: Any, centre: Any, scale: Any, shift: Any, out: Any,
+    var: Any, centre: Any, scale: Any, shift: Any, out: Any, planes: bool,
 ) -> None:  # fmt: skip
     """One sample after the other, which is still in the cache when it is read again."""
     channels = means.shape[1]
     for s in range(begin, end):
-        channel_statistics(s, s + 1, x, size, channels, means, squares, partial)
+        if planes:
+            plane_statistics(s * channels, (s + 1) * channels, x, size, channels, means, squares, partial)
+        else:
+            channel_statistics(s, s + 1, x, size, channels, means, squares, partial)
         set_statistics(s, s + 1, means, squares, size, x.size // channels, weight, eps, mean, var, centre, scale)
-        scale_rows(s, s + 1, x, size, channels, centre, scale, shift, out)
+        if planes:
+            scale_planes(s * channels, (s + 1) * channels, x, size, channels, centre, scale, shift, out)
+        else:
+            scale_rows(s, s + 1, x, size, channels, centre, scale, shift, out)
 
 
 @jit(nogil=True)
 def differentiate_samples(
     begin: int, end: int, g: Any, x: Any, size: int, centre: Any, plain: Any, weighted: Any, partial: Any, n: int, weight: Any,
-    var: Any, eps: float, by_g: Any, by_x: Any, rest: Any, dparams: Any, out: Any,
+    var: Any, eps: float, by_g: Any, by_x: Any, rest: Any, dparams: Any, out: Any, planes: bool,
 ) -> None:  # fmt: skip
     channels = plain.shape[1]
     for s in range(begin, end):
-        channel_sums(s, s + 1, g, x, size, channels, centre, plain, weighted, partial)
+        if planes:
+            plane_sums(s * channels, (s + 1) * channels, g, x, size, channels, centre, plain, weighted, partial)
+        else:
+            channel_sums(s, s + 1, g, x, size, channels, centre, plain, weighted, partial)
         coefficients(s, s + 1, plain, weighted, n, weight, var, eps, by_g, by_x, rest, dparams)
-        combine_rows(s, s + 1, g, x, size, channels, centre, by_g, by_x, rest, out)
+        if planes:
+            combine_planes(s * channels, (s + 1) * channels, g, x, size, channels, centre, by_g, by_x, rest, out)
+        else:
+            combine_rows(s, s + 1, g, x, size, channels, centre, by_g, by_x, rest, out)
 
 
 def ones_or(weight: Array | None, channels: int) -> Array:
@@ -262,40 +282,50 @@ def zeros_or(bias: Array | None, channels: int) -> Array:
 
 @channel_affine.variant("numba", device="cpu", supports=supports)
 def channel_affine_numba(x: Array, scale: Array, shift: Array) -> Array:
-    out, target = like(x)
-    scale_all(rows_of(x), *cut(x, True), np.zeros((1, x.shape[1]), np.float32), scale[None], shift, target)
+    nothing = np.zeros((1, x.shape[1]), np.float32)
+    planes = in_planes(x)
+    out, target = like(x, planes)
+    numbers, (size, pieces) = (x.reshape(-1), planes_of(x)) if planes else (rows_of(x), cut(x, True))
+    scale_all(numbers, size, pieces, nothing, scale[None], shift, target, planes)
     return out
 
 
 @channel_affine_backward.variant("numba", device="cpu", supports=supports_backward)
 def channel_affine_backward_numba(g: Array, x: Array, scale: Array) -> tuple[Array, Array, Array]:
-    slopes, nothing = rows_of(g), np.zeros((1, x.shape[1]), np.float32)
-    size, pieces = cut(x, True)
-    plain, weighted = (s.sum(0).astype(np.float32) for s in sums(slopes, rows_of(x), size, pieces, nothing))
-    dx, target = like(x)
-    scale_all(slopes, size, pieces, nothing, scale[None], nothing[0], target)
+    nothing, planes = np.zeros((1, x.shape[1]), np.float32), in_planes(x)
+    if planes:
+        slopes, numbers, (size, pieces) = row_major(g).reshape(-1), x.reshape(-1), planes_of(x)
+    else:
+        slopes, numbers, (size, pieces) = rows_of(g), rows_of(x), cut(x, True)
+    dx, target = like(x, planes)
+    plain, weighted = (s.sum(0).astype(np.float32) for s in sums(slopes, numbers, size, pieces, nothing, planes))
+    scale_all(slopes, size, pieces, nothing, scale[None], nothing[0], target, planes)
     return dx, weighted, plain
 
 
-def scale_all(x: Array, size: int, pieces: int, centre: Array, scale: Array, shift: Array, out: Array) -> None:
+def scale_all(
+    x: Array, size: int, pieces: int, centre: Array, scale: Array, shift: Array, out: Array, planes: bool = False
+) -> None:
     """(x - centre) * scale + shift; centre and scale (pieces, C) or (1, C)."""
     scale, shift = np.ascontiguousarray(scale), np.ascontiguousarray(shift)
+    channels = centre.shape[1]
 
     def run(begin: int, end: int) -> None:
-        scale_rows(begin, end, x, size, centre.shape[1], centre, scale, shift, out)
+        (scale_planes if planes else scale_rows)(begin, end, x, size, channels, centre, scale, shift, out)
 
-    share(pieces, run, MEMORY * x.size)
+    share(pieces * channels if planes else pieces, run, MEMORY * x.size)
 
 
-def sums(g: Array, x: Array, size: int, pieces: int, centre: Array) -> tuple[Array, Array]:
+def sums(g: Array, x: Array, size: int, pieces: int, centre: Array, planes: bool = False) -> tuple[Array, Array]:
     """For each piece and channel the sums of g and of g * (x - centre): float64."""
-    plain, weighted = np.empty((2, pieces, centre.shape[1]))
+    channels = centre.shape[1]
+    plain, weighted = np.empty((2, pieces, channels))
 
     def run(begin: int, end: int) -> None:
-        partial = np.empty((2, centre.shape[1]), np.float32)
-        channel_sums(begin, end, g, x, size, centre.shape[1], centre, plain, weighted, partial)
+        partial = np.empty((2, channels), np.float32)
+        (plane_sums if planes else channel_sums)(begin, end, g, x, size, channels, centre, plain, weighted, partial)
 
-    share(pieces, run, MEMORY * x.size)
+    share(pieces * channels if planes else pieces, run, MEMORY * x.size)
     return plain, weighted
 
 
@@ -518,3 +548,96 @@ def combined(
     for i in range(n):
         here = place + i * step
         store_some(out, here, load_some(g, here, some) * a + (load_some(x, here, some) - m) * b + c, some)
+
+
+# Numba, row-major: the numbers of a channel of a sample are side by side, a plane. A piece is a sample. Short planes are turned
+# into rows: what is done once for each plane would take longer.
+
+
+def in_planes(x: Array) -> bool:
+    """Whether x is row-major, with planes that are long enough to be worked on one by one."""
+    return x.ndim > 2 and x.shape[1] > 1 and x.flags.c_contiguous and x.size >= 64 * x.shape[0] * x.shape[1]
+
+
+def planes_of(x: Array) -> tuple[int, int]:
+    """The numbers of a plane, and how many samples there are."""
+    return x.size // (x.shape[0] * x.shape[1]), x.shape[0]
+
+
+@jit(nogil=True)
+def plane_statistics(
+    begin: int, end: int, x: Any, size: int, channels: int, means: Any, squares: Any, partial: Any
+) -> None:
+    """Mean and sum of squared deviations of planes begin ... end - 1: of the lanes first, as if they were channels."""
+    lanes = np.empty((3, WIDTH), np.float32)
+    for plane in range(begin, end):
+        s, c = plane // channels, plane % channels
+        means[s, c], squares[s, c] = 0.0, 0.0
+        for start in range(0, size, BLOCK):
+            count = min(BLOCK, size - start)
+            rows, rest = count // WIDTH, count % WIDTH
+            if rows:
+                deviations(x, plane * size + start, WIDTH, rows, None, lanes, 0)
+                include(s, c, start, rows, WIDTH, lanes, means, squares)
+            if rest:
+                before = start + rows * WIDTH
+                deviations(x, plane * size + before, WIDTH, 1, first(rest), lanes, 0)
+                include(s, c, before, 1, rest, lanes, means, squares)
+
+
+@jit
+def include(s: int, c: int, before: int, rows: int, count: int, lanes: Any, means: Any, squares: Any) -> None:
+    """Put so many lanes, of so many rows each, together with the numbers before."""
+    mean, spread, n = 0.0, 0.0, rows * count
+    for i in range(count):
+        mean += lanes[0, i] + np.float64(lanes[1, i])
+    mean /= count
+    for i in range(count):
+        apart = lanes[0, i] + np.float64(lanes[1, i]) - mean
+        spread += lanes[2, i] + rows * apart * apart
+    apart = mean - means[s, c]
+    means[s, c] += apart * n / (before + n)
+    squares[s, c] += spread + apart * apart * n * before / (before + n)
+
+
+@jit(nogil=True)
+def scale_planes(
+    begin: int, end: int, x: Any, size: int, channels: int, mean: Any, scale: Any, shift: Any, out: Any
+) -> None:
+    for plane in range(begin, end):
+        s, c = plane // channels % mean.shape[0], plane % channels
+        m, factor, summand = mean[s, c], scale[s, c], shift[c]
+        source, target = x[plane * size : (plane + 1) * size], out[plane * size : (plane + 1) * size]
+        for i in range(size):
+            target[i] = (source[i] - m) * factor + summand
+
+
+@jit(nogil=True, fastmath={"reassoc", "contract"})  # reassoc: several partial sums side by side
+def plane_sums(
+    begin: int, end: int, g: Any, x: Any, size: int, channels: int, mean: Any, plain: Any, weighted: Any, partial: Any
+) -> None:
+    for plane in range(begin, end):
+        s, c = plane // channels, plane % channels
+        m = mean[s % mean.shape[0], c]
+        plain[s, c], weighted[s, c] = 0.0, 0.0
+        for start in range(plane * size, (plane + 1) * size, BLOCK):
+            stop = min(start + BLOCK, (plane + 1) * size)
+            slopes, values, a, b = g[start:stop], x[start:stop], np.float32(0), np.float32(0)
+            for i in range(stop - start):
+                a += slopes[i]
+                b += slopes[i] * (values[i] - m)
+            plain[s, c] += a
+            weighted[s, c] += b
+
+
+@jit(nogil=True)
+def combine_planes(
+    begin: int, end: int, g: Any, x: Any, size: int, channels: int, mean: Any, by_g: Any, by_x: Any, rest: Any, out: Any
+) -> None:
+    for plane in range(begin, end):
+        s, c = plane // channels % mean.shape[0], plane % channels
+        m, a, b, summand = mean[s, c], by_g[s, c], by_x[s, c], rest[s, c]
+        slopes, values = g[plane * size : (plane + 1) * size], x[plane * size : (plane + 1) * size]
+        target = out[plane * size : (plane + 1) * size]
+        for i in range(size):
+            target[i] = slopes[i] * a + (values[i] - m) * b + summand

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy of logits (N, V) with integer targets (N,), and its backward pass.
+"""Softmax cross-entropy of logits (N, V) with integer targets (N,), and its backward pass; the same of maps (N, V, P).
 
 With p = softmax(x), target y, class weights w (1 without them) and label smoothing e:
     loss  = (1 - e) w_y (L - x_y)  +  e / V * sum_c w_c (L - x_c)          L = log sum_c e^x_c
@@ -23,9 +23,11 @@ from . import Kernel, array_module
 from .cast import astype
 from .common import FLOAT32, Array, at_least_float32, float32_in_order
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
-from .elementary import exp32, row_max, sum_exp
+from .elementary import exp32, log32, row_max, sum_exp
 from .jit import jit
-from .parallel import ELEMENTARY, FEW, share_rows
+from .layout import load_some, store_some
+from .parallel import ELEMENTARY, FEW, share, share_rows
+from .simd import WIDTH, first, load, maximum, select, splat, store
 
 INT64 = np.dtype(np.int64)  # comparing with np.int64 makes one each time
 
@@ -85,10 +87,16 @@ def cross_entropy_and_gradient(
 ) -> tuple[Array, Array]:
     """Losses (N,) as `cross_entropy`, and the gradients (N, V) of the losses, each by its own row.
 
+    Or of maps: logits (N, V, P), classified at each of P positions by targets (N, P), give losses (N, P) and gradients (N, V, P).
+
     Example:
         >>> cross_entropy_and_gradient(np.zeros((1, 4)), np.array([2]), None, -100, 0.0)
         (array([1.38629436]), array([[ 0.25,  0.25, -0.75,  0.25]]))
     """
+    if logits.ndim == 3:
+        rows = logits.swapaxes(1, 2).reshape(target.size, logits.shape[1])
+        found = cross_entropy_and_gradient.reference(rows, target.reshape(-1), weight, ignore_index, smoothing)
+        return found[0].reshape(target.shape), found[1].reshape(*target.shape, logits.shape[1]).swapaxes(1, 2)
     options = target, weight, ignore_index, smoothing
     losses, lse = cross_entropy.reference(logits, *options)
     return losses, cross_entropy_backward.reference(array_module(logits).ones_like(losses), logits, *options, lse)
@@ -156,6 +164,8 @@ def sum_below(logits: Any, i: int, m: Any, weight: Any) -> Any:
 def cross_entropy_and_gradient_numba(
     logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float
 ) -> tuple[Array, Array]:
+    if logits.ndim == 3:
+        return cross_entropy_and_gradient_maps(logits, target, weight, ignore_index, smoothing)
     losses, dx = np.empty(len(logits), np.float32), np.empty_like(logits)
     weight = ones(logits.shape[1]) if weight is None else weight
     arrays, options = (logits, target, losses, dx), (weight, ignore_index, float(smoothing))
@@ -202,6 +212,108 @@ def exp_row(x: Any, i: int, m: Any, out: Any) -> Any:
         out[i, c] = e
         total += e
     return total
+
+
+# Numba, maps: the logits of one class are side by side, as many of them as a register has lanes are worked on at a time. Turning
+# the map to have rows of classes takes longer than the loss.
+
+POSITIONS = 1024  # of a sample: the unit in which work is shared out
+
+
+def cross_entropy_and_gradient_maps(
+    logits: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float
+) -> tuple[Array, Array]:
+    losses, dx = np.empty(target.shape, np.float32), np.empty_like(logits)
+    weight = ones(logits.shape[1]) if weight is None else weight
+    units = len(logits) * -(-logits.shape[2] // POSITIONS)
+    arrays = logits.reshape(-1), target.reshape(-1), losses.reshape(-1), dx.reshape(-1)
+    options = logits.shape[1], logits.shape[2], weight, ignore_index, float(smoothing)
+    share(units, loss_and_gradient_maps, ELEMENTARY * logits.size, *arrays, *options)
+    return losses, dx
+
+
+@jit(nogil=True)
+def loss_and_gradient_maps(
+    begin: int, end: int, x: Any, target: Any, losses: Any, dx: Any, classes: int, positions: int, weight: Any,
+    ignore_index: int, smoothing: float,
+) -> None:  # fmt: skip
+    own, total_weight = np.empty((6, WIDTH), np.float32), np.float64(weight.sum())
+    each = -(-positions // POSITIONS)
+    for unit in range(begin, end):
+        sample, start = unit // each, unit % each * POSITIONS
+        stop = min(start + POSITIONS, positions)
+        for p in range(start, stop, WIDTH):
+            at, n = sample * classes * positions + p, min(WIDTH, stop - p)
+            y = target[sample * positions + p :][:n]
+            if n == WIDTH:
+                exps_of_positions(x, dx, at, positions, classes, weight, smoothing, None, own)
+            else:
+                exps_of_positions(x, dx, at, positions, classes, weight, smoothing, first(n), own)
+            for i in range(n):
+                losses[sample * positions + p + i] = loss_of_position(
+                    x, at + i, positions, classes, y[i], weight, total_weight, ignore_index, smoothing, own, i
+                )
+            if n == WIDTH:
+                slopes_of_positions(dx, at, positions, classes, weight, None, own)
+            else:
+                slopes_of_positions(dx, at, positions, classes, weight, first(n), own)
+            for i in range(n):
+                if y[i] != ignore_index:
+                    dx[at + i + y[i] * positions] -= own[4, i]
+
+
+# What the three functions tell each other of the positions of one register is in the rows of `own`: the maximum m; the sum of
+# e^(x - m), then the factor of p; the sum of weight * (m - x); e / V, or -1 where the target is ignored; the factor of
+# [c = y]; the logarithm of the sum.
+
+
+@jit(forceinline=True)
+def exps_of_positions(
+    x: Any, dx: Any, at: int, step: int, classes: int, weight: Any, smoothing: float, some: Any, own: Any
+) -> None:
+    """e^(x - m) of all classes at the positions of one register, to dx."""
+    m = load_some(x, at, some)
+    for c in range(1, classes):
+        m = maximum(m, load_some(x, at + c * step, some))
+    total, below = splat(0.0), splat(0.0)
+    for c in range(classes):
+        apart = load_some(x, at + c * step, some) - m
+        e = exp32(apart)
+        store_some(dx, at + c * step, e, some)
+        total += e
+        if smoothing > 0:
+            below -= apart * weight[c]
+    store(own, 0, m)
+    store(own, WIDTH, total)
+    store(own, 2 * WIDTH, below)
+    store(own, 5 * WIDTH, log32(total))
+
+
+@jit(forceinline=True)
+def loss_of_position(
+    x: Any, at: int, step: int, classes: int, y: int, weight: Any, total_weight: float, ignore_index: int, smoothing: float,
+    own: Any, i: int,
+) -> Any:  # fmt: skip
+    if y == ignore_index:
+        own[3, i] = -1
+        return np.float32(0)
+    m, total, spread = own[0, i], own[1, i], np.float32(smoothing / classes)
+    one_hot_part, log_total = np.float32((1 - smoothing) * weight[y]), np.float64(own[5, i])
+    loss = one_hot_part * (np.float64(m - x[at + y * step]) + log_total)
+    if smoothing > 0:
+        loss += smoothing / classes * (np.float64(own[2, i]) + total_weight * log_total)
+    own[1, i], own[3, i], own[4, i] = (one_hot_part + spread * total_weight) / total, spread, one_hot_part
+    return np.float32(loss)
+
+
+@jit(forceinline=True)
+def slopes_of_positions(dx: Any, at: int, step: int, classes: int, weight: Any, some: Any, own: Any) -> None:
+    """The gradient but for the target's own part, of all classes at the positions of one register, from e^(x - m) in dx."""
+    factor, spread = load(own, WIDTH), load(own, 3 * WIDTH)
+    counts = spread >= np.float32(0)
+    for c in range(classes):
+        value = factor * load_some(dx, at + c * step, some) - spread * weight[c]
+        store_some(dx, at + c * step, select(counts, value, splat(0.0)), some)
 
 
 # CUDA: see loss.cu.

@@ -9,14 +9,14 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..autograd.grad_mode import is_grad_enabled
-from ..autograd.op import Op
+from ..autograd.op import Op, wrap
 from ..autograd.precision import in_float32, under_autocast
 from ..kernels import array_module
 from ..kernels import loss as kernels
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 from .exponential import exp
-from .indexing import Take
+from .indexing import PutInto
 from .linalg import linear
 from .loss import legacy_reduction, reduced
 from .selection import where
@@ -25,10 +25,26 @@ from .softmax import log_softmax
 INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)  # comparing with np.int64 makes one each time
 
 
-class CrossEntropy(Op):
-    """Softmax and negative log-likelihood in one, of logits (N, V) with class numbers (N,) as targets.
+def _rows_of(x: Any) -> Any:
+    """Scores (N, V, *S), an array or a Tensor, as rows of classes."""
+    if x.ndim == 2:
+        return x
+    last = x.movedim(1, -1) if isinstance(x, Tensor) else array_module(x).moveaxis(x, 1, -1)
+    return last.reshape(math.prod(last.shape[:-1]), last.shape[-1])
 
-    total: None for the losses (N,), else what their sum is divided by. gradient: whether there will be a backward pass.
+
+def _maps_of(rows: Any, shape: tuple[int, ...]) -> Any:
+    """Rows of classes, an array or a Tensor, as scores of the shape (N, V, *S)."""
+    if len(shape) == 2:
+        return rows
+    last = rows.reshape((shape[0], *shape[2:], shape[1]))
+    return last.movedim(-1, 1) if isinstance(last, Tensor) else array_module(last).moveaxis(last, -1, 1)
+
+
+class CrossEntropy(Op):
+    """Softmax and negative log-likelihood in one, of logits (N, V, *S) with class numbers (N, *S) as targets.
+
+    total: None for the losses (N, *S), else what their sum is divided by. gradient: whether there will be a backward pass.
     """
 
     precision = "full"
@@ -44,43 +60,105 @@ class CrossEntropy(Op):
         total: Any,
         gradient: bool = True,
     ) -> Any:
-        self.options, self.total = (target, weight, ignore_index, smoothing), total
-        self.slopes = None
-        if gradient and array_module(logits) is np:  # on a GPU it takes less to compute them again than to keep them
-            losses, self.slopes = kernels.cross_entropy_and_gradient(logits, *self.options)
+        xp, shape, self.total, self.slopes = array_module(logits), target.shape, total, None
+        in_planes = logits.ndim > 2 and xp is np and logits.flags.c_contiguous
+        if in_planes:  # the loss with its gradient takes less than rows of classes, copied from a map, would
+            logits = logits.reshape(*logits.shape[:2], math.prod(shape[1:]))
+            target = target.reshape(len(logits), logits.shape[2])
+        elif logits.ndim > 2:
+            logits, target = _rows_of(logits), target.reshape(-1)
+        self.options = target, weight, ignore_index, smoothing
+        if in_planes or (gradient and xp is np):  # on a GPU it takes less to compute them again than to keep them
+            losses, slopes = kernels.cross_entropy_and_gradient(logits, *self.options)
+            self.slopes = slopes if gradient else None
         else:
             losses, self.lse = kernels.cross_entropy(logits, *self.options)
-        return losses if total is None else array_module(losses).add.reduce(losses) / total
-
-    def _share(self, g: Any) -> Any:
-        """The gradient of each loss in their mean: 0, as in PyTorch, where every target is ignored and the mean is 0 / 0."""
-        total = self.total
-        if hasattr(total, "dtype"):
-            return g / array_module(total).where(total == 0, math.inf, total).astype(total.dtype)
-        return g / (total or math.inf)
+        return losses.reshape(shape) if total is None else xp.add.reduce(losses, None) / total
 
     def backward(self, g: Any, logits: Any) -> Any:
-        if self.slopes is not None:
-            return self.slopes * (g[:, None] if self.total is None else self._share(g))
-        if self.total is None:
-            g = array_module(g).ascontiguousarray(g)
-        else:
-            g = array_module(logits).full(len(logits), self._share(g), logits.dtype)
-        return kernels.cross_entropy_backward(g, logits, *self.options, self.lse)
+        slopes, shape = self.slopes, logits.shape
+        if self.total is not None:
+            g = _share(g, self.total)
+        elif len(shape) > 2:
+            g = g.reshape(self.options[0].shape)
+        if slopes is not None:
+            dx = slopes * (g if self.total is not None else g[:, None])
+            return dx.reshape(shape) if dx.ndim == 3 else _maps_of(dx, shape)
+        xp, rows = array_module(logits), _rows_of(logits)
+        g = xp.ascontiguousarray(g) if self.total is None else xp.full(len(rows), g, logits.dtype)
+        return _maps_of(kernels.cross_entropy_backward(g, rows, *self.options, self.lse), shape)
 
     def composite(self, g: Any, logits: Any) -> Any:
         target, weight, ignore_index, smoothing = self.options
-        N, V = logits.shape
+        rows, target = _rows_of(logits), target.reshape(-1)
+        N, V = rows.shape
         xp, kept = array_module(target), target != ignore_index
         y = xp.where(kept, target, 0)
         w = xp.ones(V, logits.array.dtype) if weight is None else weight
         wanted = xp.full((N, V), smoothing / V, logits.array.dtype) * w
         wanted[xp.arange(N), y] += (1 - smoothing) * w[y]
         wanted *= kept[:, None]
-        p = exp(log_softmax(logits, 1))
+        p = exp(log_softmax(rows, 1))
         if self.total is not None:
-            g = self._share(g)
-        return g.reshape((-1, 1)) * (p * wanted.sum(1, keepdims=True) - wanted)
+            g = _share(g, self.total)
+        return _maps_of(g.reshape((-1, 1)) * (p * wanted.sum(1, keepdims=True) - wanted), logits.shape)
+
+
+def _share(g: Any, total: Any) -> Any:
+    """The gradient of each loss in their mean: 0, as in PyTorch, where every target is ignored and the mean is 0 / 0."""
+    if hasattr(total, "dtype"):
+        return g / array_module(total).where(total == 0, math.inf, total).astype(total.dtype)
+    return g / (total or math.inf)
+
+
+class NLL(Op):
+    """-x at the class numbers `target` (N, *S), of x (N, V, *S).
+
+    kept: where a target counts, None if all do. factors: of each loss, or None. total: as CrossEntropy's.
+    """
+
+    precision = "full"
+
+    def forward(self, x: Any, *, target: Any, kept: Any, factors: Any, total: Any) -> Any:
+        self.shape, self.counts, self.total = x.shape, kept, total
+        self.factors = None if factors is None else factors.astype(x.dtype, copy=False)
+        arange, n = array_module(x).arange, target.ndim
+        every = [
+            arange(size).reshape(-1, *(1,) * (n - 1 - i)) if n > 1 else arange(size)
+            for i, size in enumerate(target.shape)
+        ]
+        self.index = (every[0], target, *every[1:])
+        losses = self._counted(-x[self.index])
+        return losses if total is None else losses.sum() / total
+
+    def _counted(self, losses: Any) -> Any:
+        if self.factors is not None:
+            losses = losses * self.factors
+        return losses if self.counts is None else array_module(losses).where(self.counts, losses, losses.dtype.type(0))
+
+    def backward(self, g: Any) -> Any:
+        if self.total is not None:
+            g = _share(g, self.total)
+        xp = array_module(g)
+        dx = xp.zeros(self.shape, g.dtype)
+        plain = self.factors is None and self.counts is None
+        dx[self.index] = -g if plain else self._counted(xp.broadcast_to(-g, self.index[1].shape))
+        return dx
+
+    def composite(self, g: Any) -> Any:
+        if self.total is not None:
+            g = _share(g, self.total)
+        xp = array_module(g.array)
+        each = self._counted(xp.full(self.index[1].shape, -1, g.array.dtype))
+        return PutInto.apply(g * wrap(each), shape=self.shape, index=self.index)
+
+
+@samples(NLL)
+def _(make: Any) -> Any:
+    target, kept, factors = np.array([[0, 4, 2], [1, 1, 3]]), np.array([[True, False, True]] * 2), make(2, 3)
+    yield Sample(make(3, 5), target=target[0], kept=None, factors=None, total=None)
+    yield Sample(make(2, 5, 3), target=target, kept=kept, factors=factors, total=2.5, note="of a map")
+    yield Sample(make(2, 5, 3), target=target, kept=kept, factors=None, total=None, note="of a map")
 
 
 @samples(CrossEntropy)
@@ -90,28 +168,30 @@ def _(make: Any) -> Any:
     weight = np.array([1.0, 2.0, 0.5, 1.0, 3.0])
     yield Sample(make(3, 5), target=target, weight=weight, ignore_index=4, smoothing=0.1, total=None)
     yield Sample(make(3, 5), target=target, weight=weight, ignore_index=4, smoothing=0.1, total=2.5)
+    maps = np.array([[[0, 4, 2]], [[1, 2, 3]]])
+    yield Sample(
+        make(2, 5, 1, 3), target=maps, weight=weight, ignore_index=4, smoothing=0.1, total=2.5, note="of a map"
+    )
+    yield Sample(
+        make(2, 5, 1, 3), target=maps, weight=None, ignore_index=-100, smoothing=0.0, total=None, note="of a map"
+    )
 
 
-def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Any, tuple[int, ...]]:
-    """Scores as (N, V), targets as (N,) and the shape of the losses, from (V,), (N, V) or (N, V, ...) inputs."""
+def _scores(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Any, tuple[int, ...]]:
+    """Scores as (N, V, *S), targets as (N, *S) and the shape of the losses, from (V,) or (N, V, *S) inputs."""
     devices.check_same(name, input, target)
     t = target.array
     if t.dtype.kind not in "iu":
         raise RuntimeError(
             f"{name}: expected scalar type Long for the class numbers but found {target.dtype}; use y.long()"
         )
-    if input.array.ndim == 1:
-        x = input.reshape(1, -1)
-    elif input.array.ndim == 2:
-        x = input
-    else:
-        x = input.movedim(1, -1).reshape(-1, input.array.shape[1])
-    shape: tuple[int, ...] = () if input.array.ndim == 1 else (input.array.shape[0], *input.array.shape[2:])
+    single = input.array.ndim == 1
+    shape: tuple[int, ...] = () if single else (input.array.shape[0], *input.array.shape[2:])
     if t.shape != shape:
         raise ValueError(
             f"{name}: Expected target of shape {list(shape)} for input of shape {list(input.shape)}, got {list(t.shape)}"
         )
-    return x, t.reshape(-1), shape
+    return (input.reshape(1, -1), t.reshape(1), shape) if single else (input, t, shape)
 
 
 def _all_count(name: str, t: Any, classes: int, ignore_index: int | None) -> bool:
@@ -181,7 +261,7 @@ def cross_entropy(
         if ignore_index >= 0:
             raise RuntimeError("cross_entropy: ignore_index is not supported for floating point target")
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
-    x, t, shape = _rows("cross_entropy", input, target)
+    x, t, shape = _scores("cross_entropy", input, target)
     all_count = _all_count("cross_entropy", t, x.array.shape[1], ignore_index)
     w = None if weight is None else weight.array
     total = _total(t, w, ignore_index, all_count, reduction, x.array.dtype)
@@ -263,18 +343,14 @@ def nll_loss(
     reduction = legacy_reduction(size_average, reduce, reduction)
     if weight is not None:
         _check_weight("nll_loss", input, weight)
-    x, t, shape = _rows("nll_loss", input, target)
+    x, t, shape = _scores("nll_loss", input, target)
     all_count = _all_count("nll_loss", t, x.array.shape[1], ignore_index)
-    xp, kept = array_module(t), t != ignore_index
+    kept = None if all_count else t != ignore_index
+    y = t.copy() if kept is None else array_module(t).where(kept, t, 0)
     w = None if weight is None else weight.array
-    y = t.copy() if all_count else xp.where(kept, t, 0)
-    losses = -Take.apply(x, index=(xp.arange(len(y)), y))
-    if w is not None:
-        losses = losses * w[y]
-    if not all_count:
-        losses = where(kept, losses, 0.0)
     total = _total(t, w, ignore_index, all_count, reduction, x.array.dtype)
-    return losses.reshape(shape) if total is None else losses.sum() / total
+    losses = NLL.apply(x, target=y, kept=kept, factors=None if w is None else w[y], total=total)
+    return losses.reshape(shape) if total is None and losses.array.shape != shape else losses
 
 
 @under_autocast("full")
@@ -294,7 +370,8 @@ def multi_margin_loss(
         input = input.reshape(1)
     if input.array.ndim == 1:
         target = target.reshape(())
-    x, t, shape = _rows("multi_margin_loss", input, target)
+    x, t, shape = _scores("multi_margin_loss", input, target)
+    x, t = _rows_of(x), t.reshape(-1)
     _all_count("multi_margin_loss", t, x.array.shape[1], None)
     xp = array_module(t)
     rows, others = xp.arange(len(t)), xp.ones(x.array.shape, bool)

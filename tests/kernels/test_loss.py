@@ -93,3 +93,55 @@ def test_where_every_target_is_ignored_the_mean_is_nan_and_the_gradient_zero(dty
     loss = minidl.nn.functional.cross_entropy(logits, minidl.tensor([1, 1, 1]), ignore_index=1)
     loss.backward()
     assert np.isnan(loss.item()) and not logits.grad.numpy().any()
+
+
+@pytest.mark.parametrize("n, v, p", [(1, 1, 1), (2, 3, 5), (3, 21, 33), (2, 5, 1100)])
+@pytest.mark.parametrize("weighted, smoothing", OPTIONS)
+def test_maps_agree(n, v, p, weighted, smoothing, rng, compare):
+    logits = (3 * rng.standard_normal((n, v, p))).astype(np.float32)
+    target = rng.integers(0, v, (n, p))
+    target[:, 1::3] = IGNORE
+    weight = rng.random(v, np.float32) if weighted else None
+    compare(cross_entropy_and_gradient, logits, target, weight, IGNORE, smoothing)
+
+
+def test_infinite_and_missing_logits_of_maps(compare):
+    logits = np.zeros((1, 3, 20), np.float32)
+    logits[0, :, 1], logits[0, :, 2] = (0, -np.inf, 1), (0, np.nan, 1)
+    logits[0, :, 3], logits[0, :, 4] = (np.inf, 0, 1), np.nan
+    target = np.ones((1, 20), np.int64)
+    target[0, 4] = IGNORE
+    losses, dx = cross_entropy_and_gradient(logits, target, None, IGNORE, 0.0)
+    assert losses[0, 1] == np.inf and np.isnan(losses[0, 2:4]).all() and not dx[0, :, 4].any()
+    compare(cross_entropy_and_gradient, logits, target, None, IGNORE, 0.0)
+    compare(cross_entropy_and_gradient, logits.astype(np.float64), target, None, IGNORE, 0.0, compiled=False)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(5, 4, 1), (2, 4, 3, 7), (2, 4, 0), (0, 4, 3)])
+def test_maps_against_pytorch(name, reduction, weighted, shape, rng):
+    torch = pytest.importorskip("torch")
+    if reduction == "mean" and 0 in shape:
+        pytest.skip("the mean of nothing")
+    logits = rng.standard_normal(shape).astype(np.float32)
+    target = rng.integers(0, 4, (shape[0], *shape[2:]))
+    target[1:, ...] %= 3
+    weight = rng.random(4, np.float32) if weighted else None
+
+    def found(m, channels_last):
+        x = m.tensor(logits, requires_grad=True)
+        seen = x * 1.0
+        if channels_last:
+            seen = seen.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        w = None if weight is None else m.tensor(weight)
+        loss = getattr(m.nn.functional, name)(seen, m.tensor(target), w, ignore_index=1, reduction=reduction)
+        (slope,) = m.autograd.grad((loss * loss).sum(), x, create_graph=True)
+        (second,) = m.autograd.grad((slope * slope).sum(), x)
+        return [t.detach().numpy() for t in (loss, slope, second)]
+
+    wanted = found(torch, False)
+    for channels_last in (False, True)[: len(shape) - 2]:
+        for got, want in zip(found(minidl, channels_last), wanted, strict=True):
+            np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
