@@ -110,11 +110,11 @@ def candidates() -> Iterator[str]:
 
 
 def describe() -> str:
-    """Which BLAS `matmul` calls, and the threads that it may use; for `minidl doctor`."""
+    """Which BLAS `matmul` calls, for `minidl doctor`."""
     found = library()
     if found is None:
         return "none found: matrix products inside of kernels are loops"
-    return f"{found.path}, threads: {found.get_threads() if found.get_threads else 'its own choice'}"
+    return found.path if found.set_threads is not None else f"{found.path}, whose threads are its own choice"
 
 
 @jit

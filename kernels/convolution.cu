@@ -21,8 +21,8 @@
 //
 //                      The last has few results and long sums, so they are cut into parts, each for a block of its own, which
 //                      are added up afterwards in a fixed order. Nothing is added atomically: results are the same at every run.
-//   5  conv_mma        the same in half precision, with the products on the tensor cores: see mma.cuh. Most of what a thread does is
-//                      now to find and fetch the numbers.
+//   5  conv_mma        the same in half precision or bfloat16, with the products on the tensor cores: see mma.cuh. Most of what a thread
+//                      does is now to find and fetch the numbers.
 //
 // Windows begin every sh, sw numbers, after a padding of ph, pw; dh, dw is the distance within a window. No array has more than
 // 2^30 numbers, so that indices are ints.

@@ -39,20 +39,20 @@ def supports_at(x: Array, axis: int, largest: bool) -> bool:
 
 @max_axes.variant("numba", device="cpu", supports=supports_axes)
 def max_axes_numba(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
-    return along(largest, x, axes, keepdim)
+    return along(max_middle, x, axes, keepdim)
 
 
 @min_axes.variant("numba", device="cpu", supports=supports_axes)
 def min_axes_numba(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
-    return along(smallest, x, axes, keepdim)
+    return along(min_middle, x, axes, keepdim)
 
 
-def largest(x: Array, terms: int, inside: int) -> Array:
+def max_middle(x: Array, terms: int, inside: int) -> Array:
     """The largest along the middle of (A, N, D), whose elements are x (A * N * D,), as (A * D,)."""
     return extreme(x, terms, inside, np.float32(1))
 
 
-def smallest(x: Array, terms: int, inside: int) -> Array:
+def min_middle(x: Array, terms: int, inside: int) -> Array:
     return extreme(x, terms, inside, np.float32(-1))
 
 
@@ -84,11 +84,7 @@ def extreme_at_numba(x: Array, axis: int, largest: bool) -> Any:
 def extreme_of_row(x: Any, i: int, sign: Any) -> Any:
     """The largest of sign * x[i], NaN if there is one."""
     start, stop = i * x.shape[1], (i + 1) * x.shape[1]
-    best, other, none = (
-        splat(-INFINITY),
-        splat(-INFINITY),
-        first(0),
-    )  # two registers: one would wait for each comparison
+    best, other, none = splat(-INFINITY), splat(-INFINITY), first(0)  # two: one would wait for each comparison
     rest = stop - (stop - start) % (2 * WIDTH)
     for j in range(start, rest, 2 * WIDTH):
         a, b = sign * load(x, j), sign * load(x, j + WIDTH)

@@ -14,7 +14,7 @@
 //   5  sgemm_vectorised   16 bytes a load, from memory and from shared memory; A is stored transposed for that
 //   6  sgemm_warps        the 8 x 8 elements of a thread lie so that the 32 lanes of a warp need few distinct numbers, and the
 //                         next tile is fetched while this one is multiplied: two buffers, one barrier a step
-//   7  hgemm_mma          half precision on the tensor cores: see mma.cuh
+//   7  hgemm_mma          half precision or bfloat16 on the tensor cores: see mma.cuh
 //
 // The library's (cuBLAS) stays what the engine calls. Sources: Boehm, "How to optimize a CUDA matmul kernel for cuBLAS-like
 // performance", 2022, for the ladder; NVIDIA's CUTLASS for versions 6 and 7.

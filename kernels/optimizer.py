@@ -1,8 +1,8 @@
 """One step of Adam, SGD and RMSprop, in place, on a parameter and its state.
 
 The arrays have one shape. `adam_many` and `sgd_many` take lists of them, all with the same options: for small parameters the
-way to the loop costs more than the loop. The gradient is never changed. Numba's gain is that the whole step is one loop: each array is read and written once,
-where a line of NumPy reads and writes memory for every operation.
+way to the loop costs more than the loop. The gradient is never changed. Numba's gain is that the whole step is one loop: each
+array is read and written once, where a line of NumPy reads and writes memory for every operation.
 
 Sources: Kingma and Ba, "Adam", 2014; Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2017 (AdamW);
 Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond", 2018 (AMSGrad); Tieleman and Hinton, lecture 6.5 of

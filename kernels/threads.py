@@ -1,6 +1,6 @@
 """How many threads an operation may use. They are minidl's own (parallel.py): the BLAS works in the thread that calls it.
 
-An OpenBLAS with threads of its own keeps them awake for some 20 ms after a product, in case another one follows. Until then
+An OpenBLAS with threads of its own keeps them awake for a while after a product, in case another one follows. Until then
 they take the cores from the kernels, which with two threads on two cores may be slower than with one.
 """
 

@@ -1,9 +1,8 @@
 """Threads that wait for work, and are awake at once if it comes soon.
 
-To wake a sleeping thread takes the operating system some 30 microseconds, and the caller sleeps too when it waits for the
-result. Half a matrix product of a small model takes ten times as long, half a normalisation not even that. But in a training
-step one piece of work follows the other. So who waits looks at a flag for a moment first, outside of the interpreter's lock,
-and sleeps only then.
+To wake a sleeping thread takes the operating system about as long as half a normalisation of a small model takes, and the
+caller sleeps too when it waits for the result. But in a training step one piece of work follows the other. So who waits looks
+at a flag for a moment first, outside of the interpreter's lock, and sleeps only then.
 
 The flags are hints: what makes the exchange right are the locks. A waiter that never looked would only sleep.
 """
@@ -22,7 +21,7 @@ import numpy as np
 from .jit import instruction, jit
 
 CALLED, FINISHED, FLAGS = 0, 8, 16  # 64 bytes apart, so that the two flags lie on cache lines of their own
-LOOKS = 8000  # of some 25 ns each
+LOOKS = 8000  # a fraction of a millisecond
 MORE = 50  # looks after the flag is up: meanwhile the other thread lets go of the interpreter's lock
 
 

@@ -86,7 +86,11 @@ def _cpu() -> tuple[str, str, str]:
 def _threads() -> tuple[str, str, str]:
     from .kernels import blas, threads
 
-    return "threads", f"{threads.get_num_threads()} of {os.cpu_count()} cores", f"BLAS in kernels: {blas.describe()}"
+    return (
+        "threads",
+        f"{threads.get_num_threads()} of {os.cpu_count()} cores",
+        f"shared out by minidl; BLAS in kernels: {blas.describe()}",
+    )
 
 
 def _cupy() -> tuple[str, str, str]:

@@ -64,17 +64,13 @@ class Op:
 
     promotion: ClassVar[str | None] = None  # "common": inputs are cast to their common dtype; "float": to a float one
     view: ClassVar[bool] = False  # the result may share memory with the first input
-    complex_rule: ClassVar[bool] = (
-        False  # the rule holds for complex numbers too; engine.py says what it gets and gives
-    )
+    complex_rule: ClassVar[bool] = False  # the rule holds for complex numbers too: see engine.py
     precision: ClassVar[str | None] = None  # under autocast: "half" computes in its dtype, "full" in float32 at least;
     #                                         "full on cuda" or "full on cpu" only there
     exact: ClassVar[bool] = False  # it moves numbers and computes none, so that bfloat16 need not become float32 for it
     has_bfloat16_kernel: ClassVar[bool] = False  # on a GPU forward is a kernel that takes bfloat16
     mixes: ClassVar[bool] = False  # it takes bfloat16 beside inputs of other float dtypes
-    keeps_numbers: ClassVar[bool] = (
-        False  # a number beside bfloat16, of Python or without dimensions, is not rounded first
-    )
+    keeps_numbers: ClassVar[bool] = False  # a number, or 0-d array, beside bfloat16 is not rounded first
     twin_of: ClassVar[type[Op] | None] = None  # of the class for bfloat16, see precision.py: the operation
     kept_for: ClassVar[dict[str, str]] = {}  # {"x": "y"}: x is kept only if y wants a gradient
     differentiable: ClassVar[bool] = False

@@ -9,8 +9,7 @@ input is bfloat16, the node that the call (op.py) makes is of the operation's tw
 
 An operation that only moves numbers (`exact`, and every view) gets the arrays as they are, and so does on a GPU one whose kernel
 is compiled for bfloat16 (`has_bfloat16_kernel`); where that kernel is not made for the sizes, kernels.Kernel does the same as
-`forward` here. A function of several operations
-that PyTorch computes in one, with one rounding, is marked `@in_float32`.
+`forward` here. A function of several operations that PyTorch computes in one, with one rounding, is marked `@in_float32`.
 
 Under autocast the call casts the inputs of an operation as its `precision` says, and `@under_autocast` those of a function.
 """

@@ -80,7 +80,7 @@ def _fusible(layers: list[Module]) -> list[list[str]]:
     """The names, in a Sequential of these layers, of rows that fuse_modules takes, the longest first."""
     rows, i = [], 0
     while i < len(layers):
-        length = next((n for n in (3, 2) if tuple(map(type, layers[i : i + n])) in EVAL), 1)
+        length = next((n for n in (3, 2) if i + n <= len(layers) and tuple(map(type, layers[i : i + n])) in EVAL), 1)
         if length > 1:
             rows.append([str(j) for j in range(i, i + length)])
         i += length

@@ -11,14 +11,12 @@ from ..autograd.op import Op
 from ..kernels import Kernel, array_module
 from ..kernels import extremum as kernels
 from ..kernels.common import row_major
-from ..kernels.reduce import max_axes, min_axes
+from ..kernels.reduce import LARGE, max_axes, min_axes
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .axes import axes_of, check_not_empty, either, restored
 from .define import result_type
 from .selection import maximum, minimum
-
-LARGE = 2**11  # elements from which on a compiled loop pays
 
 
 class _Extreme(Op):

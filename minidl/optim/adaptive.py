@@ -7,7 +7,7 @@ from typing import Any
 
 from ..kernels import array_module
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_not_negative, count_step, full_like, refuse_differentiable, rounded, zeros_like
+from .optimizer import Optimizer, check_not_negative, count_step, full_like, of_dtype, refuse_differentiable, zeros_like
 
 
 def _check(lr: Any, eps: float, weight_decay: float, betas: tuple[float, float] = (0.0, 0.0)) -> None:
@@ -138,7 +138,7 @@ class Adamax(Optimizer):
         g, mean, largest = decayed(param.array, grad, group), state["exp_avg"].array, state["exp_inf"].array
         mix(mean, g, 1 - beta1)
         xp.maximum(largest * beta2, xp.abs(g) + group["eps"], out=largest)
-        param.array -= rounded(float(group["lr"]) / (1 - beta1**step), mean) * mean / largest
+        param.array -= of_dtype(float(group["lr"]) / (1 - beta1**step), mean) * mean / largest
 
 
 class NAdam(Optimizer):
@@ -176,8 +176,8 @@ class NAdam(Optimizer):
             product = state["mu_product"] = float(state["mu_product"]) * now
         mix(mean, g, 1 - beta1)
         mix(squares, g * g, 1 - beta2)
-        scale = float(group["lr"]) / (xp.sqrt(squares / rounded(1 - beta2**step, g)) + group["eps"])
-        of_g, of_mean = rounded((1 - now) / (1 - product), g), rounded(then / (1 - product * then), mean)
+        scale = float(group["lr"]) / (xp.sqrt(squares / of_dtype(1 - beta2**step, g)) + group["eps"])
+        of_g, of_mean = of_dtype((1 - now) / (1 - product), g), of_dtype(then / (1 - product * then), mean)
         param.array -= scale * (of_g * g + of_mean * mean)
 
 
@@ -214,5 +214,5 @@ class RAdam(Optimizer):
             return
         rectified = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length) * correction
         root = lr * (xp.sqrt(xp.maximum(rectified, 0)) if counted else math.sqrt(rectified))
-        move = rounded(root, mean) * mean / (xp.sqrt(squares) + group["eps"])
-        param.array -= xp.where(length > 5, move, rounded(lr, mean) * mean) if counted else move
+        move = of_dtype(root, mean) * mean / (xp.sqrt(squares) + group["eps"])
+        param.array -= xp.where(length > 5, move, of_dtype(lr, mean) * mean) if counted else move

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..autograd.op import wrap
+from ..dtypes import bfloat16
 from ..kernels import array_module
+from ..kernels.cast import astype
 from ..tensor import Tensor
 from .optimizer import Optimizer, check_not_negative, count_step, zeros_like
 
@@ -123,17 +125,15 @@ def orthogonal(x: Any, coefficients: tuple[float, float, float], steps: int, eps
     Every result is rounded to bfloat16, as PyTorch does it; sums are taken in x's dtype, float32 at least.
     """
     xp, (a, b, c), tall = array_module(x), coefficients, x.shape[0] > x.shape[1]
-    X = bfloat16((x.T if tall else x).astype(np.result_type(x, np.float32), copy=False))
-    norm = bfloat16(xp.sqrt((X * X).sum(keepdims=True)))
-    X = bfloat16(X / xp.maximum(norm, eps))
+    X = nearest((x.T if tall else x).astype(np.result_type(x, np.float32), copy=False))
+    norm = nearest(xp.sqrt((X * X).sum(keepdims=True)))
+    X = nearest(X / xp.maximum(norm, eps))
     for _ in range(steps):
-        gram = bfloat16(X @ X.T)
-        X = bfloat16(a * X + bfloat16(b * gram + c * (gram @ gram)) @ X)
+        gram = nearest(X @ X.T)
+        X = nearest(a * X + nearest(b * gram + c * (gram @ gram)) @ X)
     return (X.T if tall else X).astype(x.dtype, copy=False)
 
 
-def bfloat16(x: Any) -> Any:
-    """The nearest numbers with 8 significant bits, ties to even, in x's dtype."""
-    xp = array_module(x)
-    mantissa, exponent = xp.frexp(x)
-    return xp.ldexp(xp.rint(mantissa * 256) / 256, exponent)
+def nearest(x: Any) -> Any:
+    """The nearest numbers of bfloat16, in x's dtype."""
+    return astype(astype(x, bfloat16.dtype), x.dtype)

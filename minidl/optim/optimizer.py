@@ -351,7 +351,7 @@ def count_step(state: dict[str, Any]) -> int:
     return step
 
 
-def rounded(number: Any, array: Any) -> Any:
+def of_dtype(number: Any, array: Any) -> Any:
     """A number that was computed from next_step(), for arithmetic with an array: if it is an array itself, of its dtype."""
     return number.astype(array.dtype) if hasattr(number, "dtype") else number
 

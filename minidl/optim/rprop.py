@@ -7,7 +7,7 @@ from typing import Any
 from ..kernels import array_module
 from ..tensor import Tensor
 from .adaptive import decayed
-from .optimizer import Optimizer, check_not_negative, full_like, refuse_differentiable, rounded, zeros_like
+from .optimizer import Optimizer, check_not_negative, full_like, of_dtype, refuse_differentiable, zeros_like
 
 
 class Rprop(Optimizer):
@@ -74,9 +74,9 @@ class ASGD(Optimizer):
         counted = hasattr(step, "dtype")  # by the GPU
         eta: Any = self.number_on_gpu(state, "eta", param, lr) if counted else float(state["eta"])
         mu: Any = self.number_on_gpu(state, "mu", param, 1.0) if counted else float(state["mu"])
-        param.array *= rounded(1 - lambd * eta, param.array)
-        param.array -= rounded(eta, param.array) * g
-        average += rounded(mu, average) * (param.array - average)
+        param.array *= of_dtype(1 - lambd * eta, param.array)
+        param.array -= of_dtype(eta, param.array) * g
+        average += of_dtype(mu, average) * (param.array - average)
         new_eta, late = lr / (1 + lambd * lr * step) ** group["alpha"], step - group["t0"]
         if counted:
             eta[...], mu[...] = new_eta, 1 / xp.maximum(1, late)

@@ -2,7 +2,8 @@
 
 A float model becomes one whose weights, or whose weights and activations, are bytes: a quarter of the memory, and products that a
 CPU does several of in the time of one. quantize.py says how, in three ways. tensor.py: what a quantized tensor is. observer.py and
-histogram.py choose scales. quantized.py and dynamic.py: the layers. The names are those of PyTorch's torch.ao.quantization.
+histogram.py choose scales. quantized.py (with static.py and what it names there) and dynamic.py: the layers; weight_only.py: four
+bits. fuse_modules.py and qat.py: before that. The names are those of PyTorch's torch.ao.quantization.
 """
 
 from . import (  # forms: operations know of quantized tensors from here on

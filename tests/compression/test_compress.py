@@ -287,6 +287,14 @@ def test_static_int8_folds_normalization_and_refuses_other_networks():
         compression.static_int8(encoder, md.rand(3, 4))
 
 
+def test_static_int8_of_layers_that_end_in_a_fused_pair():
+    model, x = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), md.rand(64, 1, 8, 8)
+    small = compression.static_int8(model, x)
+    assert [m._get_name() for m in small] == ["Quantize", "QuantizedConv2dReLU", "DeQuantize"]
+    with md.no_grad():
+        np.testing.assert_allclose(small(x).numpy(), model(x).numpy(), atol=0.02)  # some steps of 1 / 256
+
+
 def test_interrupted_or_failed_while_it_writes(runs, untimed, tmp_path, monkeypatch):
     out = tmp_path / "new" / "out"
     for error in (KeyboardInterrupt, OSError("disk full")):

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 import minidl as md
 from minidl import quantization as Q
 from minidl.quantization import effects
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The layers are too small to be shared out."""
-    before = md.get_num_threads()
-    md.set_num_threads(1)
-    yield
-    md.set_num_threads(before)
 
 
 def test_digits():
