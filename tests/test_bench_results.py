@@ -44,7 +44,8 @@ def test_one_command_replaces_the_figures(tmp_path, monkeypatch):
         "| MLP | one CUDA graph | not run: RuntimeError: no | | |",
     ):
         assert line in text
-    assert "lost" in text and "naive" not in text
+    assert "lost" in text and "naive" not in text.split("Not measured")[0]
+    assert "\nNot measured on this machine: " in text and "softmax" in text.split("Not measured")[1]
     assert all(line.count("|") == text.splitlines()[i - 1].count("|") for i, line in enumerate(text.splitlines())
                if line.startswith("|") and text.splitlines()[i - 1].startswith("|"))  # fmt: skip
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..gpu import CEILINGS, TRAINING
+from ..gpu_kernels import WORKLOADS
 
 HERE = Path(__file__).parent
 COMMAND = "minidl bench --device cuda --json figures.json"
@@ -121,8 +122,14 @@ def section(found: Row) -> str:
         f"Measured on {found['date']} by `{found['command']}`{''.join(', ' + fact for fact in facts)}. "
         f"Ceilings: memory is copied at {ceilings['copy'] / 1e9:.0f} GB/s (read and written); cuBLAS multiplies at "
         f"{ceilings['float32'] / 1e12:.1f} TFLOP/s in float32 and {ceilings['float16'] / 1e12:.0f} in float16.", "",
-        *training_table(found), "", *kernel_table(found),
+        *training_table(found), "", *kernel_table(found), *not_measured(found),
     ])  # fmt: skip
+
+
+def not_measured(found: Row) -> list[str]:
+    """The workloads that there were not, or not under this name, when the machine was measured."""
+    names = [name for name in WORKLOADS if name not in {row["name"] for row in found["rows"]}]
+    return ["", f"Not measured on this machine: {'; '.join(names)}."] if names else []
 
 
 def readme() -> str:
