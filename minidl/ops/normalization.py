@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..autograd.op import Op
+from .. import devices, dtypes
+from ..autograd.op import Op, wrap
 from ..autograd.precision import holds_bfloat16, in_float32, rounded, under_autocast, widened
 from ..autograd.storage import mark_written
+from ..kernels import array_module
 from ..kernels import groupnorm as group_kernels
 from ..kernels import layernorm as kernels
 from ..tensor import Tensor
@@ -169,21 +170,29 @@ class GroupNorm(Op):
         return dx.reshape(x.shape), (slopes * xhat).sum((0, 3)).reshape(-1), slopes.sum((0, 3)).reshape(-1)
 
 
-class ChannelAffine(Op):
-    """x (B, C, ...) times scale plus shift, which are (C,)."""
+class NormByRunning(Op):
+    """(x - mean) / sqrt(var + eps) of x (B, C, ...), times weight plus bias (C,), for a mean and a var (C,) that are given."""
 
     precision = "full on cuda"
     mixes = True
 
-    def forward(self, x: Any, scale: Any, shift: Any) -> Any:
-        return group_kernels.channel_affine(x, scale, shift)
+    def forward(self, x: Any, weight: Any, bias: Any, *, mean: Any, var: Any, eps: float) -> Any:
+        wide = np.result_type(x.dtype, np.float32)
+        self.mean = mean.astype(wide)  # a copy: training may write to the running mean before the backward pass
+        self.rstd = 1 / array_module(x).sqrt(var.astype(wide, copy=False) + eps)
+        self.scale = self.rstd if weight is None else self.rstd * weight
+        shift = -self.mean * self.scale
+        return group_kernels.channel_affine(x, self.scale, shift if bias is None else shift + bias)
 
-    def backward(self, g: Any, x: Any, scale: Any) -> Any:
-        return group_kernels.channel_affine_backward(g, x, scale)
+    def backward(self, g: Any, x: Any, weight: Any) -> Any:
+        dx, dscale, dshift = group_kernels.channel_affine_backward(g, x, self.scale)
+        return dx, (dscale - self.mean * dshift) * self.rstd, dshift
 
-    def composite(self, g: Any, x: Any, scale: Any) -> Any:
-        every = (0, *range(2, x.ndim))
-        return g * scale.reshape(-1, *(1,) * (x.ndim - 2)), (g * x).sum(every), g.sum(every)
+    def composite(self, g: Any, x: Any, weight: Any) -> Any:
+        every, by_channel = (0, *range(2, x.ndim)), (-1, *(1,) * (x.ndim - 2))
+        mean, rstd = wrap(self.mean.reshape(by_channel)), wrap(self.rstd.reshape(by_channel))
+        dx = g * rstd if weight is None else g * rstd * weight.reshape(by_channel)
+        return dx, (g * (x - mean) * rstd).sum(every), g.sum(every)
 
 
 @samples(GroupNorm)
@@ -194,10 +203,11 @@ def _(make: Any) -> Any:
     yield Sample(make(2, 3, 5), None, make(3), groups=3, shared=False, eps=1e-5, note="instance normalization")
 
 
-@samples(ChannelAffine)
+@samples(NormByRunning)
 def _(make: Any) -> Any:
-    yield Sample(make(2, 3, 4, 2), make(3), make(3))
-    yield Sample(make(4, 3), make(3), make(3))
+    statistics = {"mean": make(3), "var": make(3, low=0.5), "eps": 1e-5}
+    yield Sample(make(2, 3, 4, 2), make(3), make(3), **statistics)
+    yield Sample(make(4, 3), None, None, **statistics, note="without positions, weight and bias")
 
 
 def _check_floats(name: str, input: Tensor) -> None:
@@ -248,11 +258,9 @@ def batch_norm(
         return out
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: Expected running_mean and running_var to be defined when training=False")
-    running_mean, running_var, weight, bias = widened((running_mean, running_var, weight, bias))
-    scale = rsqrt(running_var + eps)
-    scale = scale if weight is None else scale * weight
-    shift = -running_mean * scale
-    return ChannelAffine.apply(input, scale, shift if bias is None else shift + bias)
+    devices.check_same("batch_norm", input, running_mean, running_var)
+    mean, var = widened((running_mean.array, running_var.array))
+    return NormByRunning.apply(input, *widened((weight, bias)), mean=mean, var=var, eps=eps)
 
 
 def instance_norm(

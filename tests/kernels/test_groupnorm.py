@@ -61,3 +61,18 @@ def test_against_pytorch_whatever_the_order_in_memory(name, orders, rng):
 
     for got, wanted in zip(found(minidl, orders), found(torch), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_training_between_an_evaluation_and_its_backward_pass_does_not_change_gradients():
+    norm = minidl.nn.BatchNorm2d(3)
+    x = minidl.tensor(np.random.default_rng(0).standard_normal((2, 3, 8, 9)).astype(np.float32))
+
+    def weight_gradient(train):
+        norm.weight.grad = None
+        out = norm.eval()(x)
+        if train:
+            norm.train()(x + 5.0)
+        (out * out).sum().backward()
+        return norm.weight.grad.numpy().copy()
+
+    np.testing.assert_array_equal(weight_gradient(False), weight_gradient(True))
