@@ -173,3 +173,13 @@ def test_special_has_pytorchs_names():
 def test_errors_say_what_is_wrong(call, error, message):
     with pytest.raises(error, match=message):
         call(minidl.tensor([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 2.0), (0.0, None), (None, 2.0)])
+def test_no_gradient_passes_a_clamp_at_nan(bounds):
+    x = minidl.tensor([float("nan"), 1.0, -2.0, 5.0], requires_grad=True)
+    x.clamp(*bounds).sum().backward()
+    torch = pytest.importorskip("torch")
+    t = torch.tensor([float("nan"), 1.0, -2.0, 5.0], requires_grad=True)
+    t.clamp(*bounds).sum().backward()
+    assert x.grad.tolist() == t.grad.tolist()

@@ -329,12 +329,12 @@ class Clamp(Op):
         return array_module(x).minimum(x, high) if low is None else array_module(x).maximum(x, low)
 
     def backward(self, g: Any, x: Any, low: Any, high: Any) -> Any:
-        below = False if low is None else x < low
-        above = False if high is None else x > high
-        beyond = below | above
         if low is None and high is None:
             return g, None, None
-        inside = where(beyond, 0.0, g)
+        below = False if low is None else x < low
+        above = False if high is None else x > high
+        between = x <= high if low is None else x >= low if high is None else (x >= low) & (x <= high)  # NaN is not
+        inside = where(between, g, 0.0)
         if low is not None and high is not None:
             crossed = low >= high  # then the result is `high` wherever x is not below it
             to_low = where(below & ~crossed if hasattr(crossed, "dtype") else below & (not crossed), g, 0.0)
