@@ -75,6 +75,9 @@ def simulated(
     """
 
     def observe(subject: Subject, rng: np.random.Generator) -> Iterator[Observation]:
+        if not hasattr(subject.main, "py_func"):  # the simulator would run it, a GPU could not
+            yield Observation(f"decorator of {subject.names[0]}", "none", "@cuda.jit")
+            return
         for one in launches(rng):
             seed = int(rng.integers(1 << 30))
             first, report = _run(subject.main, one, FIRST, seed)

@@ -47,6 +47,12 @@ def test_a_right_kernel_is_seen_in_three_orders():
     ]
 
 
+def test_a_function_without_the_decorator_is_no_kernel():
+    found = seen("def f(x, out):\n    out[cuda.grid(1)] = 2 * x[cuda.grid(1)]\n", one(32))
+    assert [(one.what, one.got, one.expected) for one in found] == [("decorator of f", "none", "@cuda.jit")]
+    assert problem(found[0])
+
+
 def test_a_race_is_told_with_its_lines_and_results_are_then_left_out():
     found = seen("@cuda.jit\ndef f(x, out):\n    out[0] = 2 * x[cuda.threadIdx.x]\n", one(32))
     assert [one.what.split(",")[0] for one in found] == ["races", "reads of unset memory"]
