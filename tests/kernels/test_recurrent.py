@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidl.kernels import cuda, parallel, recurrent
+from minidl.kernels import cuda, parallel, recurrent_cuda
 from minidl.kernels.recurrent import gru, gru_backward, lstm, lstm_backward, rnn, rnn_backward
 from minidl.testing import strict_cupy
 
@@ -221,7 +221,7 @@ def test_the_first_states_are_not_written_to(kind, rng):
 
 def test_which_sequences_are_one_launch(monkeypatch):
     def fits(B, H, sizes=None, rows=4):
-        return recurrent.one_launch(np.zeros((B, H), np.float32), sizes or (B,) * 3, rows)
+        return recurrent_cuda.one_launch(np.zeros((B, H), np.float32), sizes or (B,) * 3, rows)
 
     assert fits(8, 512) and fits(1, 1)
     assert not fits(9, 8) and not fits(8, 513) and not fits(4, 8, sizes=(4, 4, 3)) and not fits(4, 8, sizes=(3, 3))

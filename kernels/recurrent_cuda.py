@@ -1,0 +1,217 @@
+"""The launchers of recurrent.cu: LSTM and GRU on a GPU.
+
+A time step is one product and one launch; the inputs of all steps are multiplied before. For a small batch and a narrow state the
+whole sequence is one launch.
+
+Letters: T time, B batch, I input size, H hidden size, P size of the projected state (H without a projection).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import array_module, cublas
+from .common import FLOAT32, Array
+from .cuda import Entry, Source, blocks, limits
+from .gemm import gemm
+from .recurrent import (
+    Sizes,
+    begin,
+    blank,
+    gru,
+    gru_backward,
+    lstm,
+    lstm_backward,
+    outer,
+    steps,
+    weight_gradients,
+)
+
+CU = Source(
+    "recurrent.cu",
+    Entry("lstm_step", "lstm", registers=48, rtol=1e-5),  # rounding adds up over the steps
+    Entry("lstm_step_backward", "lstm_backward", registers=48, rtol=1e-5),
+    Entry("gru_step", "gru", registers=48, rtol=1e-5),
+    Entry("gru_step_backward", "gru_backward", registers=48, rtol=1e-5),
+    Entry("lstm_sequence", "lstm", registers=176, rtol=1e-5),
+    Entry("lstm_sequence_backward", "lstm_backward", registers=176, rtol=1e-5),
+    Entry("gru_sequence", "gru", registers=176, rtol=1e-5),
+    Entry("gru_sequence_backward", "gru_backward", registers=176, rtol=1e-5),
+)
+THREADS = 128  # a step is small: more blocks, more multiprocessors
+MOST, LONGEST, UNITS = 8, 512, 4  # of a sequence in one launch: B, H, and units of the state in a block
+
+
+def supports_cuda(*arguments: Any) -> bool:
+    """float32 in any layout: x goes into a product, and what the kernels read themselves is made contiguous."""
+    arrays = [a for a in arguments if hasattr(a, "dtype")]
+    return all(type(a) is type(arrays[0]) and a.dtype == FLOAT32 and a.size for a in arrays)
+
+
+def contiguous(*arrays: Array | None) -> list[Any]:
+    return [None if a is None else array_module(a).ascontiguousarray(a) for a in arrays]
+
+
+def one_launch(state: Array, sizes: Sizes, rows: int) -> bool:
+    """Whether a sequence fits into one launch: all of the batch runs all the time, a lane keeps the weights of a state (B, H),
+    the blocks are on the GPU at once, and each has room for `rows` rows of H numbers for every sequence of the batch."""
+    B, H = state.shape
+    if B > MOST or H > LONGEST or not sizes or min(sizes) < B:
+        return False
+    gpu = limits(state)
+    return blocks(H, UNITS) <= gpu.multiprocessors and room(B, H, rows) <= gpu.shared
+
+
+def room(B: int, H: int, rows: int) -> int:
+    """Bytes of shared memory: rows are filled up to a multiple of 32 numbers."""
+    return 4 * B * rows * 32 * blocks(H, 32)
+
+
+def launch(entry: str, n: int, width: int, *arrays: Array | None) -> None:
+    CU.launch(entry, blocks(n * width, THREADS), THREADS, *arrays, n, width)
+
+
+def launch_sequence(entry: str, rows: int, T: int, B: int, H: int, reverse: bool, *arrays: Array | None) -> None:
+    arrived = array_module(arrays[0]).zeros(1, "uint32")  # how many blocks have come to the barriers
+    numbers, grid = (*arrays, arrived, T, B, H, int(reverse)), (1, blocks(H, UNITS))
+    CU.launch(entry, grid, THREADS, *numbers, shared=room(B, H, rows), together=True)
+
+
+def multiply(a: Array, b: Array, out: Array, add: bool = False) -> None:
+    """a @ b into out, or added to it, by cuBLAS where it is: the steps of a sequence take no memory and copy nothing."""
+    if cublas.fits(a, b):
+        cublas.product(a, b, out, add)
+    else:
+        out[...] = out + gemm(a, b, None) if add else gemm(a, b, None)
+
+
+@lstm.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
+def lstm_cuda(
+    x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, c0: Array, w_hr: Array | None, sizes: Sizes,
+    reverse: bool,
+) -> tuple[Array, ...]:  # fmt: skip
+    if w_hr is not None or not one_launch(c0, sizes, 1):
+        return lstm_steps(x, w_ih, w_hh, bias, h0, c0, w_hr, sizes, reverse)
+    (T, B, _), H, c, a = x.shape, c0.shape[1], c0.copy(), gemm(x, w_ih.T, bias)
+    out, gates, cells, before = blank(T, B, sizes, H, 4 * H, H, H, xp=array_module(x))
+    launch_sequence("lstm_sequence", 1, T, B, H, reverse, a, *contiguous(w_hh, h0), c, gates, cells, out)
+    first, others, earlier = (-1, slice(0, -1), slice(1, None)) if reverse else (0, slice(1, None), slice(0, -1))
+    before[first], before[others] = h0, out[earlier]
+    return out, out[0 if reverse else -1].copy(), c, see(x, before, bias), gates, cells, out
+
+
+@lstm.variant("cuda_steps", device="cuda", supports=supports_cuda)
+def lstm_steps(
+    x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, c0: Array, w_hr: Array | None, sizes: Sizes,
+    reverse: bool,
+) -> tuple[Array, ...]:  # fmt: skip
+    xp, (T, B, _), P, H = array_module(x), x.shape, h0.shape[1], c0.shape[1]
+    out, before, gates, cells, hidden = blank(T, B, sizes, P, P, 4 * H, H, H, xp=xp)
+    h, c, weight, a = h0.copy(), c0.copy(), w_hh.T, gemm(x, w_ih.T, bias)
+    product = xp.empty((B, 4 * H), x.dtype)
+    for t, n in steps(sizes, reverse):
+        multiply(h[:n], weight, product[:n])
+        inner = (a[t], product, gates[t], c, cells[t], hidden[t])
+        if w_hr is None:
+            launch("lstm_step", n, H, *inner, h, before[t], out[t])
+        else:
+            before[t, :n] = h[:n]
+            launch("lstm_step", n, H, *inner, None, None, None)
+            multiply(hidden[t, :n], w_hr.T, h[:n])
+            out[t, :n] = h[:n]
+    return out, h, c, see(x, before, bias), gates, cells, hidden
+
+
+def see(x: Array, before: Array, bias: Array | None) -> Array:
+    """What each step has seen: x (T, B, I), the states before (T, B, P), and a one for the bias."""
+    (T, B, known), P = x.shape, before.shape[2]
+    seen = array_module(x).empty((T, B, known + P + (bias is not None)), x.dtype)
+    begin(seen, x, bias)
+    seen[:, :, known : known + P] = before
+    return seen
+
+
+@lstm_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
+def lstm_backward_cuda(
+    g: Array, g_h: Array, g_c: Array, w_ih: Array, w_hh: Array, w_hr: Array | None, seen: Array, gates: Array,
+    cells: Array, hidden: Array, sizes: Sizes, reverse: bool,
+) -> tuple[Array | None, ...]:  # fmt: skip
+    if w_hr is not None or not one_launch(g_c, sizes, 4):
+        return lstm_steps_backward(g, g_h, g_c, w_ih, w_hh, w_hr, seen, gates, cells, hidden, sizes, reverse)
+    da, dh, dc = array_module(g).empty_like(gates), g_h.copy(), g_c.copy()
+    launch_sequence("lstm_sequence_backward", 4, *cells.shape, reverse, *contiguous(g, w_hh), gates, cells, dh, dc, da)
+    return gemm(da, w_ih, None), *weight_gradients(da, seen, w_ih, w_hh), dh, dc, None
+
+
+@lstm_backward.variant("cuda_steps", device="cuda", supports=supports_cuda)
+def lstm_steps_backward(
+    g: Array, g_h: Array, g_c: Array, w_ih: Array, w_hh: Array, w_hr: Array | None, seen: Array, gates: Array,
+    cells: Array, hidden: Array, sizes: Sizes, reverse: bool,
+) -> tuple[Array | None, ...]:  # fmt: skip
+    xp, (T, B, H), P, (g,) = array_module(g), cells.shape, g.shape[2], contiguous(g)
+    (da,), dh, dc = blank(T, B, sizes, 4 * H, xp=xp), g_h.copy(), g_c.copy()
+    if w_hr is not None:
+        (d_out,), d_hidden = blank(T, B, sizes, P, xp=xp), xp.empty((B, H), g.dtype)
+    for t, n in reversed(steps(sizes, reverse)):
+        if w_hr is None:
+            launch("lstm_step_backward", n, H, g[t], dh, gates[t], cells[t], dc, da[t])
+        else:
+            xp.add(g[t, :n], dh[:n], out=d_out[t, :n])
+            multiply(d_out[t, :n], w_hr, d_hidden[:n])
+            launch("lstm_step_backward", n, H, d_hidden, None, gates[t], cells[t], dc, da[t])
+        multiply(da[t, :n], w_hh, dh[:n])
+    d_hr = None if w_hr is None else outer(d_out, hidden)
+    return gemm(da, w_ih, None), *weight_gradients(da, seen, w_ih, w_hh), dh, dc, d_hr
+
+
+@gru.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
+def gru_cuda(
+    x: Array, w_ih: Array, w_hh: Array, b_ih: Array | None, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool
+) -> tuple[Array, ...]:
+    if not one_launch(h0, sizes, 1):
+        return gru_steps(x, w_ih, w_hh, b_ih, b_hh, h0, sizes, reverse)
+    (T, B), H, a = x.shape[:2], h0.shape[1], gemm(x, w_ih.T, b_ih)
+    out, before, inner, gates = blank(T, B, sizes, H, H, H, 3 * H, xp=array_module(x))
+    launch_sequence("gru_sequence", 1, T, B, H, reverse, a, *contiguous(w_hh, b_hh, h0), gates, inner, before, out)
+    return out, out[0 if reverse else -1].copy(), before, gates, inner
+
+
+@gru.variant("cuda_steps", device="cuda", supports=supports_cuda)
+def gru_steps(
+    x: Array, w_ih: Array, w_hh: Array, b_ih: Array | None, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool
+) -> tuple[Array, ...]:
+    xp, (T, B), H = array_module(x), x.shape[:2], h0.shape[1]
+    out, before, inner, gates = blank(T, B, sizes, H, H, H, 3 * H, xp=xp)
+    h, weight, a, product = h0.copy(), w_hh.T, gemm(x, w_ih.T, b_ih), xp.empty((B, 3 * H), x.dtype)
+    (b_hh,) = contiguous(b_hh)
+    for t, n in steps(sizes, reverse):
+        multiply(h[:n], weight, product[:n])
+        launch("gru_step", n, H, a[t], product, b_hh, gates[t], inner[t], h, before[t], out[t])
+    return out, h, before, gates, inner
+
+
+@gru_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
+def gru_backward_cuda(
+    g: Array, g_last: Array, x: Array, w_ih: Array, w_hh: Array, before: Array, gates: Array, inner: Array, sizes: Sizes,
+    reverse: bool,
+) -> tuple[Array, ...]:  # fmt: skip
+    if not one_launch(g_last, sizes, 3):
+        return gru_steps_backward(g, g_last, x, w_ih, w_hh, before, gates, inner, sizes, reverse)
+    xp, dh = array_module(g), g_last.copy()
+    da, dw = xp.empty_like(gates), xp.empty_like(gates)
+    (g, w_hh), shape = contiguous(g, w_hh), before.shape
+    launch_sequence("gru_sequence_backward", 3, *shape, reverse, g, w_hh, gates, inner, before, dh, da, dw)
+    return gemm(da, w_ih, None), outer(da, x), outer(dw, before), da.sum(axis=(0, 1)), dw.sum(axis=(0, 1)), dh
+
+
+@gru_backward.variant("cuda_steps", device="cuda", supports=supports_cuda)
+def gru_steps_backward(
+    g: Array, g_last: Array, x: Array, w_ih: Array, w_hh: Array, before: Array, gates: Array, inner: Array, sizes: Sizes,
+    reverse: bool,
+) -> tuple[Array, ...]:  # fmt: skip
+    xp, (T, B, H), dh, (g,) = array_module(g), before.shape, g_last.copy(), contiguous(g)
+    da, dw = blank(T, B, sizes, 3 * H, 3 * H, xp=xp)
+    for t, n in reversed(steps(sizes, reverse)):
+        launch("gru_step_backward", n, H, g[t], gates[t], inner[t], before[t], dh, da[t], dw[t])
+        multiply(dw[t, :n], w_hh, dh[:n], add=True)
+    return gemm(da, w_ih, None), outer(da, x), outer(dw, before), da.sum(axis=(0, 1)), dw.sum(axis=(0, 1)), dh
