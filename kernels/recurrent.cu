@@ -3,7 +3,7 @@
 //   1  lstm_step, gru_step      all of one time step that is not a matrix product. Written with array operations a step of an LSTM is
 //                               some fifteen launches, for arrays so small that each takes less time to compute than to launch.
 //                               Here it is one: a thread owns an element of the state and computes its gates. The product of the
-//                               state with the weights is the library's, and the loop over time is in recurrent.py.
+//                               state with the weights is the library's, and the loop over time is in recurrent_cuda.py.
 //   2  lstm_sequence,           all time steps in one launch, for a small batch and a narrow state. There, what a step computes is
 //      gru_sequence             little, and what it waits for is the weights: version 1 reads all of them from memory again at each
 //                               step. Here they are read once. A warp owns a unit of the state and keeps the unit's row of weights
