@@ -106,11 +106,10 @@ def summed(d: Array, x: Array) -> Array:
 def supports(
     q: Array, k: Array, v: Array, scale: float, causal: bool, mask: Array | None, p: float, key: int, counter: int
 ) -> bool:
-    return (
-        all(a.dtype == FLOAT32 and a.flags.aligned and a.size > 0 for a in (q, k, v))
-        and (mask is None or mask.dtype == FLOAT32)
-        and p < 1
-    )
+    for a in (q, k, v):  # a loop costs half of all(...), and one query of few keys costs little more than its call
+        if a.dtype != FLOAT32 or not a.flags.aligned or not a.size:
+            return False
+    return (mask is None or mask.dtype == FLOAT32) and p < 1
 
 
 FEW = 4  # queries: for fewer, packing the keys takes longer than the product with them
@@ -187,8 +186,13 @@ NO_MASK = np.broadcast_to(np.zeros((), FLOAT32), (1, 1, 1, 1))
 
 def dropping(p: float, key: int, counter: int) -> tuple[Any, ...]:
     """What the loops take for dropout: whether there is any, the threshold for the words, the factor of what stays."""
+    if not p:
+        return NO_DROPOUT
     threshold, factor = threshold_and_scale(p)
-    return p > 0, threshold, factor, *as_uint64(key, counter)
+    return True, threshold, factor, *as_uint64(key, counter)
+
+
+NO_DROPOUT = (False, np.uint64(0), 1.0, *as_uint64(0, 0))
 
 
 # CUDA: see attention.cu.

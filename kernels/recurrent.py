@@ -247,6 +247,20 @@ def batch_first(x: Array) -> bool:
     return bool(x.strides[0] < x.strides[1])
 
 
+def of_inputs(x: Array, w_ih: Array, bias: Array | None, sizes: Sizes) -> Array:
+    """W_ih x_t + bias for all steps (T, B, .), zeros where a sequence has ended."""
+    a = gemm(np.ascontiguousarray(x), w_ih.T, bias)
+    if sizes and min(sizes) < x.shape[1]:
+        for t, n in enumerate(sizes):
+            a[t, n:] = 0
+    return a
+
+
+def packed(w: Array, T: int) -> Array:
+    """w for the products of T steps; empty for a single one, whose product a BLAS has made before w is packed."""
+    return loops.packed(w) if T > 1 else loops.room(0, 0)
+
+
 def contiguous_rows(x: Array) -> Array:
     return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
 
@@ -262,11 +276,12 @@ def rnn_numba(
     x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, sizes: Sizes, reverse: bool, relu: bool
 ) -> tuple[Array, ...]:
     (T, B, x_width), H, h = x.shape, len(w_ih), h0.copy()
-    w = loops.packed_columns(w_ih, w_hh, bias)
-    out, (seen,) = blank_like(x, sizes, H), blank(T, B, sizes, w.shape[1])
+    out, (seen,) = blank_like(x, sizes, H), blank(T, B, sizes, x_width + H + (bias is not None))
     begin(seen, x, bias)
-    running = np.array(sizes, np.int64)
-    share(B, loops.rnn, B * T * w.size, running, reverse, relu, w, x_width, h, out, seen)
+    a, running = of_inputs(x, w_ih, bias, sizes), np.array(sizes, np.int64)
+    if T == 1:
+        a[0] += gemm(h, w_hh.T, None)
+    share(B, loops.rnn, B * T * w_hh.size, running, reverse, relu, a, packed(w_hh.T, T), x_width, h, out, seen)
     return out, h, seen
 
 
@@ -280,12 +295,13 @@ def supports_rnn_backward(
 def rnn_backward_numba(
     g: Array, g_last: Array, w_ih: Array, w_hh: Array, out: Array, seen: Array, sizes: Sizes, reverse: bool, relu: bool
 ) -> tuple[Array | None, ...]:
-    (T, B, H), dh = out.shape, g_last.copy()
-    dx, (da,) = blank_like(out, sizes, w_ih.shape[1]), blank(T, B, sizes, H)
-    weights, running = (loops.packed(w_ih), loops.packed(w_hh)), np.array(sizes, np.int64)
-    work = B * T * (w_ih.size + w_hh.size)
-    share(B, loops.rnn_backward, work, running, reverse, relu, *weights, contiguous_rows(g), out, dh, da, dx)
-    return dx, *weight_gradients(da, seen, w_ih, w_hh), dh
+    (T, B, H), dh, running = out.shape, g_last.copy(), np.array(sizes, np.int64)
+    (da,) = blank(T, B, sizes, H)
+    arrays = packed(w_hh, T), contiguous_rows(g), out, dh, da
+    share(B, loops.rnn_backward, B * T * w_hh.size, running, reverse, relu, *arrays)
+    if T == 1:
+        dh[: sizes[0]] = gemm(da[0, : sizes[0]], w_hh, None)
+    return gemm(da, w_ih, None), *weight_gradients(da, seen, w_ih, w_hh), dh
 
 
 def supports_lstm(
@@ -301,11 +317,13 @@ def lstm_numba(
     reverse: bool,
 ) -> tuple[Array, ...]:  # fmt: skip
     (T, B, x_width), H, h, c = x.shape, c0.shape[1], h0.copy(), c0.copy()
-    w = loops.packed_columns(w_ih, w_hh, bias)
-    out, (seen, gates, cells) = blank_like(x, sizes, H), blank(T, B, sizes, w.shape[1], 4 * H, H)
+    out, (seen, cells) = blank_like(x, sizes, H), blank(T, B, sizes, x_width + H + (bias is not None), H)
     begin(seen, x, bias)
-    running = np.array(sizes, np.int64)
-    share(B, loops.lstm, B * T * w.size, running, reverse, w, x_width, h, c, out, seen, gates, cells)
+    gates, running = of_inputs(x, w_ih, bias, sizes), np.array(sizes, np.int64)
+    if T == 1:
+        gates[0] += gemm(h, w_hh.T, None)
+    arrays = packed(w_hh.T, T), x_width, h, c, out, seen, gates, cells
+    share(B, loops.lstm, B * T * w_hh.size, running, reverse, *arrays)
     return out, h, c, seen, gates, cells, out  # which is what is hidden where nothing is projected
 
 
@@ -321,12 +339,13 @@ def lstm_backward_numba(
     g: Array, g_h: Array, g_c: Array, w_ih: Array, w_hh: Array, w_hr: Array | None, seen: Array, gates: Array,
     cells: Array, hidden: Array, sizes: Sizes, reverse: bool,
 ) -> tuple[Array | None, ...]:  # fmt: skip
-    (T, B, H), dh, dc = cells.shape, g_h.copy(), g_c.copy()
-    dx, (da,) = blank_like(g, sizes, w_ih.shape[1]), blank(T, B, sizes, 4 * H)
-    weights, running = (loops.packed(w_ih), loops.packed(w_hh)), np.array(sizes, np.int64)
-    work = B * T * (w_ih.size + w_hh.size)
-    share(B, loops.lstm_backward, work, running, reverse, *weights, contiguous_rows(g), gates, cells, dh, dc, da, dx)
-    return dx, *weight_gradients(da, seen, w_ih, w_hh), dh, dc, None
+    (T, B, H), dh, dc, running = cells.shape, g_h.copy(), g_c.copy(), np.array(sizes, np.int64)
+    (da,) = blank(T, B, sizes, 4 * H)
+    arrays = packed(w_hh, T), contiguous_rows(g), gates, cells, dh, dc, da
+    share(B, loops.lstm_backward, B * T * w_hh.size, running, reverse, *arrays)
+    if T == 1:
+        dh[: sizes[0]] = gemm(da[0, : sizes[0]], w_hh, None)
+    return gemm(da, w_ih, None), *weight_gradients(da, seen, w_ih, w_hh), dh, dc, None
 
 
 def supports_gru(
@@ -339,12 +358,13 @@ def supports_gru(
 def gru_numba(
     x: Array, w_ih: Array, w_hh: Array, b_ih: Array | None, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool
 ) -> tuple[Array, ...]:
-    (T, B), H, h = x.shape[:2], h0.shape[1], h0.copy()
-    out, (before, inner, gates) = blank_like(x, sizes, H), blank(T, B, sizes, H, H, 3 * H)
-    a = gemm(np.ascontiguousarray(x), w_ih.T, b_ih)
+    (T, B), H, h, running = x.shape[:2], h0.shape[1], h0.copy(), np.array(sizes, np.int64)
+    out, (before, inner) = blank_like(x, sizes, H), blank(T, B, sizes, H, H)
+    gates = of_inputs(x, w_ih, b_ih, sizes)
+    w = gemm(h, w_hh.T, None) if T == 1 else np.empty((B, 3 * H), FLOAT32)
     bias = np.zeros(3 * H, FLOAT32) if b_hh is None else np.ascontiguousarray(b_hh)
-    w, running = loops.packed(w_hh.T), np.array(sizes, np.int64)
-    share(B, loops.gru, B * T * w_hh.size, running, reverse, a, w, bias, h, out, before, gates, inner)
+    arrays = w, packed(w_hh.T, T), bias, h, out, before, gates, inner
+    share(B, loops.gru, B * T * w_hh.size, running, reverse, *arrays)
     return out, h, before, gates, inner
 
 
@@ -360,24 +380,12 @@ def gru_backward_numba(
     g: Array, g_last: Array, x: Array, w_ih: Array, w_hh: Array, before: Array, gates: Array, inner: Array, sizes: Sizes,
     reverse: bool,
 ) -> tuple[Array, ...]:  # fmt: skip
-    (T, B, H), dh = before.shape, g_last.copy()
+    (T, B, H), dh, running = before.shape, g_last.copy(), np.array(sizes, np.int64)
     da, dw = blank(T, B, sizes, 3 * H, 3 * H)
-    w, running = loops.packed(w_hh), np.array(sizes, np.int64)
-    share(
-        B,
-        loops.gru_backward,
-        B * T * w_hh.size,
-        running,
-        reverse,
-        w,
-        contiguous_rows(g),
-        before,
-        gates,
-        inner,
-        dh,
-        da,
-        dw,
-    )
+    arrays = packed(w_hh, T), contiguous_rows(g), before, gates, inner, dh, da, dw
+    share(B, loops.gru_backward, B * T * w_hh.size, running, reverse, *arrays)
+    if T == 1:
+        dh[: sizes[0]] += gemm(dw[0, : sizes[0]], w_hh, None)
     return gemm(da, w_ih, None), outer(da, x), outer(dw, before), da.sum(axis=(0, 1)), dw.sum(axis=(0, 1)), dh
 
 

@@ -1,7 +1,9 @@
 """The compiled loops of recurrent.py: all time steps of some rows of the batch, forward and backward.
 
-A step is a product with weights that are packed once for the whole sequence, and then one pass over its result, in which
-registers (simd.py) go through the gates of a row. Both find in the nearest caches what the other has left there.
+A step is a product of the state with weights that are packed once for the whole sequence, and then one pass over the result, in
+which registers (simd.py) go through the gates of a row. Both find in the nearest caches what the other has left there. The
+products of the inputs, which all are known before, are in the arrays already to which those of the states are added. Where the
+weights are empty, for a single step, the caller makes the product.
 
 Arrays with a time axis are (T, B, width). `sizes` is (T,), the rows that are running at each step; the functions work on those
 of the rows `begin` to `end`.
@@ -35,17 +37,6 @@ def packed(w: Any) -> Any:
     return out
 
 
-def packed_columns(w_ih: Any, w_hh: Any, bias: Any) -> Any:
-    """The transpose of the three side by side, packed."""
-    h, one = w_ih.shape[1], w_ih.shape[1] + w_hh.shape[1]  # where these begin in the rows that are multiplied
-    out = room(one + (bias is not None), len(w_ih))
-    pack(w_ih.T, 1.0, out, 0)
-    pack(w_hh.T, 1.0, out, h)
-    if bias is not None:
-        pack(bias[None], 1.0, out, one)
-    return out
-
-
 @jit(forceinline=True)
 def time(s: int, T: int, reverse: bool) -> int:
     """The time of step s."""
@@ -65,45 +56,42 @@ def put_state(h: Any, begin: int, end: int, seen: Any, column: int) -> None:
             seen[b, column + j] = h[b, j]
 
 
-@jit(signature=f"void({HOW}, boolean, {PACKED}, int64, {STATE}, {MADE}, {KEPT})", nogil=True)
+@jit(signature=f"void({HOW}, boolean, {KEPT}, {PACKED}, int64, {STATE}, {MADE}, {KEPT})", nogil=True)
 def rnn(
-    begin: int, end: int, sizes: Any, reverse: bool, relu: bool, w: Any, x_width: int, h: Any, out: Any, seen: Any
+    begin: int, end: int, sizes: Any, reverse: bool, relu: bool, a: Any, w: Any, x_width: int, h: Any, out: Any, seen: Any
 ) -> None:
     for s in range(len(sizes)):
         t = time(s, len(sizes), reverse)
         n = min(sizes[t], end)
         if n > begin:
             put_state(h, begin, n, seen[t], x_width)
-            product(seen[t, begin:n], w, h[begin:n], False)
-            rnn_step(relu, h[begin:n], out[t, begin:n])
+            if w.size:
+                product(h[begin:n], w, a[t, begin:n], True)
+            rnn_step(relu, a[t, begin:n], h[begin:n], out[t, begin:n])
 
 
 @jit(fastmath={"contract"})
-def rnn_step(relu: bool, h: Any, out: Any) -> None:
+def rnn_step(relu: bool, a: Any, h: Any, out: Any) -> None:
     for b in range(h.shape[0]):
         for j in range(0, h.shape[1], WIDTH):
             some = first(h.shape[1] - j)
-            a = load(h, row(h, b) + j, some)
-            y = maximum(ZERO, a) if relu else tanh32(a)
+            x = load(a, row(a, b) + j, some)
+            y = maximum(ZERO, x) if relu else tanh32(x)
             store(h, row(h, b) + j, y, some)
             store(out, row(out, b) + j, y, some)
 
 
-@jit(
-    signature=f"void({HOW}, boolean, {PACKED}, {PACKED}, {GIVEN}, {GIVEN}, {STATE}, {KEPT}, {MADE})",
-    nogil=True,
-)
+@jit(signature=f"void({HOW}, boolean, {PACKED}, {GIVEN}, {GIVEN}, {STATE}, {KEPT})", nogil=True)
 def rnn_backward(
-    begin: int, end: int, sizes: Any, reverse: bool, relu: bool, w_ih: Any, w_hh: Any, g: Any, out: Any, dh: Any, da: Any,
-    dx: Any,
-) -> None:  # fmt: skip
+    begin: int, end: int, sizes: Any, reverse: bool, relu: bool, w_hh: Any, g: Any, out: Any, dh: Any, da: Any
+) -> None:
     for s in range(len(sizes)):
         t = time(s, len(sizes), not reverse)
         n = min(sizes[t], end)
         if n > begin:
             rnn_gradients(relu, g[t, begin:n], out[t, begin:n], dh[begin:n], da[t, begin:n])
-            product(da[t, begin:n], w_hh, dh[begin:n], False)
-            product(da[t, begin:n], w_ih, dx[t, begin:n], False)
+            if w_hh.size:
+                product(da[t, begin:n], w_hh, dh[begin:n], False)
 
 
 @jit(fastmath={"contract"})
@@ -122,47 +110,44 @@ def lstm(
     begin: int, end: int, sizes: Any, reverse: bool, w: Any, x_width: int, h: Any, c: Any, out: Any, seen: Any, gates: Any,
     cells: Any,
 ) -> None:  # fmt: skip
-    a = np.empty((end - begin, gates.shape[2]), np.float32)  # stays in the cache, unlike the gates of all steps
     for s in range(len(sizes)):
         t = time(s, len(sizes), reverse)
         n = min(sizes[t], end)
         if n > begin:
             put_state(h, begin, n, seen[t], x_width)
-            product(seen[t, begin:n], w, a[: n - begin], False)
-            lstm_step(a, gates[t, begin:n], h[begin:n], c[begin:n], out[t, begin:n], cells[t, begin:n])
+            if w.size:
+                product(h[begin:n], w, gates[t, begin:n], True)
+            lstm_step(gates[t, begin:n], h[begin:n], c[begin:n], out[t, begin:n], cells[t, begin:n])
 
 
 @jit(fastmath={"contract"})
-def lstm_step(a: Any, gates: Any, h: Any, c: Any, out: Any, cells: Any) -> None:
+def lstm_step(gates: Any, h: Any, c: Any, out: Any, cells: Any) -> None:
+    """The gates take the place of the products."""
     H = h.shape[1]
     for b in range(h.shape[0]):
         for j in range(0, H, WIDTH):
-            some, at, to = first(H - j), row(a, b) + j, row(gates, b) + j
-            i = sigmoid32(load(a, at, some))
-            f = sigmoid32(load(a, at + H, some))
-            u = tanh32(load(a, at + 2 * H, some))
-            o = sigmoid32(load(a, at + 3 * H, some))
+            some, at = first(H - j), row(gates, b) + j
+            i = sigmoid32(load(gates, at, some))
+            f = sigmoid32(load(gates, at + H, some))
+            u = tanh32(load(gates, at + 2 * H, some))
+            o = sigmoid32(load(gates, at + 3 * H, some))
             before = load(c, row(c, b) + j, some)
             after = f * before + i * u
             y = o * tanh32(after)
-            store(gates, to, i, some)
-            store(gates, to + H, f, some)
-            store(gates, to + 2 * H, u, some)
-            store(gates, to + 3 * H, o, some)
+            store(gates, at, i, some)
+            store(gates, at + H, f, some)
+            store(gates, at + 2 * H, u, some)
+            store(gates, at + 3 * H, o, some)
             store(cells, row(cells, b) + j, before, some)
             store(c, row(c, b) + j, after, some)
             store(h, row(h, b) + j, y, some)
             store(out, row(out, b) + j, y, some)
 
 
-@jit(
-    signature=(f"void({HOW}, {PACKED}, {PACKED}, {GIVEN}, {KEPT}, {KEPT}, {STATE}, {STATE}, {KEPT}, {MADE})"),
-    nogil=True,
-)
+@jit(signature=f"void({HOW}, {PACKED}, {GIVEN}, {KEPT}, {KEPT}, {STATE}, {STATE}, {KEPT})", nogil=True)
 def lstm_backward(
-    begin: int, end: int, sizes: Any, reverse: bool, w_ih: Any, w_hh: Any, g: Any, gates: Any, cells: Any, dh: Any, dc: Any,
-    da: Any, dx: Any,
-) -> None:  # fmt: skip
+    begin: int, end: int, sizes: Any, reverse: bool, w_hh: Any, g: Any, gates: Any, cells: Any, dh: Any, dc: Any, da: Any
+) -> None:
     for s in range(len(sizes)):
         t = time(s, len(sizes), not reverse)
         n = min(sizes[t], end)
@@ -170,8 +155,8 @@ def lstm_backward(
             lstm_gradients(
                 g[t, begin:n], gates[t, begin:n], cells[t, begin:n], dh[begin:n], dc[begin:n], da[t, begin:n]
             )
-            product(da[t, begin:n], w_hh, dh[begin:n], False)
-            product(da[t, begin:n], w_ih, dx[t, begin:n], False)
+            if w_hh.size:
+                product(da[t, begin:n], w_hh, dh[begin:n], False)
 
 
 @jit(fastmath={"contract"})
@@ -193,38 +178,36 @@ def lstm_gradients(g: Any, gates: Any, cells: Any, dh: Any, dc: Any, da: Any) ->
             store(dc, row(dc, b) + j, d_c * f, some)
 
 
-@jit(
-    signature=(f"void({HOW}, {KEPT}, {PACKED}, {BIAS}, {STATE}, {MADE}, {KEPT}, {KEPT}, {KEPT})"),
-    nogil=True,
-)
+@jit(signature=f"void({HOW}, {STATE}, {PACKED}, {BIAS}, {STATE}, {MADE}, {KEPT}, {KEPT}, {KEPT})", nogil=True)
 def gru(
-    begin: int, end: int, sizes: Any, reverse: bool, a: Any, w_hh: Any, b_hh: Any, h: Any, out: Any, before: Any, gates: Any,
+    begin: int, end: int, sizes: Any, reverse: bool, w: Any, w_hh: Any, b_hh: Any, h: Any, out: Any, before: Any, gates: Any,
     inner: Any,
 ) -> None:  # fmt: skip
-    w = np.empty((end - begin, 3 * h.shape[1]), np.float32)
     for s in range(len(sizes)):
         t = time(s, len(sizes), reverse)
         n = min(sizes[t], end)
         if n > begin:
             put_state(h, begin, n, before[t], 0)
-            product(h[begin:n], w_hh, w[: n - begin], False)
-            gru_step(a[t, begin:n], w, b_hh, h[begin:n], out[t, begin:n], gates[t, begin:n], inner[t, begin:n])
+            if w_hh.size:
+                product(h[begin:n], w_hh, w[begin:n], False)
+            gru_step(gates[t, begin:n], w[begin:n], b_hh, h[begin:n], out[t, begin:n], inner[t, begin:n])
 
 
 @jit(fastmath={"contract"})
-def gru_step(a: Any, w: Any, b_hh: Any, h: Any, out: Any, gates: Any, inner: Any) -> None:
+def gru_step(gates: Any, w: Any, b_hh: Any, h: Any, out: Any, inner: Any) -> None:
+    """The gates take the place of the products of the inputs."""
     H = h.shape[1]
     for b in range(h.shape[0]):
         for j in range(0, H, WIDTH):
-            some, at, by, to = first(H - j), row(a, b) + j, row(w, b) + j, row(gates, b) + j
-            r = sigmoid32(load(a, at, some) + load(w, by, some) + load(b_hh, j, some))
-            z = sigmoid32(load(a, at + H, some) + load(w, by + H, some) + load(b_hh, j + H, some))
+            some, at, by = first(H - j), row(gates, b) + j, row(w, b) + j
+            r = sigmoid32(load(gates, at, some) + load(w, by, some) + load(b_hh, j, some))
+            z = sigmoid32(load(gates, at + H, some) + load(w, by + H, some) + load(b_hh, j + H, some))
             from_h = load(w, by + 2 * H, some) + load(b_hh, j + 2 * H, some)
-            u = tanh32(load(a, at + 2 * H, some) + r * from_h)
+            u = tanh32(load(gates, at + 2 * H, some) + r * from_h)
             y = (ONE - z) * u + z * load(h, row(h, b) + j, some)
-            store(gates, to, r, some)
-            store(gates, to + H, z, some)
-            store(gates, to + 2 * H, u, some)
+            store(gates, at, r, some)
+            store(gates, at + H, z, some)
+            store(gates, at + 2 * H, u, some)
             store(inner, row(inner, b) + j, from_h, some)
             store(h, row(h, b) + j, y, some)
             store(out, row(out, b) + j, y, some)
@@ -243,7 +226,8 @@ def gru_backward(
                 g[t, begin:n], before[t, begin:n], gates[t, begin:n], inner[t, begin:n], dh[begin:n], da[t, begin:n],
                 dw[t, begin:n],
             )  # fmt: skip
-            product(dw[t, begin:n], w_hh, dh[begin:n], True)
+            if w_hh.size:
+                product(dw[t, begin:n], w_hh, dh[begin:n], True)
 
 
 @jit(fastmath={"contract"})

@@ -302,10 +302,11 @@ class Cat(Op):
     promotion = "common"
 
     def forward(self, *xs: Any, dim: int) -> Any:
-        used = [x for x in xs if x.shape != (0,)] or xs
+        shapes = [x.shape for x in xs]
+        used: Any = xs if (0,) not in shapes else [x for x in xs if x.shape != (0,)] or xs
         ndim = used[0].ndim
         self.dim = dim
-        self.sizes = [x.shape[dim] if x.ndim == ndim else None for x in xs]
+        self.sizes = [shape[dim] if len(shape) == ndim else None for shape in shapes]
         try:
             return row_major(array_module(used[0]).concatenate(used, axis=dim))
         except ValueError:
@@ -375,7 +376,7 @@ def _checked(tensors: Any, name: str) -> tuple[Any, ...]:
     if not found:
         raise RuntimeError(f"{name}: expected a non-empty list of Tensors")
     for i, x in enumerate(found):
-        if not hasattr(x, "ndim"):
+        if not hasattr(type(x), "ndim"):
             raise TypeError(f"{name}: expected Tensor as element {i}, but got {type(x).__name__}; wrap it in tensor()")
     return found
 
@@ -388,10 +389,11 @@ def cat(tensors: Any, dim: int = 0) -> Any:
         torch.Size([3, 3])
     """
     tensors = _checked(tensors, "cat")
-    for i, x in enumerate(tensors):
-        if x.ndim == 0:
-            raise RuntimeError(f"cat: zero-dimensional tensor (at position {i}) cannot be concatenated; use stack")
-    return Cat.apply(*tensors, dim=normalize_dim(dim, max(x.ndim for x in tensors), "cat"))
+    sizes = [x.ndim for x in tensors]
+    if 0 in sizes:
+        i = sizes.index(0)
+        raise RuntimeError(f"cat: zero-dimensional tensor (at position {i}) cannot be concatenated; use stack")
+    return Cat.apply(*tensors, dim=normalize_dim(dim, max(sizes), "cat"))
 
 
 concat = concatenate = cat

@@ -287,11 +287,12 @@ def multinomial(
     B, N = weights.shape
     if num_samples <= 0:
         raise RuntimeError(f"cannot sample n_sample <= 0 samples, got {num_samples}")
-    if (weights < 0).any() or not np.isfinite(weights).all():
+    total = weights.sum(1)
+    if not (weights.min(initial=0) >= 0 and np.isfinite(total).all()):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-    if (weights.sum(1) <= 0).any():
+    if (total <= 0).any():
         raise RuntimeError("multinomial: invalid multinomial distribution (sum of probabilities <= 0)")
-    if replacement:
+    if replacement or num_samples == 1:  # a single one is drawn the same way, and takes one random number instead of N
         edges = np.cumsum(weights, 1)
         draws = _uniform64((B, num_samples), generator) * edges[:, -1:]
         rows = [np.searchsorted(e, d, side="right") for e, d in zip(edges, draws, strict=True)]
