@@ -13,8 +13,9 @@ With several groups the channels of x and of the output fall into as many parts,
 Letters: B batch, C and O channels of x and of the output, G groups, S spatial sizes of x, K of the weight, P of the
 output; stride, padding and dilation are tuples of one number per spatial dimension.
 
-The Numba variants do not unfold. They compute from x itself, channels-last (layout.py), in one of two ways: as a product that
-finds the windows by a table (convolution_direct.py), or with a quarter of the multiplications (winograd.py).
+The Numba variants do not unfold. They compute from x itself, channels-last (layout.py): as a product that finds the windows by
+a table (convolution_direct.py), with a quarter of the multiplications (winograd.py), or, for the gradient of an x of few
+channels, by adding up where the windows are (convolution_spread.py).
 
 Source: Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for Document Processing", 2006.
 """
@@ -25,7 +26,7 @@ import itertools
 from math import prod
 from typing import Any
 
-from . import Kernel, array_module, convolution_direct, winograd
+from . import Kernel, array_module, convolution_direct, convolution_spread, winograd
 from .common import FLOAT32, Array, at_least_float32
 from .cuda import ELEMENTS, HALVES, Entry, Source, blocks, launchable, limits
 from .gemm import gemm
@@ -239,6 +240,8 @@ def conv_backward_input_numba(
 ) -> Array:
     if winograd.pays(weight.shape, g.shape[0], x_shape[2:], stride, padding, dilation, groups):
         return winograd.convolve(g, weight, bias, padding, True)
+    if convolution_spread.pays(weight.shape, x_shape, g.shape[2:], stride, dilation, groups):
+        return convolution_spread.backward_input(g, weight, bias, x_shape, stride, padding, dilation)
     return convolution_direct.convolve(g, weight, bias, x_shape, stride, padding, dilation, groups, True)
 
 

@@ -19,7 +19,7 @@ from . import Kernel, array_module
 from .common import FLOAT32, Array, in_memory_order
 from .jit import jit
 from .simd import WIDTH, first, load, splat, store
-from .tile import load_tile, store_tile, tile, transposed
+from .tile import entries, load_tile, store_tile, tile, transposed
 
 Sizes = tuple[int, ...]
 
@@ -154,21 +154,60 @@ def clear(out: Any, j: int, n: int) -> None:
 @jit
 def transpose(x: Any, i: int, x_step: int, out: Any, j: int, out_step: int, n: int, m: int) -> None:
     """Rows of x, n of m numbers and x_step apart, become the columns of out, whose rows are out_step apart."""
-    if n < WIDTH or m < WIDTH:
-        for r in range(n):
-            # without a sign: Numba lets negative indices count from the end, which takes a test for each
-            source, target = np.uintp(i + r * x_step), np.uintp(j + r)
-            for _ in range(m):
-                out[target] = x[source]
-                source += np.uintp(1)
-                target += np.uintp(out_step)
-        return
+    if n >= WIDTH and m >= WIDTH:
+        for r in range(0, n, WIDTH):
+            r = min(r, n - WIDTH)  # the last block begins earlier, and writes some numbers a second time
+            for c in range(0, m, WIDTH):
+                c = min(c, m - WIDTH)
+                block = load_tile(tile(WIDTH, 1), x, i + r * x_step + c, x_step)
+                store_tile(out, j + c * out_step + r, out_step, transposed(block), WIDTH)
+    elif n < WIDTH and m >= 2 * WIDTH:
+        transpose_few(x, i, x_step, out, j, out_step, n, m)
+    elif m < WIDTH and n >= 2 * WIDTH and i >= WIDTH - m:
+        transpose_short(x, i, x_step, out, j, out_step, n, m)
+    elif m < WIDTH and n >= 4 * WIDTH:
+        transpose_one_by_one(x, i, x_step, out, j, out_step, WIDTH, m)  # before which nothing can be read
+        transpose_short(x, i + WIDTH * x_step, x_step, out, j + WIDTH, out_step, n - WIDTH, m)
+    else:
+        transpose_one_by_one(x, i, x_step, out, j, out_step, n, m)
+
+
+@jit
+def transpose_one_by_one(x: Any, i: int, x_step: int, out: Any, j: int, out_step: int, n: int, m: int) -> None:
+    for r in range(n):
+        # without a sign: Numba lets negative indices count from the end, which takes a test for each
+        source, target = np.uintp(i + r * x_step), np.uintp(j + r)
+        for _ in range(m):
+            out[target] = x[source]
+            source += np.uintp(1)
+            target += np.uintp(out_step)
+
+
+@jit
+def transpose_few(x: Any, i: int, x_step: int, out: Any, j: int, out_step: int, n: int, m: int) -> None:
+    """transpose of fewer rows than a block has: the last one stands for those that are missing, and is not written then."""
+    table = np.empty(WIDTH, np.int64)
+    for r in range(WIDTH):
+        table[r] = min(r, n - 1) * x_step
+    starts = entries(table, 0, WIDTH)
+    for c in range(0, m, WIDTH):
+        c = min(c, m - WIDTH)
+        block = load_tile(tile(WIDTH, 1), x, i + c, starts)
+        store_tile(out, j + c * out_step, out_step, transposed(block), n)
+
+
+@jit
+def transpose_short(x: Any, i: int, x_step: int, out: Any, j: int, out_step: int, n: int, m: int) -> None:
+    """transpose of rows that are shorter than a register: what is before them in x is loaded too, and written over."""
+    before = WIDTH - m
+    table = np.empty(WIDTH, np.int64)
+    for r in range(WIDTH):
+        table[r] = max(r - before, 0) * out_step
+    targets = entries(table, 0, WIDTH)
     for r in range(0, n, WIDTH):
-        r = min(r, n - WIDTH)  # the last block begins earlier, and writes some numbers a second time
-        for c in range(0, m, WIDTH):
-            c = min(c, m - WIDTH)
-            block = load_tile(tile(WIDTH, 1), x, i + r * x_step + c, x_step)
-            store_tile(out, j + c * out_step + r, out_step, transposed(block), WIDTH)
+        r = min(r, n - WIDTH)
+        block = load_tile(tile(WIDTH, 1), x, i + r * x_step - before, x_step)
+        store_tile(out, j + r, targets, transposed(block), WIDTH)
 
 
 @jit

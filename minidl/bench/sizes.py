@@ -186,21 +186,37 @@ CONVOLUTIONS: Rows = {
     "conv 100 to 48, 1x1, 4 x 14 x 14": convolution(100, 48, 1, 4, 14, 14),
     "conv 33 to 100, 1x1, stride 2, 4 x 28 x 28": convolution(33, 100, 1, 4, 28, 28, stride=2),
     "conv 3 to 5, 1x1, 2 x 33 x 33": convolution(3, 5, 1, 2, 33, 33),
+    "conv 24 to 33, 1x1, 2 x 16 x 16": convolution(24, 33, 1, 2, 16, 16),
+    "conv 16 to 16, 1x1, 1 x 8 x 8": convolution(16, 16, 1, 1, 8, 8),
+    "conv 24 to 33, 1x1, of an image turned, 2 x 16 x 16": layer(
+        "Conv2d", 24, 33, 1, on=(2, 16, 16, 24), pick=lambda net, x: net(x.permute(0, 3, 1, 2))
+    ),
     "conv 1 to 6, 5x5, 32 x 28 x 28": convolution(1, 6, 5, 32, 28, 28),
     "conv 6 to 16, 5x5, 32 x 12 x 12": convolution(6, 16, 5, 32, 12, 12),
+    "LeNet's first, 1 to 6, 5x5, 1 x 28 x 28": convolution(1, 6, 5, 1, 28, 28, padding=2),
+    "LeNet's first, 1 to 6, 5x5, 16 x 28 x 28": convolution(1, 6, 5, 16, 28, 28, padding=2),
+    "LeNet's second, 6 to 16, 5x5, 1 x 14 x 14": convolution(6, 16, 5, 1, 14, 14),
+    "LeNet's second, 6 to 16, 5x5, 16 x 14 x 14": convolution(6, 16, 5, 16, 14, 14),
     "conv 48 to 48, 5x5, 2 x 14 x 14": convolution(48, 48, 5, 2, 14, 14, padding=2),
     "conv 17 to 33, 7x7, 2 x 28 x 28": convolution(17, 33, 7, 2, 28, 28, padding=3),
     "conv 48 to 48, 3x3, dilation 2, 2 x 28 x 28": convolution(48, 48, 3, 2, 28, 28, padding=2, dilation=2),
     "conv 48 to 96, 3x3, 4 groups, 2 x 28 x 28": convolution(48, 96, 3, 2, 28, 28, padding=1, groups=4),
     "conv 100 to 100, 3x3, 20 groups, 2 x 14 x 14": convolution(100, 100, 3, 2, 14, 14, padding=1, groups=20),
     "conv 48, depthwise 3x3, 2 x 28 x 28": convolution(48, 48, 3, 2, 28, 28, padding=1, groups=48),
+    "conv 24, depthwise 3x3, of an image turned, 2 x 32 x 32": layer(
+        "Conv2d", 24, 24, 3, padding=1, groups=24, on=(2, 32, 32, 24), pick=lambda net, x: net(x.permute(0, 3, 1, 2))
+    ),
     "conv 33, depthwise 7x7, 2 x 28 x 28": convolution(33, 33, 7, 2, 28, 28, padding=3, groups=33),
     "conv 100, depthwise 5x5, stride 2, 2 x 28 x 28": convolution(100, 100, 5, 2, 28, 28, padding=2, stride=2, groups=100),
     "conv1d 100 to 100, 5, 4 x 100": convolution(100, 100, 5, 4, 100, padding=2),
+    "conv1d 1 to 8, 5, 16 x 100": convolution(1, 8, 5, 16, 100),
     "conv1d 33 to 33, 3, dilation 4, 2 x 200": convolution(33, 33, 3, 2, 200, padding=4, dilation=4),
     "conv3d 5 to 17, 3x3x3, 1 x 12 x 12 x 12": convolution(5, 17, 3, 1, 12, 12, 12, padding=1),
     "transposed conv 33 to 17, 4x4, stride 2, 4 x 14 x 14": convolution(
         33, 17, 4, 4, 14, 14, padding=1, stride=2, transposed=True
+    ),
+    "transposed conv 16 to 1, 3x3, stride 2, 8 x 14 x 14": convolution(
+        16, 1, 3, 8, 14, 14, padding=1, stride=2, output_padding=1, transposed=True
     ),
     "transposed conv 100 to 48, 4x4, 8 x 1 x 1": convolution(100, 48, 4, 8, 1, 1, transposed=True),
     "conv 17 to 33, 3x3, of an image turned, 4 x 28 x 28": layer(
@@ -295,6 +311,15 @@ NORMALIZATIONS: Rows = {
     "BatchNorm2d 4 x 33 x 14 x 14, evaluating": layer(
         "BatchNorm2d", 33, on=(4, 33, 14, 14), pick=lambda net, x: net.eval()(x)
     ),
+    "BatchNorm2d 1 x 16 x 8 x 8, evaluating": layer("BatchNorm2d", 16, on=(1, 16, 8, 8), pick=lambda net, x: net.eval()(x)),
+    "BatchNorm2d 1 x 16 x 8 x 8, evaluating, forward": layer(
+        "BatchNorm2d", 16, on=(1, 16, 8, 8), pick=lambda net, x: net.eval()(x), grad=False
+    ),
+    "BatchNorm2d 4 x 14 x 14 x 33 turned, evaluating": layer(
+        "BatchNorm2d", 33, on=(4, 14, 14, 33), pick=lambda net, x: net.eval()(x.permute(0, 3, 1, 2))
+    ),
+    "BatchNorm1d 16 x 100, evaluating": layer("BatchNorm1d", 100, on=(16, 100), pick=lambda net, x: net.eval()(x)),
+    "GroupNorm 4 of 32, 8 x 4 x 4": layer("GroupNorm", 4, 32, on=(8, 32, 4, 4)),
     "GroupNorm 5 of 100, 2 x 14 x 14": layer("GroupNorm", 5, 100, on=(2, 100, 14, 14)),
     "GroupNorm 3 of 33, 2 x 28 x 28": layer("GroupNorm", 3, 33, on=(2, 33, 28, 28)),
     "InstanceNorm2d 2 x 17 x 28 x 28": layer("InstanceNorm2d", 17, on=(2, 17, 28, 28)),
@@ -342,16 +367,73 @@ POOLING: Rows = {
     "max pool 2x2, 4 x 17 x 28 x 28": layer("MaxPool2d", 2, on=(4, 17, 28, 28)),
     "max pool 3x3, stride 2, 4 x 33 x 28 x 28": layer("MaxPool2d", 3, 2, 1, on=(4, 33, 28, 28)),
     "max pool 2x2, 1 x 6 x 24 x 24": layer("MaxPool2d", 2, on=(1, 6, 24, 24)),
+    "max pool 2x2, 16 x 6 x 28 x 28": layer("MaxPool2d", 2, on=(16, 6, 28, 28)),
+    "max pool 2x2, of maps turned, 4 x 28 x 28 x 17": layer(
+        "MaxPool2d", 2, on=(4, 28, 28, 17), pick=lambda net, x: net(x.permute(0, 3, 1, 2))
+    ),
     "average pool 2x2, 4 x 17 x 28 x 28": layer("AvgPool2d", 2, on=(4, 17, 28, 28)),
     "average pool 3x3, stride 2, 4 x 33 x 28 x 28": layer("AvgPool2d", 3, 2, 1, on=(4, 33, 28, 28)),
+    "average pool 2x2, 1 x 6 x 24 x 24": layer("AvgPool2d", 2, on=(1, 6, 24, 24)),
+    "average pool 2x2, of maps turned, 4 x 28 x 28 x 17": layer(
+        "AvgPool2d", 2, on=(4, 28, 28, 17), pick=lambda net, x: net(x.permute(0, 3, 1, 2))
+    ),
     "average of a map, 4 x 100 x 7 x 7": layer("AdaptiveAvgPool2d", 1, on=(4, 100, 7, 7)),
     "adaptive average pool 3, 4 x 33 x 14 x 14": layer("AdaptiveAvgPool2d", 3, on=(4, 33, 14, 14)),
+    "adaptive max pool 3, 4 x 33 x 14 x 14": layer("AdaptiveMaxPool2d", 3, on=(4, 33, 14, 14)),
     "max pool 2, 4 x 33 x 100": layer("MaxPool1d", 2, on=(4, 33, 100)),
-    "nearest, twice as large, 2 x 17 x 14 x 14": of(
-        lambda m, x: m.nn.functional.interpolate(x, scale_factor=2), (2, 17, 14, 14)
+    "average pool 2, 4 x 33 x 100": layer("AvgPool1d", 2, on=(4, 33, 100)),
+    "max pool 2x2x2, 2 x 8 x 12 x 12 x 12": layer("MaxPool3d", 2, on=(2, 8, 12, 12, 12)),
+    "average pool 2x2x2, 2 x 8 x 12 x 12 x 12": layer("AvgPool3d", 2, on=(2, 8, 12, 12, 12)),
+}  # fmt: skip
+
+
+def resized(mode: str, *on: int, size: Any = None, scale: Any = None, **options: Any) -> Callable[[Any], Step]:
+    """F.interpolate of an input of a shape."""
+    return of(lambda m, x: m.nn.functional.interpolate(x, size, scale, mode, **options), on)
+
+
+MAP, ENLARGED = (2, 17, 14, 14), ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
+RESIZING: Rows = {
+    **{f"{mode}, twice as large, 2 x 17 x 14 x 14": resized(mode, *MAP, scale=2) for mode in ENLARGED},
+    **{f"{mode}, half as large, 2 x 17 x 28 x 28": resized(mode, 2, 17, 28, 28, scale=0.5) for mode in ENLARGED},
+    "nearest, 2 x 17 x 14 x 14 to 23 x 23": resized("nearest", *MAP, size=23),
+    "bilinear, 2 x 17 x 14 x 14 to 23 x 23, corners kept": resized("bilinear", *MAP, size=23, align_corners=True),
+    "bilinear, 8 x 3 x 64 x 64 to 28 x 28, antialiased": resized("bilinear", 8, 3, 64, 64, size=28, antialias=True),
+    "nearest, twice as large, 8 x 64 x 16 x 16": resized("nearest", 8, 64, 16, 16, scale=2),
+    "bilinear, twice as large, 8 x 64 x 16 x 16": resized("bilinear", 8, 64, 16, 16, scale=2),
+    "bilinear, twice as large, of maps turned, 2 x 14 x 14 x 17": of(
+        lambda m, x: m.nn.functional.interpolate(x.permute(0, 3, 1, 2), scale_factor=2, mode="bilinear"), (2, 14, 14, 17)
     ),
-    "bilinear, twice as large, 2 x 17 x 14 x 14": of(
-        lambda m, x: m.nn.functional.interpolate(x, scale_factor=2, mode="bilinear"), (2, 17, 14, 14)
+    "nearest, twice as large, of maps turned, 2 x 14 x 14 x 17": of(
+        lambda m, x: m.nn.functional.interpolate(x.permute(0, 3, 1, 2), scale_factor=2), (2, 14, 14, 17)
+    ),
+    "nearest, twice as long, 4 x 33 x 50": resized("nearest", 4, 33, 50, scale=2),
+    "linear, twice as long, 4 x 33 x 50": resized("linear", 4, 33, 50, scale=2),
+    "trilinear, twice as large, 1 x 8 x 8 x 8 x 8": resized("trilinear", 1, 8, 8, 8, 8, scale=2),
+    "pixel shuffle by 2, 2 x 36 x 14 x 14": layer("PixelShuffle", 2, on=(2, 36, 14, 14)),
+}  # fmt: skip
+
+ROWS, ENTRIES = (200, 33), (300, 33)
+SCATTERING: Rows = {
+    "gather 300 x 33 of 200 x 33 along rows": indexed(lambda m, i, x: x.gather(0, i), 200, ENTRIES, ROWS),
+    "gather one class of 10 in 128 rows": indexed(lambda m, i, x: x.gather(1, i), 10, (128, 1), (128, 10)),
+    "index_select 300 of 200 x 33": indexed(lambda m, i, x: x.index_select(0, i), 200, (300,), ROWS),
+    "scatter 300 x 33 to 200 x 33, one value": indexed(lambda m, i, x: x.scatter(0, i, 1.0), 200, ENTRIES, ROWS),
+    "scatter one number of 33 to each of 200 rows": indexed(lambda m, i, x, y: x.scatter(1, i, y), 33, (200, 1), ROWS, (200, 1)),
+    "scatter_add 300 x 33 to 200 x 33": indexed(lambda m, i, x, y: x.scatter_add(0, i, y), 200, ENTRIES, ROWS, ENTRIES),
+    "index_add 300 rows to 200 x 33": indexed(lambda m, i, x, y: x.index_add(0, i, y), 200, (300,), ROWS, ENTRIES),
+    "index_copy 300 rows to 1 x 33": indexed(lambda m, i, x, y: x.index_copy(0, i, y), 1, (1,), ROWS, (1, 33)),
+    "index_put 300 rows, added to 200 x 33": indexed(
+        lambda m, i, x, y: x.index_put((i,), y, accumulate=True), 200, (300,), ROWS, ENTRIES
+    ),
+    **{
+        f"scatter_reduce {reduce}, 300 x 33 to 200 x 33": indexed(
+            lambda m, i, x, y, reduce=reduce: x.scatter_reduce(0, i, y, reduce), 200, ENTRIES, ROWS, ENTRIES
+        )
+        for reduce in ("sum", "mean", "amax", "prod")
+    },
+    "sums of edges at nodes, 1000 x 16 to 100 x 16": indexed(
+        lambda m, i, y: m.zeros(100, 16).index_add(0, i, y), 100, (1000,), (1000, 16)
     ),
 }  # fmt: skip
 
@@ -483,6 +565,6 @@ TRAINING: Rows = {
 }  # fmt: skip
 
 SIZES: Rows = (
-    TRAINING | CONVOLUTIONS | RECURRENT | VOCABULARY | ATTENTION | NORMALIZATIONS | ACTIVATIONS | POOLING | OPTIMIZERS | PRODUCTS
-    | NOT_CONTIGUOUS
+    TRAINING | CONVOLUTIONS | RECURRENT | VOCABULARY | ATTENTION | NORMALIZATIONS | ACTIVATIONS | POOLING | RESIZING | SCATTERING
+    | OPTIMIZERS | PRODUCTS | NOT_CONTIGUOUS
 )  # fmt: skip

@@ -184,6 +184,8 @@ def _(make: Any) -> Any:
 
 def per_dimension(name: str, what: str, value: Any, n: int) -> Sizes:
     """One number for all spatial dimensions, or one for each."""
+    if value.__class__ is int:
+        return (value,) * n
     if not isinstance(value, Sequence):
         return (int(value),) * n
     sizes = tuple(int(v) for v in value)

@@ -9,6 +9,7 @@ Letters: B batch, C channels, S spatial sizes of x, K of the window, P of the re
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache, reduce
 from math import prod
 from typing import Any
 
@@ -20,10 +21,10 @@ from ..autograd.precision import under_autocast
 from ..devices import move, of_array, outside
 from ..kernels import array_module
 from ..kernels import pooling as kernels
+from ..kernels.common import at_least_float32
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 from .arithmetic import div
-from .conversion import cast
 from .convolution import at_least, batched, like, per_dimension
 from .gather import index_array
 from .indexing import IndexPut
@@ -80,27 +81,32 @@ class MaxPool(Op):
 
 
 class SumPool(Op):
-    """The sum of each window of x (B, C, *S): (B, C, *P). window: kernel, stride and padding, or None as in MaxPool."""
+    """The sum of each window of x (B, C, *S), divided by a number or an array (*P): (B, C, *P).
 
-    def forward(self, x: Any, *, window: tuple[Sizes, ...] | None, positions: Sizes) -> Any:
-        self.size, self.window = x.shape[2:], window
-        return kernels.adaptive_sum_pool(x, positions) if window is None else kernels.sum_pool(x, *window, positions)
+    window: kernel, stride and padding, or None as in MaxPool. float16 is added up in float32: its sums soon leave its range.
+    """
+
+    def forward(self, x: Any, *, window: tuple[Sizes, ...] | None, positions: Sizes, divisor: Any = None) -> Any:
+        self.size, self.window, self.divisor = x.shape[2:], window, divisor
+        wide = at_least_float32(x) if x.dtype.kind == "f" else x
+        sums = kernels.sum_pool(wide, *window, positions) if window else kernels.adaptive_sum_pool(wide, positions)
+        return sums if divisor is None else (sums / divisor).astype(x.dtype, copy=False)
 
     def backward(self, g: Any) -> Any:
-        return SpreadPool.apply(g, window=self.window, size=self.size)
+        return SpreadPool.apply(g, window=self.window, size=self.size, divisor=self.divisor)
 
 
 class SpreadPool(Op):
-    """Each of x (B, C, *P) added to every value of its window of (B, C, *size): the transpose of SumPool."""
+    """Each of x (B, C, *P), divided, added to every value of its window of (B, C, *size): the transpose of SumPool."""
 
-    def forward(self, x: Any, *, window: tuple[Sizes, ...] | None, size: Sizes) -> Any:
-        self.positions, self.window = x.shape[2:], window
-        if window is None:
-            return kernels.adaptive_sum_pool_backward(x, size)
-        return kernels.sum_pool_backward(x, size, *window)
+    def forward(self, x: Any, *, window: tuple[Sizes, ...] | None, size: Sizes, divisor: Any = None) -> Any:
+        self.positions, self.window, self.divisor = x.shape[2:], window, divisor
+        wide = at_least_float32(x) if divisor is None else at_least_float32(x) / divisor
+        out = kernels.sum_pool_backward(wide, size, *window) if window else kernels.adaptive_sum_pool_backward(wide, size)
+        return out.astype(x.dtype, copy=False)
 
     def backward(self, g: Any) -> Any:
-        return SumPool.apply(g, window=self.window, positions=self.positions)
+        return SumPool.apply(g, window=self.window, positions=self.positions, divisor=self.divisor)
 
 
 WINDOW = ((3, 2), (2, 1), (1, 0))
@@ -132,6 +138,7 @@ def _(make: Any) -> Any:
     yield Sample(make(2, 3, 5, 4), window=WINDOW, positions=(3, 3))
     yield Sample(make(1, 1, 4), window=((2,), (3,), (0,)), positions=(2,), note="the last window is cut off")
     yield Sample(make(0, 1, 4), window=((2,), (1,), (0,)), positions=(3,), note="no batch")
+    yield Sample(make(1, 2, 4), window=((3,), (2,), (1,)), positions=(2,), divisor=3.0, note="means")
 
 
 @samples(SpreadPool)
@@ -157,17 +164,24 @@ def _windows(name: str, kernel_size: Any, stride: Any, padding: Any, n: int) -> 
     unset = stride is None or (isinstance(stride, Sequence) and not len(stride))
     steps = kernel if unset else per_dimension(name, "stride", stride, n)
     pad = per_dimension(name, "padding", padding, n)
+    _check_windows(name, kernel, steps, pad)
+    return kernel, steps, pad
+
+
+@lru_cache(256)
+def _check_windows(name: str, kernel: Sizes, steps: Sizes, pad: Sizes) -> None:
     at_least(name, 1, kernel_size=kernel, stride=steps)
     at_least(name, 0, padding=pad)
     if any(2 * p > k for p, k in zip(pad, kernel, strict=True)):
         raise RuntimeError(
             f"{name}: pad should be at most half of effective kernel size, but got pad={pad} and kernel_size={kernel}"
         )
-    return kernel, steps, pad
 
 
+@lru_cache(256)
 def _positions(name: str, size: Sizes, window: tuple[Sizes, Sizes, Sizes], dilation: Sizes, ceil_mode: bool) -> Sizes:
     """How many windows there are; with ceil_mode also one that begins within the input and reaches over its end."""
+    at_least(name, 1, dilation=dilation)
     found = []
     for n, k, s, p, d in zip(size, *window, dilation, strict=True):
         left = n + 2 * p - d * (k - 1) - 1
@@ -175,11 +189,17 @@ def _positions(name: str, size: Sizes, window: tuple[Sizes, Sizes, Sizes], dilat
         if ceil_mode and (m - 1) * s >= n + p:
             m -= 1
         found.append(m)
-    if min(found) < 1:
+    positions = tuple(found)
+    if min(positions) < 1:
         raise RuntimeError(
-            f"{name}: Given input size: {tuple(size)}. Calculated output size: {tuple(found)}. Output size is too small"
+            f"{name}: Given input size: {tuple(size)}. Calculated output size: {positions}. Output size is too small"
         )
-    return tuple(found)
+    if any(map(_sees_nothing, size, *window, dilation, positions)):
+        raise RuntimeError(
+            f"{name}: with dilation={dilation} and padding={window[2]} a window sees no value of an input of size {size}; "
+            "use a smaller dilation"
+        )
+    return positions
 
 
 def _max_pool(
@@ -191,15 +211,8 @@ def _max_pool(
     _check_input(name, input, n)
     window = _windows(name, kernel_size, stride, padding, n)
     gaps = per_dimension(name, "dilation", dilation, n)
-    at_least(name, 1, dilation=gaps)
     x = batched(input, n)
-    size = x.array.shape[2:]
-    positions = _positions(name, size, window, gaps, ceil_mode)
-    if any(map(_sees_nothing, size, *window, gaps, positions)):
-        raise RuntimeError(
-            f"{name}: with dilation={gaps} and padding={window[2]} a window sees no value of an input of size {size}; "
-            "use a smaller dilation"
-        )
+    positions = _positions(name, x.array.shape[2:], window, gaps, ceil_mode)
     return _found(input, MaxPool.apply(x, window=(*window, gaps), positions=positions, indices=indices))
 
 
@@ -259,29 +272,41 @@ def _avg_pool(
         raise RuntimeError(f"{name}: divisor must be not zero")
     window = _windows(name, kernel_size, stride, padding, n)
     x = batched(input, n)
-    positions = _positions(name, x.array.shape[2:], window, (1,) * n, ceil_mode)
-    counts = divisor if divisor is not None else _counts(x.array, window, positions, count_pad)
+    size = x.array.shape[2:]
+    positions = _positions(name, size, window, (1,) * n, ceil_mode)
+    counts = _divisor(x.array, _counts(size, window, positions, count_pad) if divisor is None else divisor)
     if x.array.dtype.kind in "iu":
-        means = div(SumPool.apply(x, window=window, positions=positions), counts, rounding_mode="trunc")
-    else:  # float16 is added up in float32: its sums soon leave its range
-        sums = SumPool.apply(cast(x, np.result_type(x.array, np.float32)), window=window, positions=positions)
-        means = cast(sums / counts, x.array.dtype)
-    return like(means, input)
+        sums = SumPool.apply(x, window=window, positions=positions)
+        return like(div(sums, counts if isinstance(counts, int) else wrap(counts), rounding_mode="trunc"), input)
+    return like(SumPool.apply(x, window=window, positions=positions, divisor=counts), input)
 
 
-def _counts(x: Any, window: tuple[Sizes, ...], positions: Sizes, count_pad: bool) -> Any:
+@lru_cache(256)
+def _counts(size: Sizes, window: tuple[Sizes, Sizes, Sizes], positions: Sizes, count_pad: bool) -> Any:
     """By how many values the sum of each window is divided, (*P): padding counts or not, what lies beyond it never."""
     kernel, steps, pad = window
-    inside = all((m - 1) * s + k <= n for n, k, s, m in zip(x.shape[2:], kernel, steps, positions, strict=True))
+    inside = all((m - 1) * s + k <= n for n, k, s, m in zip(size, kernel, steps, positions, strict=True))
     if inside and not any(pad):
         return prod(kernel)
-    counts = np.ones((), x.dtype)
-    for axis, (n, k, s, p, m) in enumerate(zip(x.shape[2:], *window, positions, strict=True)):
+    lengths = []
+    for n, k, s, p, m in zip(size, *window, positions, strict=True):
         start = np.arange(m) * s - p
         ends = np.minimum(start + k, n + p if count_pad else n)
-        lengths = ends - (start if count_pad else np.maximum(start, 0))
-        counts = counts * lengths.reshape([-1 if a == axis else 1 for a in range(len(positions))]).astype(x.dtype)
-    return wrap(move(counts, of_array(x)))
+        lengths.append(ends - (start if count_pad else np.maximum(start, 0)))
+    return _products(lengths)
+
+
+def _products(lengths: Sequence[Any]) -> Any:
+    """What windows of these lengths along each dimension hold, (*P); one number if it is the same for all."""
+    counts = reduce(np.multiply.outer, lengths)
+    return int(counts.flat[0]) if counts.size and (counts == counts.flat[0]).all() else counts
+
+
+def _divisor(x: Any, counts: Any) -> Any:
+    """Counts as what the sums of x are divided by: on its device, in the dtype of its sums."""
+    if not isinstance(counts, np.ndarray):
+        return counts
+    return move(counts.astype(x.dtype if x.dtype.kind in "iu" else np.result_type(x.dtype, np.float32)), of_array(x))
 
 
 def avg_pool1d(
@@ -370,13 +395,16 @@ def _adaptive_avg_pool(n: int, input: Tensor, output_size: Any) -> Tensor:
         return input.mean(tuple(range(-n, 0)), keepdim=True)
     if input.array.dtype.kind not in dtypes.FLOATING:
         raise NotImplementedError(f"{name}: not implemented for {input.dtype}; convert the input with float()")
-    wide, counts = cast(batched(input, n), np.result_type(input.array, np.float32)), np.ones((), np.int64)
-    for size, count in zip(wide.shape[2:], wanted, strict=True):
-        start, end = kernels.span(np.arange(count), count, size)
-        counts = counts[..., None] * (end - start)
-    xp, dtype = array_module(wide.array), wide.array.dtype
-    means = SumPool.apply(wide, window=None, positions=wanted) / wrap(xp.asarray(counts.astype(dtype)))
-    return like(cast(means, input.array.dtype), input)
+    x = batched(input, n)
+    counts = _adaptive_counts(x.array.shape[2:], wanted)
+    return like(SumPool.apply(x, window=None, positions=wanted, divisor=_divisor(x.array, counts)), input)
+
+
+@lru_cache(256)
+def _adaptive_counts(size: Sizes, wanted: Sizes) -> Any:
+    """How many values each window holds: (*wanted), or one number."""
+    spans = [kernels.span(np.arange(count), count, n) for n, count in zip(size, wanted, strict=True)]
+    return _products([end - start for start, end in spans])
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from minidl.kernels import convolution, convolution_direct, parallel, winograd
+from minidl.kernels import convolution, convolution_direct, convolution_spread, parallel, winograd
 from minidl.kernels.convolution import (
     conv_backward_input,
     conv_backward_weight,
@@ -97,6 +97,10 @@ MORE_CASES = [
     ((2, 24, 12, 10), (17, 24, 3, 3), (1, 1), (1, 1), (1, 1), 1),
     ((3, 8, 14, 9), (8, 8, 3, 3), (1, 1), (0, 2), (1, 1), 1),
     ((1, 9, 68, 70), (40, 9, 3, 3), (1, 1), (1, 0), (1, 1), 1),
+    ((3, 6, 13, 11), (16, 6, 5, 5), (1, 1), (0, 2), (1, 1), 1),
+    ((2, 3, 14, 15), (17, 3, 3, 3), (2, 1), (1, 1), (2, 1), 1),
+    ((1, 2, 6, 7, 8), (9, 2, 3, 2, 3), (1, 2, 1), (1, 0, 1), (1, 1, 1), 1),
+    ((2, 5, 17, 17), (20, 5, 2, 2), (3, 3), (0, 0), (1, 1), 1),
 ]
 
 
@@ -143,9 +147,10 @@ def test_variants_agree(case, rng, compare):
     compare(conv_backward_weight, g, x, weight_shape, *geometry, rtol=1e-5, atol=1e-5, compiled=some)
 
 
-def test_both_ways_are_taken(rng, monkeypatch):
+def test_all_ways_are_taken(rng, monkeypatch):
     taken = []
-    for module, name in ((winograd, "convolve"), (winograd, "weight_gradient"), (convolution_direct, "convolve")):
+    ways = ((winograd, "convolve"), (winograd, "weight_gradient"), (convolution_direct, "convolve"))
+    for module, name in (*ways, (convolution_spread, "backward_input")):
         real = getattr(module, name)
         label = f"{module.__name__.rpartition('.')[2]}.{name}"
         monkeypatch.setattr(module, name, lambda *a, real=real, label=label: taken.append(label) or real(*a))
@@ -159,6 +164,9 @@ def test_both_ways_are_taken(rng, monkeypatch):
         assert taken[-1] == "convolution_direct.convolve"
     conv_forward(x[:1, :, :5, :5], weight, None, *geometry)  # too few tiles to pay for the change of the weight
     assert taken[-1] == "convolution_direct.convolve"
+    lenet = drawn(rng, (16, 6, 5, 5)), None, (2, 6, 14, 14), (1, 1), (0, 0), (1, 1), 1
+    conv_backward_input(drawn(rng, (2, 16, 10, 10)), *lenet)
+    assert taken[-1] == "convolution_spread.backward_input"
 
 
 def test_other_strides_of_memory(rng):
@@ -186,6 +194,10 @@ def test_threads_share_the_work(rng, monkeypatch):
         wanted = conv_backward_weight.reference(*map(wide, (out, x)), weight_shape, *geometry)
         for got, right in zip(found, wanted, strict=True):
             assert accuracy(got, right) < 3e-6
+        dx = conv_backward_input(out, weight, None, x_shape, *geometry)
+        assert (
+            accuracy(dx, conv_backward_input.reference(*map(wide, (out, weight)), None, x_shape, *geometry)) < 3e-6
+        )
 
 
 def test_winograd_is_about_as_exact_as_plain_sums(rng):
