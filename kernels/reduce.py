@@ -265,6 +265,15 @@ def finish(name: str, entry: str, x: Array, grid: int) -> Array:
     return out
 
 
+def add_partial(partial: Array, like: Array) -> Array:
+    """Sums (width,) of the columns of partial results (chunks, width), float32, in the dtype of another array: how a kernel ends
+    that leaves some for each of its blocks."""
+    chunks, width = partial.shape
+    out = array_module(partial).empty(width, like.dtype)
+    CU.launch("sum_columns_finish", (blocks(width, 32), 1, 1), (32, TALL), partial, out, chunks, width)
+    return out
+
+
 def reduce_columns(name: str, x: Array, terms: int, width: int) -> Array:
     """The middle axis of x (layers * terms * width,), as (layers * width,)."""
     xp, layers = array_module(x), x.size // (terms * width)

@@ -61,6 +61,8 @@ class MaxPool(Op):
     window: its kernel, stride, padding and dilation; None for windows that cover x evenly.
     """
 
+    has_bfloat16_kernel = has_bfloat16_rule = True
+
     def forward(self, x: Any, *, window: tuple[Sizes, ...] | None, positions: Sizes, indices: bool = False) -> Any:
         self.size, self.window = x.shape[2:], window
         if window is None:
@@ -82,6 +84,8 @@ class MaxPool(Op):
 class SumPool(Op):
     """The sum of each window of x (B, C, *S): (B, C, *P). window: kernel, stride and padding, or None as in MaxPool."""
 
+    has_bfloat16_kernel = has_bfloat16_rule = True
+
     def forward(self, x: Any, *, window: tuple[Sizes, ...] | None, positions: Sizes) -> Any:
         self.size, self.window = x.shape[2:], window
         return kernels.adaptive_sum_pool(x, positions) if window is None else kernels.sum_pool(x, *window, positions)
@@ -92,6 +96,8 @@ class SumPool(Op):
 
 class SpreadPool(Op):
     """Each of x (B, C, *P) added to every value of its window of (B, C, *size): the transpose of SumPool."""
+
+    has_bfloat16_kernel = has_bfloat16_rule = True
 
     def forward(self, x: Any, *, window: tuple[Sizes, ...] | None, size: Sizes) -> Any:
         self.positions, self.window = x.shape[2:], window
