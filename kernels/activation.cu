@@ -11,14 +11,14 @@
 //   3  *_packed        16 bytes a load and four loads before the first use: 2 KB under way for each warp.
 //
 // bias_* fuse the addition of a bias, which costs no time: without fusion the sum would be written and read again. Their
-// backward passes compute x + bias again, which is cheaper than keeping it.
+// backward passes give the gradient of the bias too, the column sums of what they write, which would have to be read again; and
+// they need the result alone, or for GELU compute x + bias again, which is cheaper than keeping it.
 //
 // f(x) is a template argument here, so that the loop is written once and each function is compiled into its own kernel.
 #include "common.cuh"
 
 constexpr float ROOT_HALF = 0.70710678f, ROOT_2_OVER_PI = 0.79788456f, CUBIC = 0.044715f, ONE_OVER_ROOT_2_PI = 0.39894228f;
 
-__device__ inline float identity(float x) { return x; }
 __device__ inline float relu(float x) { return x < 0.0f ? 0.0f : x; }  // NaN stays NaN
 __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 __device__ inline float error_function(float x) { return erff(x); }
@@ -28,16 +28,10 @@ __device__ inline float gelu_tanh(float x) {
     return 0.5f * x * (1.0f + tanhf(ROOT_2_OVER_PI * (x + CUBIC * x * x * x)));
 }
 
-// Gradients of x from the gradient g of the result.
-__device__ inline float relu_backward(float g, float x) { return x <= 0.0f ? 0.0f : g; }
-__device__ inline float sigmoid_backward(float g, float x) {
-    float s = sigmoid(x);
-    return g * s * (1.0f - s);
-}
-__device__ inline float tanh_backward(float g, float x) {
-    float t = tanhf(x);
-    return g * (1.0f - t * t);
-}
+// Gradients of x from the gradient g of the result, and from the result y where that is enough.
+__device__ inline float relu_backward(float g, float y) { return y <= 0.0f ? 0.0f : g; }
+__device__ inline float sigmoid_backward(float g, float y) { return g * y * (1.0f - y); }
+__device__ inline float tanh_backward(float g, float y) { return g * (1.0f - y * y); }
 __device__ inline float gelu_backward(float g, float x) {
     return g * (0.5f * (1.0f + erff(x * ROOT_HALF)) + x * expf(-0.5f * x * x) * ONE_OVER_ROOT_2_PI);
 }
@@ -108,9 +102,13 @@ __device__ inline void binary(const T* __restrict__ g, const T* __restrict__ x, 
 }
 
 extern "C" __global__ void sigmoid_packed(const T* x, T* out, long long n) { unary<sigmoid>(x, out, n); }
+extern "C" __global__ void relu_packed(const T* x, T* out, long long n) { unary<relu>(x, out, n); }
 extern "C" __global__ void erf_packed(const T* x, T* out, long long n) { unary<error_function>(x, out, n); }
 extern "C" __global__ void gelu_none_packed(const T* x, T* out, long long n) { unary<gelu>(x, out, n); }
 extern "C" __global__ void gelu_tanh_packed(const T* x, T* out, long long n) { unary<gelu_tanh>(x, out, n); }
+extern "C" __global__ void relu_backward_packed(const T* g, const T* y, T* dx, long long n) {
+    binary<relu_backward>(g, y, dx, n);
+}
 extern "C" __global__ void gelu_backward_none_packed(const T* g, const T* x, T* dx, long long n) {
     binary<gelu_backward>(g, x, dx, n);
 }
@@ -144,38 +142,50 @@ __device__ inline void bias_rows(const T* __restrict__ x, const T* __restrict__ 
     }
 }
 
+// With the sums of each column over the rows of this block, for a second kernel to add. kept: the result, or without it x + bias.
 template <float (*f)(float, float)>
-__device__ inline void bias_rows_backward(const T* __restrict__ g, const T* __restrict__ x, const T* __restrict__ bias,
-                                          T* __restrict__ dx, int rows, int width) {
-    if (width % PACK == 0 && packed(g) && packed(x) && packed(bias) && packed(dx)) {
+__device__ inline void bias_rows_backward(const T* __restrict__ g, const T* __restrict__ kept, const T* __restrict__ bias,
+                                          T* __restrict__ dx, float* __restrict__ partial, int rows, int width) {
+    float* sums = partial + (long long)blockIdx.y * width;
+    if (width % PACK == 0 && packed(g) && packed(kept) && packed(dx) && (!bias || packed(bias))) {
         int column = thread_index() * PACK;
         if (column >= width) return;
-        Pack b = load_pack(bias + column);
+        float b[PACK] = {}, sum[PACK] = {};
+        if (bias) {
+            Pack pack = load_pack(bias + column);
+#pragma unroll
+            for (int k = 0; k < PACK; k++) b[k] = (float)pack.v[k];
+        }
 #pragma unroll 2
         for (int row = blockIdx.y; row < rows; row += gridDim.y) {
             long long i = (long long)row * width + column;
-            Pack gs = load_pack(g + i), xs = load_pack(x + i);
+            Pack gs = load_pack(g + i), ys = load_pack(kept + i);
 #pragma unroll
-            for (int k = 0; k < PACK; k++) gs.v[k] = (T)f((float)gs.v[k], (float)xs.v[k] + (float)b.v[k]);
+            for (int k = 0; k < PACK; k++) {
+                float d = f((float)gs.v[k], (float)ys.v[k] + b[k]);
+                sum[k] += d;
+                gs.v[k] = (T)d;
+            }
             store_pack(dx + i, gs);
         }
+#pragma unroll
+        for (int k = 0; k < PACK; k++) sums[column + k] = sum[k];
     } else {
-        for (int column = thread_index(); column < width; column += thread_count())
+        for (int column = thread_index(); column < width; column += thread_count()) {
+            float b = bias ? (float)bias[column] : 0.0f, sum = 0.0f;
             for (int row = blockIdx.y; row < rows; row += gridDim.y) {
                 long long i = (long long)row * width + column;
-                dx[i] = (T)f((float)g[i], (float)x[i] + (float)bias[column]);
+                float d = f((float)g[i], (float)kept[i] + b);
+                sum += d;
+                dx[i] = (T)d;
             }
+            sums[column] = sum;
+        }
     }
 }
 
-extern "C" __global__ void bias_identity(const T* x, const T* bias, T* out, int rows, int width) {
-    bias_rows<identity>(x, bias, out, rows, width);
-}
 extern "C" __global__ void bias_relu(const T* x, const T* bias, T* out, int rows, int width) {
     bias_rows<relu>(x, bias, out, rows, width);
-}
-extern "C" __global__ void bias_gelu_tanh(const T* x, const T* bias, T* out, int rows, int width) {
-    bias_rows<gelu_tanh>(x, bias, out, rows, width);
 }
 extern "C" __global__ void bias_sigmoid(const T* x, const T* bias, T* out, int rows, int width) {
     bias_rows<sigmoid>(x, bias, out, rows, width);
@@ -183,15 +193,24 @@ extern "C" __global__ void bias_sigmoid(const T* x, const T* bias, T* out, int r
 extern "C" __global__ void bias_tanh(const T* x, const T* bias, T* out, int rows, int width) {
     bias_rows<hyperbolic_tangent>(x, bias, out, rows, width);
 }
-extern "C" __global__ void bias_relu_backward(const T* g, const T* x, const T* bias, T* dx, int rows, int width) {
-    bias_rows_backward<relu_backward>(g, x, bias, dx, rows, width);
+extern "C" __global__ void bias_gelu(const T* x, const T* bias, T* out, int rows, int width) {
+    bias_rows<gelu>(x, bias, out, rows, width);
 }
-extern "C" __global__ void bias_gelu_tanh_backward(const T* g, const T* x, const T* bias, T* dx, int rows, int width) {
-    bias_rows_backward<gelu_tanh_backward>(g, x, bias, dx, rows, width);
+extern "C" __global__ void bias_gelu_tanh(const T* x, const T* bias, T* out, int rows, int width) {
+    bias_rows<gelu_tanh>(x, bias, out, rows, width);
 }
-extern "C" __global__ void bias_sigmoid_backward(const T* g, const T* x, const T* bias, T* dx, int rows, int width) {
-    bias_rows_backward<sigmoid_backward>(g, x, bias, dx, rows, width);
+extern "C" __global__ void bias_relu_backward(const T* g, const T* y, T* dx, float* partial, int rows, int width) {
+    bias_rows_backward<relu_backward>(g, y, nullptr, dx, partial, rows, width);
 }
-extern "C" __global__ void bias_tanh_backward(const T* g, const T* x, const T* bias, T* dx, int rows, int width) {
-    bias_rows_backward<tanh_backward>(g, x, bias, dx, rows, width);
+extern "C" __global__ void bias_sigmoid_backward(const T* g, const T* y, T* dx, float* partial, int rows, int width) {
+    bias_rows_backward<sigmoid_backward>(g, y, nullptr, dx, partial, rows, width);
+}
+extern "C" __global__ void bias_tanh_backward(const T* g, const T* y, T* dx, float* partial, int rows, int width) {
+    bias_rows_backward<tanh_backward>(g, y, nullptr, dx, partial, rows, width);
+}
+extern "C" __global__ void bias_gelu_none_backward(const T* g, const T* x, const T* bias, T* dx, float* partial, int rows, int width) {
+    bias_rows_backward<gelu_backward>(g, x, bias, dx, partial, rows, width);
+}
+extern "C" __global__ void bias_gelu_tanh_backward(const T* g, const T* x, const T* bias, T* dx, float* partial, int rows, int width) {
+    bias_rows_backward<gelu_tanh_backward>(g, x, bias, dx, partial, rows, width);
 }

@@ -22,11 +22,13 @@ from .elementary import erf32, exp32, sigmoid32, tanh32
 from .jit import jit
 from .layout import numbers_like
 from .parallel import ELEMENTARY, FEW, MEMORY, share_rows
+from .reduce import add_partial, sum_axes
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
 APPROXIMATIONS = ("none", "tanh")
-ACTIVATIONS = ("identity", "relu", "gelu_tanh", "sigmoid", "tanh")
+FROM_RESULT = ("relu", "sigmoid", "tanh")  # activations whose slope follows from their result
+ACTIVATIONS = (*FROM_RESULT, "gelu", "gelu_tanh")
 
 
 @Kernel
@@ -121,30 +123,36 @@ def bias_activation(x: Array, bias: Array, activation: str) -> Array:
     z = x + bias
     if activation == "relu":
         return xp.maximum(z, 0)
-    if activation == "gelu_tanh":
-        return gelu.reference(z, "tanh")
     if activation == "sigmoid":
         return sigmoid.reference(z)
-    return xp.tanh(z) if activation == "tanh" else z
+    return xp.tanh(z) if activation == "tanh" else gelu.reference(z, "none" if activation == "gelu" else "tanh")
 
 
 @Kernel
-def bias_activation_backward(g: Array, x: Array, bias: Array, activation: str) -> Array:
-    """Gradient of x, from the gradient g of the result; summed over the leading axes it is the gradient of the bias.
+def bias_activation_backward(g: Array, out: Array, activation: str) -> tuple[Array, Array]:
+    """Gradients of x (..., D) and of the bias (D,), from the gradient g of the result `out`; activation is one of FROM_RESULT.
+
+    Example:
+        >>> bias_activation_backward(np.array([[1.0, 5.0], [2.0, 5.0]]), np.array([[3.0, 0.0], [1.0, 0.0]]), "relu")
+        (array([[1., 0.],
+               [2., 0.]]), array([3., 0.]))
+    """
+    check("bias_activation_backward", "activation", activation, FROM_RESULT)
+    if activation == "relu":
+        dx = relu_backward.reference(g, out)
+    else:
+        dx = g * out * (1 - out) if activation == "sigmoid" else g * (1 - out * out)
+    return dx, sum_axes.reference(rows(dx), (0,), False)
+
+
+@Kernel
+def bias_gelu_backward(g: Array, x: Array, bias: Array, approximate: str) -> tuple[Array, Array]:
+    """Gradients of x (..., D) and of the bias (D,) of gelu(x + bias), from the gradient g of its result.
 
     x + bias is computed again: it need not be stored between the passes.
     """
-    check("bias_activation_backward", "activation", activation, ACTIVATIONS)
-    xp = array_module(x)
-    z = x + bias
-    if activation == "relu":
-        return xp.where(z <= 0, 0, g)  # at NaN the gradient passes, as in PyTorch
-    if activation == "gelu_tanh":
-        return gelu_backward.reference(g, z, "tanh")
-    if activation == "sigmoid":
-        s = sigmoid.reference(z)
-        return g * s * (1 - s)
-    return g * (1 - xp.tanh(z) ** 2) if activation == "tanh" else g.copy()
+    dx = gelu_backward.reference(g, x + bias, approximate)
+    return dx, sum_axes.reference(rows(dx), (0,), False)
 
 
 def tanh_u(z: Array) -> Array:
@@ -292,8 +300,12 @@ def supports_bias(x: Array, bias: Array, activation: str) -> bool:
     return float32_in_order(x, bias) and activation in BIAS and x.shape[-1:] == bias.shape
 
 
-def supports_bias_backward(g: Array, x: Array, bias: Array, activation: str) -> bool:
-    return supports_bias(x, bias, activation) and float32_in_order(g)
+def supports_bias_backward(g: Array, out: Array, activation: str) -> bool:
+    return activation in BIAS_BACKWARD and float32_in_order(g, out) and g.shape == out.shape
+
+
+def supports_bias_gelu_backward(g: Array, x: Array, bias: Array, approximate: str) -> bool:
+    return approximate in BIAS_GELU_BACKWARD and float32_in_order(g, x, bias) and x.shape[-1:] == bias.shape
 
 
 @bias_activation.variant("numba", device="cpu", supports=supports_bias)
@@ -304,19 +316,17 @@ def bias_activation_numba(x: Array, bias: Array, activation: str) -> Array:
 
 
 @bias_activation_backward.variant("numba", device="cpu", supports=supports_bias_backward)
-def bias_activation_backward_numba(g: Array, x: Array, bias: Array, activation: str) -> Array:
-    if activation == "identity":
-        return g.copy()
+def bias_activation_backward_numba(g: Array, out: Array, activation: str) -> tuple[Array, Array]:
+    dx = np.empty_like(out)
+    share_rows(BIAS_BACKWARD[activation], 3 * MEMORY, (rows(g), rows(out), rows(dx)))
+    return dx, sum_axes(rows(dx), (0,), False)
+
+
+@bias_gelu_backward.variant("numba", device="cpu", supports=supports_bias_gelu_backward)
+def bias_gelu_backward_numba(g: Array, x: Array, bias: Array, approximate: str) -> tuple[Array, Array]:
     dx = np.empty_like(x)
-    share_rows(BIAS_BACKWARD[activation], ELEMENTARY, (rows(g), rows(x), rows(dx)), bias)
-    return dx
-
-
-@jit(nogil=True)
-def bias_identity(x: Any, out: Any, bias: Any) -> None:
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            out[i, j] = x[i, j] + bias[j]
+    share_rows(BIAS_GELU_BACKWARD[approximate], ELEMENTARY, (rows(g), rows(x), rows(dx)), bias)
+    return dx, sum_axes(rows(dx), (0,), False)
 
 
 @jit(nogil=True)
@@ -325,6 +335,14 @@ def bias_relu(x: Any, out: Any, bias: Any) -> None:
         for j in range(x.shape[1]):
             z = x[i, j] + bias[j]
             out[i, j] = np.float32(0) if z < np.float32(0) else z  # NaN stays NaN
+
+
+@jit(nogil=True)
+def bias_gelu(x: Any, out: Any, bias: Any) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            z = x[i, j] + bias[j]
+            out[i, j] = z * (F_HALF + F_HALF * erf32(z * F_ROOT_HALF))
 
 
 @jit(nogil=True)
@@ -349,10 +367,33 @@ def bias_tanh(x: Any, out: Any, bias: Any) -> None:
 
 
 @jit(nogil=True)
-def bias_relu_backward(g: Any, x: Any, dx: Any, bias: Any) -> None:
+def bias_relu_backward(g: Any, out: Any, dx: Any) -> None:
+    for i in range(g.shape[0]):
+        for j in range(g.shape[1]):
+            dx[i, j] = np.float32(0) if out[i, j] <= np.float32(0) else g[i, j]
+
+
+@jit(nogil=True)
+def bias_sigmoid_backward(g: Any, out: Any, dx: Any) -> None:
+    for i in range(g.shape[0]):
+        for j in range(g.shape[1]):
+            dx[i, j] = g[i, j] * out[i, j] * (F_ONE - out[i, j])
+
+
+@jit(nogil=True)
+def bias_tanh_backward(g: Any, out: Any, dx: Any) -> None:
+    for i in range(g.shape[0]):
+        for j in range(g.shape[1]):
+            dx[i, j] = g[i, j] * (F_ONE - out[i, j] * out[i, j])
+
+
+@jit(nogil=True)
+def bias_gelu_none_backward(g: Any, x: Any, dx: Any, bias: Any) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            dx[i, j] = np.float32(0) if x[i, j] + bias[j] <= np.float32(0) else g[i, j]
+            z = x[i, j] + bias[j]
+            phi = F_HALF + F_HALF * erf32(z * F_ROOT_HALF)
+            dx[i, j] = g[i, j] * (phi + z * F_DENSITY * exp32(-F_HALF * z * z))
 
 
 @jit(nogil=True)
@@ -362,37 +403,17 @@ def bias_gelu_tanh_backward(g: Any, x: Any, dx: Any, bias: Any) -> None:
             dx[i, j] = g[i, j] * gelu_tanh_derivative32(x[i, j] + bias[j])
 
 
-@jit(nogil=True)
-def bias_sigmoid_backward(g: Any, x: Any, dx: Any, bias: Any) -> None:
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            s = sigmoid32(x[i, j] + bias[j])
-            dx[i, j] = g[i, j] * s * (F_ONE - s)
-
-
-@jit(nogil=True)
-def bias_tanh_backward(g: Any, x: Any, dx: Any, bias: Any) -> None:
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            t = tanh32(x[i, j] + bias[j])
-            dx[i, j] = g[i, j] * (F_ONE - t * t)
-
-
 GELU = {"none": gelu_loop, "tanh": gelu_tanh_loop}
 GELU_BACKWARD = {"none": gelu_backward_loop, "tanh": gelu_tanh_backward_loop}
 BIAS = {
-    "identity": bias_identity,
     "relu": bias_relu,
-    "gelu_tanh": bias_gelu_tanh,
     "sigmoid": bias_sigmoid,
     "tanh": bias_tanh,
+    "gelu": bias_gelu,
+    "gelu_tanh": bias_gelu_tanh,
 }
-BIAS_BACKWARD = {
-    "relu": bias_relu_backward,
-    "gelu_tanh": bias_gelu_tanh_backward,
-    "sigmoid": bias_sigmoid_backward,
-    "tanh": bias_tanh_backward,
-}
+BIAS_BACKWARD = {"relu": bias_relu_backward, "sigmoid": bias_sigmoid_backward, "tanh": bias_tanh_backward}
+BIAS_GELU_BACKWARD = {"none": bias_gelu_none_backward, "tanh": bias_gelu_tanh_backward}
 
 
 # CUDA: see activation.cu. A block of THREADS takes four packs of 16 bytes a thread.
@@ -407,11 +428,12 @@ CU = Source(
     Entry("gelu_backward_tanh_packed", "gelu_backward", registers=64, types=ELEMENTS),
     Entry("sigmoid_packed", "sigmoid", registers=64, types=ELEMENTS),
     Entry("erf_packed", "erf", registers=64, types=ELEMENTS),
+    Entry("relu_packed", "relu", registers=64, types=ELEMENTS),
+    Entry("relu_backward_packed", "relu_backward", registers=64, types=ELEMENTS),
     *(Entry(f"bias_{name}", "bias_activation", registers=64, types=ELEMENTS) for name in ACTIVATIONS),
-    *(
-        Entry(f"bias_{name}_backward", "bias_activation_backward", registers=64, types=ELEMENTS)
-        for name in ACTIVATIONS[1:]
-    ),
+    *(Entry(f"bias_{name}_backward", "bias_activation_backward", registers=64, types=ELEMENTS) for name in FROM_RESULT),
+    Entry("bias_gelu_none_backward", "bias_gelu_backward", registers=64, types=ELEMENTS),
+    Entry("bias_gelu_tanh_backward", "bias_gelu_backward", registers=64, types=ELEMENTS),
 )
 THREADS, IN_FLIGHT = 256, 4
 
@@ -428,18 +450,39 @@ def launch_elementwise(entry: str, *arrays: Array) -> Array:
     return out
 
 
-def launch_bias(entry: str, bias: Array, *arrays: Array) -> Array:
-    out, width = array_module(bias).empty_like(arrays[0]), bias.size
+def launch_bias(entry: str, bias: Array, x: Array) -> Array:
+    out, width = array_module(bias).empty_like(x), bias.size
     count = out.size // width
     across = blocks(width, THREADS * 16 // out.itemsize)
     down = min(count, blocks(4096, across))  # some thousand blocks: all multiprocessors, several times over
-    CU.launch(entry, (across, down), THREADS, *arrays, bias, out, count, width)
+    CU.launch(entry, (across, down), THREADS, x, bias, out, count, width)
     return out
+
+
+def launch_bias_backward(entry: str, *arrays: Array) -> tuple[Array, Array]:
+    """dx and dbias. The sums of each block's rows are added by a second kernel; fewer blocks, fewer of these: not measured."""
+    g = arrays[0]
+    dx, width = array_module(g).empty_like(g), g.shape[-1]
+    count = g.size // width
+    across = blocks(width, THREADS * 16 // g.itemsize)
+    partial = array_module(g).empty((min(count, blocks(1024, across)), width), "float32")
+    CU.launch(entry, (across, len(partial)), THREADS, *arrays, dx, partial, count, width)
+    return dx, add_partial(partial, g)
 
 
 @sigmoid.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
 def sigmoid_cuda(x: Array) -> Array:
     return launch_elementwise("sigmoid_packed", x)
+
+
+@relu.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
+def relu_cuda(x: Array) -> Array:
+    return launch_elementwise("relu_packed", x)
+
+
+@relu_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
+def relu_backward_cuda(g: Array, out: Array) -> Array:
+    return launch_elementwise("relu_backward_packed", g, out)
 
 
 @erf.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
@@ -466,9 +509,15 @@ def bias_activation_cuda(x: Array, bias: Array, activation: str) -> Array:
 
 
 @bias_activation_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
-def bias_activation_backward_cuda(g: Array, x: Array, bias: Array, activation: str) -> Array:
-    check("bias_activation_backward", "activation", activation, ACTIVATIONS)
-    return g.copy() if activation == "identity" else launch_bias(f"bias_{activation}_backward", bias, g, x)
+def bias_activation_backward_cuda(g: Array, out: Array, activation: str) -> tuple[Array, Array]:
+    check("bias_activation_backward", "activation", activation, FROM_RESULT)
+    return launch_bias_backward(f"bias_{activation}_backward", g, out)
+
+
+@bias_gelu_backward.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
+def bias_gelu_backward_cuda(g: Array, x: Array, bias: Array, approximate: str) -> tuple[Array, Array]:
+    check("bias_gelu_backward", "approximate", approximate, APPROXIMATIONS)
+    return launch_bias_backward(f"bias_gelu_{approximate}_backward", g, x, bias)
 
 
 def supports_gelu_none(x: Array, approximate: str) -> bool:

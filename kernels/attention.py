@@ -61,6 +61,9 @@ def attention(
     return out.astype(q.dtype, copy=False), lse[..., 0]
 
 
+attention.statistics = (1,)
+
+
 @Kernel
 def attention_backward(
     g: Array, q: Array, k: Array, v: Array, out: Array, lse: Array, scale: float, causal: bool, mask: Array | None, p: float,

@@ -30,7 +30,7 @@ from . import Kernel, array_module, convolution_direct, convolution_spread, wino
 from .common import FLOAT32, Array, at_least_float32
 from .cuda import ELEMENTS, HALVES, Entry, Source, blocks, launchable, limits
 from .gemm import gemm
-from .reduce import sum_axes
+from .reduce import add_partial, sum_axes
 
 Sizes = tuple[int, ...]
 
@@ -440,12 +440,15 @@ def conv_backward_weight_cuda(
     partial = array_module(x).empty((parts, size), "float32")
     sizes = numbers(x.shape, weight_shape, stride, padding, dilation, groups)
     CU.launch(tiles_of(g) + "_weight", (*tiles, groups * parts), TILE_THREADS, g, x, partial, many, len(g), *sizes)
-    dweight = sum_axes(partial, (0,), False) if parts > 1 else partial
-    return dweight.reshape(weight_shape).astype(g.dtype, copy=False), bias_gradient(g)
+    if g.dtype != FLOAT32:
+        dweight = add_partial(partial, g)
+    else:
+        dweight = sum_axes(partial, (0,), False) if parts > 1 else partial
+    return dweight.reshape(weight_shape), bias_gradient(g)
 
 
 def bias_gradient(g: Array) -> Array:
-    return sum_axes(at_least_float32(g), (0, *range(2, g.ndim)), False).astype(g.dtype, copy=False)
+    return sum_axes(g, (0, *range(2, g.ndim)), False)
 
 
 # The versions for learning, and for few channels

@@ -14,8 +14,8 @@ import numpy as np
 
 from . import Kernel, array_module, cublas, parallel
 from .blas import matmul
-from .cast import empty, narrow, widen
-from .common import FLOAT32, Array, at_least_float32
+from .cast import empty
+from .common import Array, at_least_float32
 from .cuda import HALVES, Entry, Source, aligned, blocks, launchable, limits
 from .jit import jit
 from .threads import hold_blas
@@ -182,9 +182,10 @@ def supports_cublas(a: Array, b: Array, bias: Array | None) -> bool:
 
 @gemm.variant("cublas", device="cuda", supports=supports_cublas)
 def gemm_cublas(a: Array, b: Array, bias: Array | None) -> Array:
-    if bias is not None and a.dtype.kind == "V":  # CuPy does not add bfloat16, and so there is one rounding
-        shape = cublas.result_shape(a.shape, b.shape)
-        return narrow(cublas.product(a, b, empty(shape, FLOAT32, a)) + widen(bias), bias)
+    if bias is not None and a.dtype.kind == "V":  # the biases first, and the product added to them: there is one rounding
+        out = empty(cublas.result_shape(a.shape, b.shape), a.dtype, a)
+        out.view(np.uint16)[...] = bias.view(np.uint16)
+        return cublas.product(a, b, out, add=True)
     out = cublas.product(a, b)
     if bias is not None:
         out += bias

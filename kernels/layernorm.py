@@ -49,6 +49,9 @@ def layer_norm(x: Array, weight: Array | None, bias: Array | None, eps: float) -
     return out.astype(x.dtype, copy=False), mean[:, 0], rstd[:, 0]
 
 
+layer_norm.statistics = (1, 2)
+
+
 @Kernel
 def layer_norm_backward(
     g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None
@@ -79,6 +82,9 @@ def rms_norm(x: Array, weight: Array | None, eps: float) -> tuple[Array, Array]:
     rstd = 1 / array_module(x).sqrt((wide * wide).sum(axis=1, keepdims=True) / max(x.shape[1], 1) + eps)
     out = wide * rstd if weight is None else wide * rstd * weight
     return out.astype(x.dtype, copy=False), rstd[:, 0]
+
+
+rms_norm.statistics = (1,)
 
 
 @Kernel

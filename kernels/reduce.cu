@@ -106,20 +106,23 @@ extern "C" __global__ void min_all_finish(const float* partial, T* out, int coun
 
 // ---- rows -----------------------------------------------------------------------------------------------------------
 
-template <Kind KIND>
-__device__ inline void rows_warp(const T* x, T* out, int rows, int width) {
+template <Kind KIND, class To>
+__device__ inline void rows_warp(const T* x, To* out, int rows, int width) {
     long long row = blockIdx.x * (long long)(blockDim.x / 32) + warp_index();
     if (row >= rows) return;  // the whole warp
     float v = combine_warp<KIND>(combine_strided<KIND>(x + row * width, width, lane_index(), 32));
-    if (lane_index() == 0) out[row] = (T)v;
+    if (lane_index() == 0) out[row] = (To)v;
 }
 
-template <Kind KIND>
-__device__ inline void rows_block(const T* x, T* out, int width) {
+template <Kind KIND, class To>
+__device__ inline void rows_block(const T* x, To* out, int width) {
     float v = combine_block<KIND>(combine_strided<KIND>(x + blockIdx.x * (long long)width, width, threadIdx.x, blockDim.x));
-    if (threadIdx.x == 0) out[blockIdx.x] = (T)v;
+    if (threadIdx.x == 0) out[blockIdx.x] = (To)v;
 }
 
+// *_wide: the sums of two-byte floats that are to be added up further stay float
+extern "C" __global__ void sum_rows_warp_wide(const T* x, float* out, int rows, int width) { rows_warp<SUM>(x, out, rows, width); }
+extern "C" __global__ void sum_rows_block_wide(const T* x, float* out, int rows, int width) { rows_block<SUM>(x, out, width); }
 extern "C" __global__ void sum_rows_warp(const T* x, T* out, int rows, int width) { rows_warp<SUM>(x, out, rows, width); }
 extern "C" __global__ void max_rows_warp(const T* x, T* out, int rows, int width) { rows_warp<MAX>(x, out, rows, width); }
 extern "C" __global__ void min_rows_warp(const T* x, T* out, int rows, int width) { rows_warp<MIN>(x, out, rows, width); }

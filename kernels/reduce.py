@@ -14,7 +14,7 @@ import numpy as np
 
 from . import Kernel, array_module, determinism
 from .common import FLOAT32, Array, in_memory_order, row_major
-from .cuda import ELEMENTS, Entry, Source, blocks, launchable
+from .cuda import ELEMENTS, HALVES, Entry, Source, blocks, launchable
 from .jit import jit
 from .simd import WIDTH, first, load, splat, sum_lanes
 
@@ -206,6 +206,8 @@ CU = Source(
             ("columns", 40, 1024), ("columns_finish", 40, 1024),
         )
     ),
+    Entry("sum_rows_warp_wide", "sum_axes", registers=64, types=HALVES),
+    Entry("sum_rows_block_wide", "sum_axes", registers=64, shared=128, types=HALVES),
 )  # fmt: skip
 ALL_BLOCKS, THREADS, WARP_WIDTH, TALL, MOST_LAYERS = 1024, 256, 2048, 8, 65535
 FEW_ROWS = 256  # up to which one block goes down the columns, so that no second kernel need be launched
@@ -222,14 +224,16 @@ def supports_all(x: Array, axes: tuple[int, ...], keepdim: bool) -> bool:
 
 
 def reduce(name: str, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
-    """The "sum", "max" or "min" along axes."""
-    if name == "sum" and x.dtype != FLOAT32 and separate(x, axes) > 1:  # a sum in float16 for each would be rounded
-        return reduce(name, x.astype(FLOAT32), axes, keepdim).astype(x.dtype)
+    """The "sum", "max" or "min" along axes. Sums in several steps are float32 between these."""
+    steps = separate(x, axes)
 
-    def middle(x: Array, terms: int, inside: int) -> Array:
+    def middle(part: Array, terms: int, inside: int) -> Array:
+        nonlocal steps
         if terms == 1:
-            return x
-        return reduce_rows(name, x, terms) if inside == 1 else reduce_columns(name, x, terms, inside)
+            return part
+        steps -= 1
+        dtype = FLOAT32 if steps and name == "sum" else x.dtype
+        return reduce_rows(name, part, terms, dtype) if inside == 1 else reduce_columns(name, part, terms, inside, dtype)
 
     out = along(middle, x, axes, keepdim)
     return out if out.size < x.size else out.copy()
@@ -240,19 +244,20 @@ def separate(x: Array, axes: tuple[int, ...]) -> int:
     return sum(reduced for reduced, _ in groupby(axis in axes for axis in memory_order(x) if x.shape[axis] > 1))
 
 
-def reduce_rows(name: str, x: Array, width: int) -> Array:
-    """Each row of x (N * width,), as (N,)."""
+def reduce_rows(name: str, x: Array, width: int, dtype: np.dtype[Any]) -> Array:
+    """Each row of x (N * width,), as (N,) of x's dtype or float32."""
     count = x.size // width
-    out = array_module(x).empty(count, x.dtype)
+    out = array_module(x).empty(count, dtype)
+    wide = "" if dtype == x.dtype else "_wide"
     if count == 1:
         grid = blocks(x.size, 16 * THREADS, ALL_BLOCKS)
         if grid > 1 or x.dtype != FLOAT32:
             return finish(name, f"{name}_all", x, grid)
         CU.launch(f"{name}_all_finish", 1, THREADS, x, out, x.size)  # few enough to be partial results themselves
     elif width <= WARP_WIDTH:
-        CU.launch(f"{name}_rows_warp", blocks(count, THREADS // 32), THREADS, x, out, count, width)
+        CU.launch(f"{name}_rows_warp{wide}", blocks(count, THREADS // 32), THREADS, x, out, count, width)
     else:
-        CU.launch(f"{name}_rows_block", count, THREADS, x, out, count, width)
+        CU.launch(f"{name}_rows_block{wide}", count, THREADS, x, out, count, width)
     return out
 
 
@@ -265,21 +270,36 @@ def finish(name: str, entry: str, x: Array, grid: int) -> Array:
     return out
 
 
-def reduce_columns(name: str, x: Array, terms: int, width: int) -> Array:
-    """The middle axis of x (layers * terms * width,), as (layers * width,)."""
-    xp, layers = array_module(x), x.size // (terms * width)
-    if layers > MOST_LAYERS:
-        return getattr(x.reshape(layers, terms, width), name)(axis=1).reshape(-1)
+def add_partial(partial: Array, like: Array) -> Array:
+    """Sums (width,) of the columns of partial results (chunks, width), float32, in the dtype of another array: how a kernel ends
+    that leaves some for each of its blocks."""
+    chunks, width = partial.shape
+    out = array_module(partial).empty(width, like.dtype)
+    CU.launch("sum_columns_finish", (blocks(width, 32), 1, 1), (32, TALL), partial, out, chunks, width)
+    return out
+
+
+def reduce_columns(name: str, x: Array, terms: int, width: int, dtype: np.dtype[Any]) -> Array:
+    """The middle axis of x (layers * terms * width,), as (layers * width,) of a dtype."""
+    layers = x.size // (terms * width)
+    out = array_module(x).empty(layers * width, dtype)
+    for first in range(0, layers, MOST_LAYERS):
+        end = min(first + MOST_LAYERS, layers)
+        launch_columns(name, x[first * terms * width : end * terms * width], out[first * width : end * width], terms, width)
+    return out
+
+
+def launch_columns(name: str, x: Array, out: Array, terms: int, width: int) -> None:
+    xp, layers = array_module(x), out.size // width
     across = blocks(width, 32)
     chunk = max(FEW_ROWS, blocks(terms, blocks(ALL_BLOCKS, across * layers)))
-    chunks, partial, out = blocks(terms, chunk), x, xp.empty(layers * width, x.dtype)
+    chunks, partial = blocks(terms, chunk), x
     if chunks == 1 and x.dtype == FLOAT32:
         chunks = terms  # as above: one launch instead of two
     else:
         partial = xp.empty(layers * chunks * width, "float32")
         CU.launch(f"{name}_columns", (across, chunks, layers), (32, TALL), x, partial, terms, width, chunk)
     CU.launch(f"{name}_columns_finish", (across, 1, layers), (32, TALL), partial, out, chunks, width)
-    return out
 
 
 @sum_axes.variant("cuda", device="cuda", supports=supports_cuda)

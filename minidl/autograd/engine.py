@@ -109,16 +109,10 @@ def run(
                 if so_far is None:
                     edge.grad = v  # by reference: it may be another node's too
                 elif edge.mark == owned and not create_graph:
-                    try:
-                        so_far += v
-                    except TypeError:
-                        so_far = _sum_in_float32(so_far, v)
+                    so_far += v
                     edge.grad = so_far
                 else:
-                    try:
-                        edge.grad = so_far + v
-                    except TypeError:
-                        edge.grad = _sum_in_float32(so_far, v)
+                    edge.grad = so_far + v
                     edge.mark = owned  # from now on the sum is this node's own
     except BaseException:
         for node in order:
@@ -164,20 +158,14 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     lead = g.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(i + lead for i, size in enumerate(shape) if size == 1 and g.shape[i + lead] != 1)
     if axes:
-        g = rounded(sum_along(widened(g), axes, True)) if holds_bfloat16(g) else sum_along(g, axes, True)
+        low = g.__class__ is ndarray and holds_bfloat16(g)  # NumPy would round after every addition
+        g = rounded(sum_along(widened(g), axes, True)) if low else sum_along(g, axes, True)
     return g.reshape(shape) if lead else g
 
 
 def sum_along(g: Any, axes: tuple[int, ...], keepdim: bool) -> Any:
     """The sum of a gradient along axes: of an array, or as an operation of a Tensor."""
     return g.sum(axis=axes, keepdims=keepdim) if isinstance(g, _op._Tensor) else add_up(g, axes, keepdim)
-
-
-def _sum_in_float32(a: Any, b: Any) -> Any:
-    """a + b where the array library refused: CuPy does not add bfloat16."""
-    if not holds_bfloat16(a):
-        return a + b  # it raises again
-    return rounded(widened(a) + widened(b))
 
 
 def _place(node: OutputOf, g: Any) -> None:
@@ -204,10 +192,7 @@ def _accumulate(node: AccumulateGrad, g: Any, create_graph: bool, may_keep: bool
     elif tensor.grad.is_sparse:
         tensor.grad = _copied(_raw(tensor.grad) + g)
     elif tensor.grad.node is None:
-        try:
-            tensor.grad.array += g
-        except TypeError:
-            tensor.grad.array[...] = _sum_in_float32(tensor.grad.array, g)
+        tensor.grad.array += g
         mark_written(tensor.grad)
     else:
         tensor.grad = wrap(tensor.grad.array + g)

@@ -69,6 +69,7 @@ class Op:
     #                                         "full on cuda" or "full on cpu" only there
     exact: ClassVar[bool] = False  # it moves numbers and computes none, so that bfloat16 need not become float32 for it
     has_bfloat16_kernel: ClassVar[bool] = False  # on a GPU forward is a kernel that takes bfloat16
+    has_bfloat16_rule: ClassVar[bool] = False  # and backward is made of such kernels
     mixes: ClassVar[bool] = False  # it takes bfloat16 beside inputs of other float dtypes
     keeps_numbers: ClassVar[bool] = False  # a number, or 0-d array, beside bfloat16 is not rounded first
     twin_of: ClassVar[type[Op] | None] = None  # of the class for bfloat16, see precision.py: the operation

@@ -8,8 +8,8 @@ input is bfloat16, the node that the call (op.py) makes is of the operation's tw
     composite   the same with Tensors under create_graph, by casts that are part of the graph
 
 An operation that only moves numbers (`exact`, and every view) gets the arrays as they are, and so does on a GPU one whose kernel
-is compiled for bfloat16 (`has_bfloat16_kernel`); where that kernel is not made for the sizes, kernels.Kernel does the same as
-`forward` here. A function of several operations that PyTorch computes in one, with one rounding, is marked `@in_float32`.
+is compiled for bfloat16 (`has_bfloat16_kernel`), or a gradient rule that is made of such (`has_bfloat16_rule`); where a kernel is
+not made for the sizes, kernels.Kernel does the same as `forward` here. A function of several operations that PyTorch computes in one, with one rounding, is marked `@in_float32`.
 
 Under autocast the call casts the inputs of an operation as its `precision` says, and `@under_autocast` those of a function.
 """
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import devices
 from ..dtypes import bfloat16
 from ..kernels.cast import astype
 
@@ -85,7 +86,7 @@ def twin(cls: type[Op]) -> type[Op]:
     members["forward"] = _forward
     for rule in ("backward", "composite"):
         if hasattr(cls, rule):
-            members[rule] = _rule(getattr(cls, rule))
+            members[rule] = _rule(getattr(cls, rule), rule == "backward" and cls.has_bfloat16_rule)
     made: type[Op] = new_class(cls.__name__, (cls,), {"twin_of": cls}, lambda namespace: namespace.update(members))
     return TWINS.setdefault(cls, made)
 
@@ -96,7 +97,7 @@ def _forward(self: Any, *arrays: Any, **params: Any) -> Any:
     self.low = tuple([holds_bfloat16(a) for a in arrays])
     if cls.view or cls.exact:
         return plain(*arrays, **params)
-    if cls.has_bfloat16_kernel and not any(a.__class__ is np.ndarray for a in arrays) and all_bfloat16(arrays):
+    if cls.has_bfloat16_kernel and all_bfloat16_on_gpu(arrays):
         return plain(*arrays, **params)
     if cls.promotion is None and not cls.mixes:
         _check_alike(cls, arrays)
@@ -106,13 +107,17 @@ def _forward(self: Any, *arrays: Any, **params: Any) -> Any:
     return tuple([rounded(r) for r in result]) if result.__class__ is tuple else rounded(result)
 
 
-def all_bfloat16(arrays: tuple[Any, ...]) -> bool:
-    return all(a is None or holds_bfloat16(a) for a in arrays)
+def all_bfloat16_on_gpu(arrays: tuple[Any, ...]) -> bool:
+    """Whether the arrays, leaving out None, are a GPU's and all bfloat16. Not so for Tensors."""
+    return all(a is None or (devices.is_array(a) and a.__class__ is not np.ndarray and holds_bfloat16(a)) for a in arrays)
 
 
-def _rule(plain: Any) -> Any:
+def _rule(plain: Any, has_kernels: bool) -> Any:
     def rule(self: Any, g: Any, *kept: Any) -> Any:
-        gradients = plain(self, widened(g), *widened(kept))
+        if has_kernels and all_bfloat16_on_gpu((g, *kept)):
+            gradients = plain(self, g, *kept)
+        else:
+            gradients = plain(self, widened(g), *widened(kept))
         if type(gradients) not in (tuple, list):
             gradients = (gradients,)
         return tuple([rounded(d) if low else d for d, low in zip(gradients, self.low, strict=True)])

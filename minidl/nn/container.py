@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from ..tensor import Tensor
+from .fused import on_gpu, one_after_another
 from .module import Module, indent
 from .parameter import Parameter
 
@@ -85,6 +86,8 @@ class Sequential(_ModuleSequence):
             self.add_module(str(name), module)
 
     def forward(self, input: Any) -> Any:
+        if on_gpu(input):
+            return one_after_another(self._modules.values(), input)
         for module in self._modules.values():
             input = module(input)
         return input

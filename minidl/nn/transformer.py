@@ -17,6 +17,7 @@ from . import init
 from .attention import MultiheadAttention
 from .container import ModuleList
 from .dropout import Dropout
+from .fused import linear_activation
 from .linear import Linear
 from .module import Module
 from .normalization import LayerNorm
@@ -79,7 +80,7 @@ class TransformerEncoderLayer(Module):
         return self.dropout1(attended)
 
     def _feed(self, x: Tensor) -> Tensor:
-        return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+        return self.dropout2(self.linear2(self.dropout(linear_activation(self.linear1, self.activation, x))))
 
 
 class TransformerDecoderLayer(Module):
@@ -137,7 +138,7 @@ class TransformerDecoderLayer(Module):
         return self.dropout2(found)
 
     def _feed(self, x: Tensor) -> Tensor:
-        return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
+        return self.dropout3(self.linear2(self.dropout(linear_activation(self.linear1, self.activation, x))))
 
 
 class TransformerEncoder(Module):

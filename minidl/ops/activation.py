@@ -26,9 +26,11 @@ SMALL = 2**10  # elements from which on the compiled loop pays
 class ReLU(Op):
     """max(x, 0)."""
 
+    has_bfloat16_kernel = has_bfloat16_rule = True
+
     @staticmethod
     def forward(x: Any) -> Any:
-        return kernels.relu(x) if x.size >= SMALL else array_module(x).maximum(x, 0)
+        return np.maximum(x, 0) if x.size < SMALL and x.__class__ is np.ndarray else kernels.relu(x)
 
     def backward(self, g: Any, out: Any) -> Any:
         return kernels.relu_backward(g, out)
@@ -54,7 +56,7 @@ class Sigmoid(Op):
 class GELU(Op):
     """x times the normal distribution's Phi(x) (Hendrycks & Gimpel, 2016)."""
 
-    has_bfloat16_kernel = True
+    has_bfloat16_kernel = has_bfloat16_rule = True
 
     def forward(self, x: Any, *, approximate: str) -> Any:
         self.approximate = approximate
@@ -64,11 +66,74 @@ class GELU(Op):
         return kernels.gelu_backward(g, x, self.approximate)
 
     def composite(self, g: Any, x: Any) -> Any:
-        if self.approximate == "none":
-            return g * (0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi)))
-        scale = math.sqrt(2 / math.pi)
-        t = tanh(scale * (x + 0.044715 * x * x * x))
-        return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * scale * (1 + 3 * 0.044715 * x * x))
+        return g * gelu_slope(x, self.approximate)
+
+
+def gelu_slope(x: Tensor, approximate: str) -> Tensor:
+    """The derivative of GELU, in differentiable operations."""
+    if approximate == "none":
+        return 0.5 * (1 + erf(x * math.sqrt(0.5))) + x * exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+    scale = math.sqrt(2 / math.pi)
+    t = tanh(scale * (x + 0.044715 * x * x * x))
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * scale * (1 + 3 * 0.044715 * x * x)
+
+
+class BiasActivation(Op):
+    """activation(x + bias) for x (..., D) and bias (D,), in one pass over memory; activation: "relu", "sigmoid" or "tanh".
+
+    The gradient of the bias comes with that of x, in another pass. This and BiasGELU are what a linear layer and its activation
+    become on a GPU, see nn/fused.py.
+    """
+
+    has_bfloat16_kernel = has_bfloat16_rule = True
+    precision = "half"
+
+    def forward(self, x: Any, bias: Any, *, activation: str) -> Any:
+        _check_bias(type(self).__name__, x, bias)
+        self.activation = activation
+        return kernels.bias_activation(x, bias, activation)
+
+    def backward(self, g: Any, out: Any) -> Any:
+        return kernels.bias_activation_backward(g, out, self.activation)
+
+    def composite(self, g: Any, out: Any) -> Any:
+        if self.activation == "relu":
+            d = where(out.array <= 0, 0.0, g)
+        else:
+            d = g * out * (1 - out) if self.activation == "sigmoid" else g * (1 - out * out)
+        return d, _of_bias(d)
+
+
+class BiasGELU(Op):
+    """gelu(x + bias) for x (..., D) and bias (D,), as BiasActivation; approximate: "none" or "tanh"."""
+
+    has_bfloat16_kernel = has_bfloat16_rule = True
+    precision = "half"
+
+    def forward(self, x: Any, bias: Any, *, approximate: str) -> Any:
+        _check_bias(type(self).__name__, x, bias)
+        self.approximate = approximate
+        return kernels.bias_activation(x, bias, "gelu" if approximate == "none" else "gelu_tanh")
+
+    def backward(self, g: Any, x: Any, bias: Any) -> Any:
+        return kernels.bias_gelu_backward(g, x, bias, self.approximate)
+
+    def composite(self, g: Any, x: Any, bias: Any) -> Any:
+        d = g * gelu_slope(x + bias, self.approximate)
+        return d, _of_bias(d)
+
+
+def _check_bias(name: str, x: Any, bias: Any) -> None:
+    if x.dtype != bias.dtype or x.shape[-1:] != bias.shape:
+        raise RuntimeError(
+            f"{name}: expected a bias of {x.dtype}{list(x.shape[-1:])}, a number for each of the last dimension, got "
+            f"{bias.dtype}{list(bias.shape)}"
+        )
+
+
+def _of_bias(d: Tensor) -> Tensor:
+    """The gradient of a bias (D,) from that of the sum (..., D)."""
+    return d.reshape(math.prod(d.shape[:-1]), d.shape[-1]).sum(0)
 
 
 class SiLU(Op):
@@ -223,6 +288,20 @@ for _op in (ReLU, Sigmoid, SiLU, LogSigmoid, Mish, HardSwish):
 def _(make: Any) -> Any:
     yield Sample(make(2, 3), approximate="none")
     yield Sample(make(2, 3), approximate="tanh")
+
+
+@samples(BiasActivation)
+def _(make: Any) -> Any:
+    for name in kernels.FROM_RESULT:
+        yield Sample(_SMOOTH_AWAY_FROM_0, np.array([0.05, -0.05, 0.1]), activation=name)
+    yield Sample(make(2, 2, 3), make(3), activation="tanh", note="a batch of sequences")
+    yield Sample(make(3), make(3), activation="sigmoid", note="a vector")
+
+
+@samples(BiasGELU)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 3), make(3), approximate="none")
+    yield Sample(make(2, 2, 3), make(3), approximate="tanh", note="a batch of sequences")
 
 
 @samples(Softplus)

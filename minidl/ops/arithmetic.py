@@ -27,6 +27,7 @@ class Add(Op):
     """x + y."""
 
     complex_rule = True
+    has_bfloat16_kernel = has_bfloat16_rule = True  # CuPy's
     promotion = "common"
     forward = np.add
 
@@ -38,6 +39,7 @@ class Sub(Op):
     """x - y."""
 
     complex_rule = True
+    has_bfloat16_kernel = has_bfloat16_rule = True  # CuPy's
     promotion = "common"
     forward = np.subtract
 
@@ -50,6 +52,7 @@ class Mul(Op):
     """x y."""
 
     complex_rule = keeps_numbers = True
+    has_bfloat16_kernel = has_bfloat16_rule = True  # CuPy's
     promotion = "common"
     kept_for = {"x": "y", "y": "x"}
     forward = np.multiply

@@ -35,7 +35,7 @@ class Attention(Op):
     H / G heads of queries share a head of keys and values. causal: query i sees keys 0 to i. p, key, counter: of the dropout.
     """
 
-    has_bfloat16_kernel = True
+    has_bfloat16_kernel = has_bfloat16_rule = True
     precision = "half"
 
     def forward(

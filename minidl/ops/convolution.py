@@ -40,6 +40,7 @@ class Convolution(Op):
     """x (B, C, *S) convolved with weight (O, C / G, *K), plus bias (O,): (B, O, *P)."""
 
     complex_rule = True
+    has_bfloat16_kernel = has_bfloat16_rule = True
     precision = "half"
     kept_for = {"x": "weight", "weight": "x"}
 
@@ -69,6 +70,7 @@ class TransposedConvolution(Op):
     """y (B, O, *P) taken back through weight (O, C / G, *K), plus bias (C,): (B, C, *size)."""
 
     complex_rule = True
+    has_bfloat16_kernel = has_bfloat16_rule = True
     precision = "half"
     kept_for = {"y": "weight", "weight": "y"}
 
@@ -90,6 +92,7 @@ class WeightGradient(Op):
     """What x (B, C, *S) and y (B, O, *P) have in common, tap by tap: (O, C / G, *kernel)."""
 
     complex_rule = True
+    has_bfloat16_kernel = has_bfloat16_rule = True
     kept_for = {"x": "y", "y": "x"}
 
     def forward(self, x: Any, y: Any, *, kernel: Sizes, geometry: Geometry) -> Any:

@@ -18,6 +18,8 @@ from ..testing.samples import Sample, samples
 class Dropout(Op):
     """x with each element dropped with probability p and the others divided by 1 - p (Srivastava et al., 2014)."""
 
+    has_bfloat16_kernel = has_bfloat16_rule = True
+
     def forward(self, x: Any, *, p: float, key: int, counter: int) -> Any:
         self.p, self.key, self.counter = p, key, counter
         return kernels.dropout(x, p, key, counter)

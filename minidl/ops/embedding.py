@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import devices
 from ..autograd.op import Op, wrap
+from ..autograd.precision import holds_bfloat16, rounded, widened
 from ..autograd.storage import mark_written
 from ..kernels import array_module
 from ..kernels.common import row_major
@@ -23,6 +24,8 @@ class Embedding(Op):
     """
 
     complex_rule = True
+    exact = True
+    has_bfloat16_rule = True
 
     def forward(self, weight: Any, *, index: Any, scale: Any = None, sparse: bool = False) -> Any:
         self.index, self.shape, self.scale, self.sparse = index, weight.shape, scale, sparse
@@ -49,12 +52,14 @@ class EmbeddingGrad(Op):
     """The gradients of looked-up rows, scaled and added up by row."""
 
     complex_rule = True
+    has_bfloat16_kernel = True
 
     def forward(self, g: Any, *, index: Any, rows: int, scale: Any = None) -> Any:
         self.index, self.scale = index, scale
         flat = g.reshape(index.size, g.shape[-1])
         if scale is not None:
-            flat = flat * scale.astype(g.dtype)
+            low = holds_bfloat16(g)
+            flat = rounded(widened(flat) * scale.astype(np.float32)) if low else flat * scale.astype(g.dtype)
         return embedding_backward(array_module(g).ascontiguousarray(flat), index.reshape(-1), rows)
 
     def backward(self, g: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autograd.engine import sum_along
 from ..autograd.op import Op
-from ..autograd.precision import in_float32, under_autocast
+from ..autograd.precision import holds_bfloat16, in_float32, under_autocast, widened
 from ..kernels import array_module
 from ..kernels.common import row_major
 from ..kernels.gemm import gemm
@@ -39,7 +39,7 @@ class MatMul(Op):
     """x @ y: of matrices, of batches of them with broadcasting, of vectors."""
 
     complex_rule = True
-    has_bfloat16_kernel = True
+    has_bfloat16_kernel = has_bfloat16_rule = True
     precision = "half"
     kept_for = {"x": "y", "y": "x"}
 
@@ -55,6 +55,8 @@ class MatMul(Op):
     def backward(self, g: Any, x: Any, y: Any) -> Any:
         wants_x, wants_y = self.edges
         if self.x_ndim == 1 and self.y_ndim == 1:
+            if holds_bfloat16(g):  # no matrices: what is multiplied here is so by NumPy or CuPy
+                g, x, y = widened((g, x, y))
             return g * y if wants_x else None, g * x if wants_y else None
         if self.x_ndim == 1:  # a row vector: (K,) @ (..., K, N)
             g = g.reshape((*g.shape[:-1], 1, g.shape[-1]))
@@ -98,7 +100,7 @@ class Linear(Op):
     """x @ weight.T + bias, for x (..., I), weight (O, I), bias (O,)."""
 
     complex_rule = True
-    has_bfloat16_kernel = True
+    has_bfloat16_kernel = has_bfloat16_rule = True
     precision = "half"
     kept_for = {"x": "weight", "weight": "x"}
 

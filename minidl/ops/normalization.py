@@ -23,6 +23,7 @@ from .reduction import norm as _norm
 class LayerNorm(Op):
     """(x - mean) / sqrt(var + eps) over the last axis of x (N, D), times weight plus bias."""
 
+    has_bfloat16_kernel = has_bfloat16_rule = True
     precision = "full on cuda"
     mixes = True
 
@@ -47,6 +48,7 @@ class LayerNorm(Op):
 class RMSNorm(Op):
     """x / sqrt(mean of x^2 + eps) over the last axis of x (N, D), times weight."""
 
+    has_bfloat16_kernel = has_bfloat16_rule = True
     precision = "full on cuda"
     mixes = True
 

@@ -62,6 +62,8 @@ class MaxPool(Op):
     window: its kernel, stride, padding and dilation; None for windows that cover x evenly.
     """
 
+    has_bfloat16_kernel = has_bfloat16_rule = True
+
     def forward(self, x: Any, *, window: tuple[Sizes, ...] | None, positions: Sizes, indices: bool = False) -> Any:
         self.size, self.window = x.shape[2:], window
         if window is None:

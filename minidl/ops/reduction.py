@@ -30,6 +30,7 @@ class Sum(Op):
     """The sum along dimensions."""
 
     complex_rule = True
+    has_bfloat16_kernel = has_bfloat16_rule = True
     precision = "full on cuda"
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:
@@ -43,7 +44,7 @@ class Sum(Op):
 class Spread(Op):
     """The reverse of Sum: each value repeated over the dimensions that were summed."""
 
-    complex_rule = True
+    complex_rule = exact = True
 
     def forward(self, g: Any, *, shape: tuple[int, ...], axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes, self.keepdim = axes, keepdim
@@ -56,6 +57,7 @@ class Spread(Op):
 class Mean(Sum):
     """The mean along dimensions."""
 
+    has_bfloat16_kernel = has_bfloat16_rule = False  # it multiplies with a number
     precision = None  # type: ignore[assignment]  # unlike a sum, PyTorch's keeps the dtype under autocast
 
     def forward(self, x: Any, *, axes: tuple[int, ...], keepdim: bool) -> Any:

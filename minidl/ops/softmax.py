@@ -20,7 +20,7 @@ from .shape import normalize_dim
 class Softmax(Op):
     """e^x over its sum along an axis."""
 
-    has_bfloat16_kernel = True
+    has_bfloat16_kernel = has_bfloat16_rule = True
     precision = "full on cuda"
     promotion = "float"
 
@@ -38,7 +38,7 @@ class Softmax(Op):
 class LogSoftmax(Op):
     """x minus the logarithm of the sum of e^x along an axis."""
 
-    has_bfloat16_kernel = True
+    has_bfloat16_kernel = has_bfloat16_rule = True
     precision = "full on cuda"
     promotion = "float"
 

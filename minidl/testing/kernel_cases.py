@@ -76,18 +76,40 @@ def gelu_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield normal(rng, *x.shape), np.clip(x, -9, 9), approximate
 
 
+@cases("relu")
+def relu_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    yield from unary_cases(rng)
+    for n in (187, 100_001):
+        yield (normal(rng, n),)
+
+
+@cases("relu_backward")
+def relu_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for (x,) in unary_cases(rng):
+        yield normal(rng, *x.shape), np.where(np.isinf(x), 5, np.maximum(x, 0)).astype(np.float32)
+
+
 @cases("bias_activation")
 def bias_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for shape in ((1, 1), (5, 7), (3, 2, 36), (9, 1028), (2, 4099)):
-        for activation in ("identity", "relu", "gelu_tanh", "sigmoid", "tanh"):
+        for activation in ("relu", "sigmoid", "tanh", "gelu", "gelu_tanh"):
             yield 2 * normal(rng, *shape), normal(rng, shape[-1]), activation
     yield np.array([[np.nan, -1.0, 1.0]], np.float32), np.zeros(3, np.float32), "relu"
 
 
 @cases("bias_activation_backward")
 def bias_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for x, _, activation in bias_cases(rng):
+        if not activation.startswith("gelu"):
+            out = np.maximum(x, 0) if activation == "relu" else np.tanh(x)
+            yield normal(rng, *x.shape), out.astype(np.float32), activation
+
+
+@cases("bias_gelu_backward")
+def bias_gelu_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for x, bias, activation in bias_cases(rng):
-        yield normal(rng, *x.shape), x, bias, activation
+        if activation.startswith("gelu"):
+            yield normal(rng, *x.shape), x, bias, "none" if activation == "gelu" else "tanh"
 
 
 @cases("sum_axes", "max_axes", "min_axes")
@@ -541,12 +563,6 @@ def conv_weight_cases(rng: np.random.Generator) -> Iterator[Arguments]:
 
 
 # of kernels that exist in Numba-CUDA only
-
-
-@cases("relu")
-def relu_cases(rng: np.random.Generator) -> Iterator[Arguments]:
-    for n in (1, 187, 100_001):
-        yield (normal(rng, n),)
 
 
 @cases("row_major")

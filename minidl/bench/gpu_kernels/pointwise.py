@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...dtypes import bfloat16
 from ...kernels import Kernel
-from ...kernels.activation import bias_activation, bias_activation_backward, gelu, gelu_backward, sigmoid
+from ...kernels.activation import bias_activation, bias_activation_backward, bias_gelu_backward, gelu, gelu_backward, relu, relu_backward, sigmoid
 from ...kernels.cast import astype, narrow, widen
 from ...kernels.random import dropout, normal, uniform
 from .registry import Machine, Work, versions, workload
@@ -63,8 +63,33 @@ def _bias_gelu_backward(m: Machine) -> Work:
     shape = m.many(16384), m.many(4096, 512)
     g, x, b = m.normal(*shape), m.normal(*shape), m.normal(shape[1])
     u, t, c = (m.tensor(a) for a in (g, x, b))
-    twin = m.torch and (lambda: m.torch.ops.aten.gelu_backward(u, t + c, approximate="tanh"))
-    return Work(versions(bias_activation_backward, g, x, b, "gelu_tanh"), twin, 3 * x.nbytes)
+
+    def twin() -> object:
+        d = m.torch.ops.aten.gelu_backward(u, t + c, approximate="tanh")
+        return d, d.sum(0)
+
+    return Work(versions(bias_gelu_backward, g, x, b, "tanh"), m.torch and twin, 3 * x.nbytes)
+
+
+@workload("bias + relu backward 16384 x 4096")
+def _bias_relu_backward(m: Machine) -> Work:
+    shape = m.many(16384), m.many(4096, 512)
+    g, y = m.normal(*shape), relu(m.normal(*shape))
+    u, t = m.tensor(g), m.tensor(y)
+
+    def twin() -> object:
+        d = m.torch.ops.aten.threshold_backward(u, t, 0)
+        return d, d.sum(0)
+
+    return Work(versions(bias_activation_backward, g, y, "relu"), m.torch and twin, 3 * g.nbytes)
+
+
+@workload("relu backward 2^26")
+def _relu_backward(m: Machine) -> Work:
+    g, y = m.normal(m.many(2**26, 5000)), relu(m.normal(m.many(2**26, 5000)))
+    u, t = m.tensor(g), m.tensor(y)
+    twin = m.torch and (lambda: m.torch.ops.aten.threshold_backward(u, t, 0))
+    return Work(versions(relu_backward, g, y), twin, 3 * g.nbytes)
 
 
 @workload("dropout 2^27")

@@ -23,6 +23,8 @@ SYNCHRONIZING = {"nonzero", "argwhere", "flatnonzero", "unique", "bincount", "ex
                  "setdiff1d", "intersect1d", "unique_all", "unique_values"}  # fmt: skip
 
 
+# whose loops for bfloat16 are counted on: CuPy has them where ml_dtypes is installed, see tests/test_cupy_calls.py
+BFLOAT16 = {"add", "subtract", "multiply", "negative"}
 PRODUCTS = {"matmul", "dot", "vdot", "inner", "tensordot", "einsum"}  # by cuBLAS, for floats
 
 
@@ -75,6 +77,8 @@ class ufunc:
         types = [np.dtype(bool if w is None and isinstance(x, bool) else w) if not hasattr(x, "dtype") else x.dtype
                  for x, w in zip(inputs, weak, strict=True)]  # fmt: skip
         if any(getattr(t, "kind", "") == "V" for t in types):
+            if self.name in BFLOAT16 and len(set(types)) == 1:
+                return (types[0],) * self.nin, (types[0],) * self.nout
             raise TypeError(f"{self.name}: no arithmetic of bfloat16 is counted on; compute in float32")
         kinds = [KIND[t.kind] for t, w in zip(types, weak, strict=True) if w is None]
         scalar_kinds = [KIND[w] for w in weak if w is not None]

@@ -24,10 +24,6 @@ UNREACHED = {
         "softmax_naive", "spmm_naive", "sum_atomic", "sum_tree", "narrow_naive", "widen_naive",
     ), LADDER),
     "int8_mma": "quantized tensors are on the CPU, as PyTorch's: no operation multiplies bytes on a GPU",
-    **dict.fromkeys((
-        "bias_identity", "bias_relu", "bias_gelu_tanh", "bias_sigmoid", "bias_tanh", "bias_relu_backward",
-        "bias_gelu_tanh_backward", "bias_sigmoid_backward", "bias_tanh_backward",
-    ), "a layer and its activation are two operations: none has both at once"),
 }  # fmt: skip
 
 
@@ -56,6 +52,10 @@ def layer(make, *shape):
         return [y.detach(), *(p.grad for p in made.parameters())]
 
     return call
+
+
+def mlp(activation):
+    return lambda: nn.Sequential(nn.Linear(8, 12), activation, nn.Linear(12, 4, bias=False))
 
 
 def fill(function):
@@ -148,6 +148,14 @@ CALLS = {
     "gelu": (of(F.gelu, (5, 7)), "gelu_none_packed gelu_backward_none_packed"),
     "gelu tanh": (of(lambda x: F.gelu(x, approximate="tanh"), (5, 7)), "gelu_tanh_packed gelu_backward_tanh_packed"),
     "gelu of a transposed tensor": (of(lambda x: F.gelu(x.T), (5, 7)), "gelu_none_packed gelu_backward_none_packed"),
+    "relu": (of(F.relu, (5, 7)), "relu_packed relu_backward_packed"),
+    "Linear and ReLU": (layer(mlp(nn.ReLU()), 5, 8), "bias_relu bias_relu_backward sum_columns_finish"),
+    "Linear and Sigmoid": (layer(mlp(nn.Sigmoid()), 5, 8), "bias_sigmoid bias_sigmoid_backward sum_columns_finish"),
+    "Linear and Tanh": (layer(mlp(nn.Tanh()), 2, 5, 8), "bias_tanh bias_tanh_backward sum_columns_finish"),
+    "Linear and GELU": (layer(mlp(nn.GELU()), 5, 8), "bias_gelu bias_gelu_none_backward sum_columns_finish"),
+    "Linear and GELU, tanh": (
+        layer(mlp(nn.GELU("tanh")), 5, 8), "bias_gelu_tanh bias_gelu_tanh_backward sum_columns_finish"
+    ),
     "sigmoid": (of(md.sigmoid, (5, 7)), "sigmoid_packed"),
     "silu": (of(F.silu, (5, 7)), "sigmoid_packed"),
     "erf": (of(md.erf, (500,)), "erf_packed"),
