@@ -18,9 +18,10 @@ import numpy as np
 
 from . import Kernel, array_module
 from .common import Array, at_least_float32, float32_in_order
-from .cuda import ELEMENTS, Entry, Source, aligned, blocks, launchable
+from .cuda import ELEMENTS, TALL, Entry, Source, aligned, blocks, launchable
 from .jit import jit
 from .parallel import ELEMENTARY, how_many, share, share_rows
+from .reduce import add_columns
 from .simd import WIDTH, first, load, select, splat, store, sum_lanes
 
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -255,14 +256,13 @@ CU = Source(
     Entry("rms_norm_block", "rms_norm", registers=32, shared=128, types=ELEMENTS),
     Entry("rms_norm_cached", "rms_norm", registers=64, shared=128, types=ELEMENTS),
     Entry("layer_norm_backward_rows", "layer_norm_backward", registers=32, shared=128, types=ELEMENTS),
-    Entry("layer_norm_backward_columns", "layer_norm_backward", registers=48, shared=2048, types=ELEMENTS),
+    Entry("layer_norm_backward_columns", "layer_norm_backward", registers=48, shared=1024, types=ELEMENTS),
     Entry("layer_norm_backward_fused", "layer_norm_backward", registers=64, shared=256, types=ELEMENTS),
     Entry("rms_norm_backward_rows", "rms_norm_backward", registers=32, shared=128, types=ELEMENTS),
-    Entry("rms_norm_backward_columns", "rms_norm_backward", registers=48, shared=2048, types=ELEMENTS),
+    Entry("rms_norm_backward_columns", "rms_norm_backward", registers=48, shared=1024, types=ELEMENTS),
     Entry("rms_norm_backward_fused", "rms_norm_backward", registers=64, shared=256, types=ELEMENTS),
-    Entry("columns_finish", "layer_norm_backward", registers=32, shared=1024, types=ELEMENTS),
 )
-CACHED, TALL = 16, 8  # elements of a row that a thread keeps, rows at a time in the column sums: as in the file
+CACHED = 16  # elements of a row that a thread keeps, as in the file
 
 
 def supports_cuda(x: Array, weight: Array | None, bias: Array | None, eps: float) -> bool:
@@ -317,7 +317,7 @@ def launch_norm_backward(kind: str, fused: bool, g: Array, x: Array, weight: Arr
         grid, arrays = (across, len(partial[0])), (g, x, *statistics, *partial)
         CU.launch(f"{kind}_norm_backward_columns", grid, (32, TALL), *arrays, count, width, chunk)
     for part, out in zip(partial, sums, strict=True):
-        CU.launch("columns_finish", across, (32, TALL), part, out, len(part), width)
+        add_columns(part, out)
     return dx, *sums
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import Kernel, array_module, determinism
 from .common import FLOAT32, Array, in_memory_order, row_major
-from .cuda import ELEMENTS, Entry, Source, blocks, launchable
+from .cuda import ELEMENTS, TALL, Entry, Source, blocks, launchable
 from .jit import jit
 from .simd import WIDTH, first, load, splat, sum_lanes
 
@@ -207,7 +207,7 @@ CU = Source(
         )
     ),
 )  # fmt: skip
-ALL_BLOCKS, THREADS, WARP_WIDTH, TALL, MOST_LAYERS = 1024, 256, 2048, 8, 65535
+ALL_BLOCKS, THREADS, WARP_WIDTH, MOST_LAYERS = 1024, 256, 2048, 65535
 FEW_ROWS = 256  # up to which one block goes down the columns, so that no second kernel need be launched
 
 
@@ -280,6 +280,12 @@ def reduce_columns(name: str, x: Array, terms: int, width: int) -> Array:
         CU.launch(f"{name}_columns", (across, chunks, layers), (32, TALL), x, partial, terms, width, chunk)
     CU.launch(f"{name}_columns_finish", (across, 1, layers), (32, TALL), partial, out, chunks, width)
     return out
+
+
+def add_columns(partial: Array, out: Array) -> None:
+    """The sum of each column of float32 partial sums (N, D) into out (D,), in a fixed order: the end of other kernels, too."""
+    count, width = partial.shape
+    CU.launch("sum_columns_finish", blocks(width, 32), (32, TALL), partial, out, count, width)
 
 
 @sum_axes.variant("cuda", device="cuda", supports=supports_cuda)

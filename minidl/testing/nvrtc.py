@@ -118,7 +118,9 @@ def compile_file(path: Path, architecture: int, element: str, **defines: object)
 def excess(used: Usage, entry: cuda.Entry) -> str:
     """What a kernel uses beyond what its Entry allows; nothing may spill."""
     may = {"registers": entry.registers, "shared": entry.shared, "stack": entry.stack, "spills": 0}
-    return ", ".join(f"{what}: {vars(used)[what]}, allowed {most}" for what, most in may.items() if vars(used)[what] > most)
+    return ", ".join(
+        f"{what}: {vars(used)[what]}, allowed {most}" for what, most in may.items() if vars(used)[what] > most
+    )
 
 
 def rows(path: Path, architectures: list[int], elements: list[str], only: str) -> list[tuple[object, ...]]:
@@ -145,7 +147,9 @@ def main() -> int:
     parser.add_argument("file", type=Path, help="kernels/softmax.cu, or a file of your own")
     parser.add_argument("--arch", type=int, nargs="+", default=list(cuda.ARCHITECTURES), metavar="N",
                         help="compute capabilities without the point (default: 75 80 90)")  # fmt: skip
-    parser.add_argument("--type", nargs="+", default=[], choices=cuda.ELEMENTS, help="what T is (default: all that it can be)")
+    parser.add_argument(
+        "--type", nargs="+", default=[], choices=cuda.ELEMENTS, help="what T is (default: all that it can be)"
+    )
     parser.add_argument("--only", default="", help="kernels that match this regular expression")
     options = parser.parse_args()
     if not options.file.is_file():
@@ -157,7 +161,9 @@ def main() -> int:
         parser.error(str(error))
     print(f"{'kernel':<32} {'type':<9} {'arch':>5} {'registers':>9} {'shared':>7} {'stack':>6} {'spills':>6}")
     for name, element, architecture, registers, shared, stack, spills, over in found:
-        print(f"{name:<32} {element:<9} sm_{architecture:<3}{registers:>8} {shared:>7} {stack:>6} {spills:>6}  {over}".rstrip())
+        print(
+            f"{name:<32} {element:<9} sm_{architecture:<3}{registers:>8} {shared:>7} {stack:>6} {spills:>6}  {over}".rstrip()
+        )
     return int(any(row[-1] for row in found))
 
 
