@@ -19,7 +19,6 @@ from pathlib import Path
 
 from ..kernels import cuda, load_all
 
-
 INSTALL = "the extra cuda-compile has it: pip install nvidia-cuda-nvrtc nvidia-cuda-runtime"
 
 
