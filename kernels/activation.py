@@ -22,7 +22,7 @@ from .elementary import erf32, exp32, sigmoid32, tanh32
 from .jit import jit
 from .layout import numbers_like
 from .parallel import ELEMENTARY, FEW, MEMORY, share_rows
-from .reduce import add_partial, sum_axes
+from .reduce import add_columns, sum_axes
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
@@ -467,7 +467,7 @@ def launch_bias_backward(entry: str, *arrays: Array) -> tuple[Array, Array]:
     across = blocks(width, THREADS * 16 // g.itemsize)
     partial = array_module(g).empty((min(count, blocks(1024, across)), width), "float32")
     CU.launch(entry, (across, len(partial)), THREADS, *arrays, dx, partial, count, width)
-    return dx, add_partial(partial, g)
+    return dx, add_columns(partial, g)
 
 
 @sigmoid.variant("cuda", device="cuda", supports=supports_cuda, copies=True)

@@ -280,12 +280,9 @@ extern "C" __global__ void __launch_bounds__(256) attention_backward_q_tiled(con
 #else  // float16 and bfloat16
 // ---- 3 --------------------------------------------------------------------------------------------------------------
 // Four warps, each with 16 rows of a tile of 64 ("own" rows: queries, or in the kernel for dK and dV keys), against tiles of
-// COLUMNS "other" rows. A tile is stored in pieces of 16 bytes, permuted within a row so that the eight rows which
-// load_matrices reads at once lie in different banks.
+// KEYS or OTHERS "other" rows. A tile is stored in pieces of 16 bytes, in the places that swizzle of mma.cuh gives them.
 
 constexpr int OWN = 64, PIECES = WIDTH / 8, STEPS = WIDTH / 16;  // pieces in a row; steps of 16 along it
-
-__device__ inline int place(int row, int piece) { return row * PIECES + (piece ^ (PIECES >= 8 ? row & 7 : row / 2 & 3)); }
 
 #ifdef HAS_MMA
 // Rows first .. first + ROWS - 1 of (rows, WIDTH) into a tile, zeros beyond; the caller commits.
@@ -294,13 +291,13 @@ __device__ inline void fetch_rows(uint4* tile, const T* from, int first, int row
     for (int i = threadIdx.x; i < ROWS * PIECES; i += 128) {
         int row = i / PIECES, piece = i % PIECES;
         bool there = first + row < rows;
-        copy_async(tile + place(row, piece), there ? from + (long long)(first + row) * WIDTH + piece * 8 : from, there);
+        copy_async(tile + swizzle<PIECES>(row, piece), there ? from + (long long)(first + row) * WIDTH + piece * 8 : from, there);
     }
 }
 
 // The left factor: the warp's 16 rows, columns 16 step to 16 step + 15.
 __device__ inline void own_rows(unsigned (&a)[4], const uint4* tile, int step) {
-    load_matrices(a, tile + place(warp_index() * 16 + lane_index() % 16, step * 2 + lane_index() / 16));
+    load_matrices(a, tile + swizzle<PIECES>(warp_index() * 16 + lane_index() % 16, step * 2 + lane_index() / 16));
 }
 
 // sum (16, 8 TILES) += own rows times the transposed `tile` of other rows.
@@ -314,7 +311,7 @@ __device__ inline void own_by_rows(float (&sum)[TILES][4], const uint4* own, con
         for (int j = 0; j < TILES; j += 2) {
             unsigned b[4];
             int row = j * 8 + lane_index() % 8 + lane_index() / 16 * 8;
-            load_matrices(b, tile + place(row, step * 2 + lane_index() / 8 % 2));
+            load_matrices(b, tile + swizzle<PIECES>(row, step * 2 + lane_index() / 8 % 2));
             unsigned b0[2] = {b[0], b[1]}, b1[2] = {b[2], b[3]};
             mma_halves(sum[j], a, b0);
             mma_halves(sum[j + 1], a, b1);
@@ -333,7 +330,7 @@ __device__ inline void square_by_rows(float (&sum)[PIECES][4], const float (&p)[
 #pragma unroll
         for (int d = 0; d < PIECES; d += 2) {
             unsigned b[4];
-            load_matrices_transposed(b, tile + place(j * 8 + lane_index() % 16, d + lane_index() / 16));
+            load_matrices_transposed(b, tile + swizzle<PIECES>(j * 8 + lane_index() % 16, d + lane_index() / 16));
             unsigned b0[2] = {b[0], b[1]}, b1[2] = {b[2], b[3]};
             mma_halves(sum[d], a, b0);
             mma_halves(sum[d + 1], a, b1);

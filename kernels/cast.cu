@@ -1,5 +1,6 @@
 // Between float and the two-byte types, half and bfloat16 (T): 2 bytes a number on one side, 4 on the other, and no arithmetic
-// worth the name. What limits such a kernel is memory alone, so the versions differ in how many bytes an instruction moves.
+// worth the name. What limits such a kernel is memory alone, with 6 bytes a number as its floor, so the versions differ in how many
+// bytes an instruction moves.
 //
 //   1  *_naive    one number a thread
 //   2  *_packed   8 numbers a thread: one load, or store, of 16 bytes on the side of T and two on that of float

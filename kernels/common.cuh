@@ -1,9 +1,30 @@
-// What the CUDA kernels of this folder share: the element type T, 16-byte packs, reductions over a warp and a block, and
-// Philox. Plain CUDA C++ without further headers, so that NVRTC, nvcc and minidl/testing/cuda_cpu.h (a CPU) all take it.
+// What the CUDA kernels of this folder share: the element type T, 16-byte packs, reductions over a warp and a block, the sums of
+// a softmax, and Philox. Plain CUDA C++ without further headers, so that NVRTC, nvcc and minidl/testing/cuda_cpu.h (a CPU) all
+// take it. README.md beside this file says in which order to read the kernels, and how to run them without a GPU.
 //
-// Words used throughout. A *thread* computes; 32 threads with successive numbers form a *warp*, which executes one
-// instruction for all its *lanes* together; up to 32 warps form a *block*, which shares the fast memory of one
-// multiprocessor and can wait for each other (__syncthreads); all blocks form the *grid*.
+// Words used throughout:
+//
+//   thread       computes; what it works on is in its *registers*, at most 255. What does not fit is *spilled* to memory, which no
+//                kernel here does.
+//   warp         32 threads with successive numbers, its *lanes*. It executes one instruction for all of them together; by a
+//                *shuffle* (__shfl_...) lanes read each other's registers.
+//   block        up to 32 warps on one *multiprocessor*. They share some of its fast *shared memory*, and can wait for each other
+//                at a *barrier* (__syncthreads).
+//   grid         all blocks of a launch. They start in any order, and none can count on another.
+//   memory       without another word is the GPU's large one, "global memory". It moves lines of 128 bytes, through two caches.
+//   coalesced    a load (or store) by which the lanes of a warp want neighbours: 32 floats are one line. Were they far apart, as
+//                many lines as lanes would move, for 4 bytes of each.
+//   floor        the time that must pass: every number that the work needs read once and every result written once, at the rate
+//                at which memory is copied; or the operations, at the rate of the arithmetic, if that takes longer.
+//   bank         one of the 32 parts of shared memory, each of which serves 4 bytes at a time; word k lies in bank k % 32. Lanes
+//                that want different words of one bank wait for each other, a *conflict*; one word goes to all that want it.
+//   occupancy    how many warps run at a time on a multiprocessor, of 64 at most (32 or 48 on smaller GPUs): while one waits for
+//                memory, others compute. Its 65536 registers and its shared memory are divided among them, so that 64 warps leave
+//                32 registers a thread. __launch_bounds__(256, 2): blocks of 256 threads, and the compiler is to spend registers
+//                so that two of them fit at a time.
+//   __restrict__ as in C: these arrays do not overlap, so that loads may be moved before stores.
+//   unrolled     a loop (#pragma unroll) that is written out, so that the arrays which it indexes can be registers, and its loads
+//                are all *under way*, or "in flight", before the first is waited for.
 #pragma once
 
 #if defined(TYPE_float16)
@@ -91,6 +112,59 @@ __device__ inline float block_max(float v) {
     __syncthreads();
     v = lane_index() < blockDim.x / 32 ? partial[lane_index()] : -INFINITE;
     return warp_max(v);
+}
+
+// A block of (32, TALL) threads has 32 columns side by side, and TALL rows of them at a time.
+constexpr int TALL = 8;
+
+// Sum of v over the TALL threads of a column, in the first of them; in the others anything.
+__device__ inline float column_sum(float v) {
+    __shared__ float partial[TALL][32];
+    __syncthreads();
+    partial[threadIdx.y][threadIdx.x] = v;
+    __syncthreads();
+    if (threadIdx.y > 0) return v;
+    for (int k = 1; k < TALL; k++) v += partial[k][threadIdx.x];
+    return v;
+}
+
+// ---- the sums of a softmax ----------------------------------------------------------------------------------------
+// sum e^(x - m) needs the largest m first; "online" it needs one pass: when a larger m turns up, the sum so far is multiplied by
+// e^(old m - new m), as if it had been the new one all along. Source: Milakov and Gimelshein, 2018.
+
+struct OnlineSums {
+    float largest, sum;  // of e^(x - largest)
+};
+
+// Take N more elements. `largest` begins at the lowest finite number and not at -inf, since -inf - -inf is not a number. (A row of
+// only -inf still gives NaN: its sum stays 0.)
+template <int N>
+__device__ inline void take(OnlineSums& s, const float (&v)[N]) {
+    float larger = s.largest;
+#pragma unroll
+    for (int i = 0; i < N; i++) larger = fmaxf(larger, v[i]);
+    s.sum *= expf(s.largest - larger);
+#pragma unroll
+    for (int i = 0; i < N; i++) s.sum += expf(v[i] - larger);
+    s.largest = larger;
+}
+
+// What thread `first` of `step` threads takes of a row: packs where they can be.
+__device__ inline OnlineSums online_sums(const T* __restrict__ x, int width, int first, int step) {
+    OnlineSums s = {LOWEST, 0.0f};
+    int whole = width % PACK == 0 && packed(x) ? width : 0;  // elements that go through packs
+    for (int i = first * PACK; i < whole; i += step * PACK) {
+        Pack pack = load_pack(x + i);
+        float v[PACK];
+#pragma unroll
+        for (int k = 0; k < PACK; k++) v[k] = (float)pack.v[k];
+        take(s, v);
+    }
+    for (int i = whole + first; i < width; i += step) {
+        float v[1] = {(float)x[i]};
+        take(s, v);
+    }
+    return s;
 }
 
 // ---- Philox4x32-10 ------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from . import Kernel, array_module, convolution_direct, convolution_spread, wino
 from .common import FLOAT32, Array, at_least_float32
 from .cuda import ELEMENTS, HALVES, Entry, Source, blocks, launchable, limits
 from .gemm import gemm
-from .reduce import add_partial, sum_axes
+from .reduce import add_columns, sum_axes
 
 Sizes = tuple[int, ...]
 
@@ -441,7 +441,7 @@ def conv_backward_weight_cuda(
     sizes = numbers(x.shape, weight_shape, stride, padding, dilation, groups)
     CU.launch(tiles_of(g) + "_weight", (*tiles, groups * parts), TILE_THREADS, g, x, partial, many, len(g), *sizes)
     if g.dtype != FLOAT32:
-        dweight = add_partial(partial, g)
+        dweight = add_columns(partial, g)
     else:
         dweight = sum_axes(partial, (0,), False) if parts > 1 else partial
     return dweight.reshape(weight_shape), bias_gradient(g)

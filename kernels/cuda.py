@@ -43,6 +43,7 @@ POINTEES = {
 NAMES = {np.dtype(name): name for name in POINTEES.values()}  # a look-up is much faster than a dtype's own name
 ELEMENTS = ("float32", "float16", "bfloat16")  # what T can be
 HALVES = ELEMENTS[1:]
+TALL = 8  # rows at a time of a block that adds up columns, (32, TALL) threads: as in common.cuh
 LARGE_SHARED = 48 * 1024  # bytes of dynamic shared memory beyond which a kernel must ask for them
 NULL = np.uint64(0)
 

@@ -6,16 +6,19 @@
 //                           belongs to one row. Then a block owns a row of the result: it adds up the rows of its segment in
 //                           a fixed order and writes once. Rows without an index are written as zeros in passing.
 //
+// The floor: g read once, 4 D bytes for each index in float32, and out written once, 4 D for each row of the table, be it named or not.
 //
-// And the step of a table of which few rows change: table[index[i]] += scale * rows[i] for every i.
+// And the step of a table of which few rows change: table[index[i]] += scale * rows[i] for every i. Here the floor counts the rows that
+// are named alone: one read of `rows`, and a read and a write of each of these rows.
 //
 //   add_rows   the indices are sorted as above, unless none occurs twice. A warp owns a place in the sorted order; the first
 //              place of several with one index does the work of all, in a fixed order, and the others do nothing.
 //   adam_rows  Adam on such rows alone, none of them twice: a warp a row, one pass over the row and its two averages.
 //
-// A row with very many indices is one block's or one warp's work, and slow: natural text has such, but not so many that sorting
-// would not pay.
+// What remains slow is a row with very many indices, such as that of the commonest word: it is the work of one block, or one warp.
 #include "common.cuh"
+
+// ---- 1 --------------------------------------------------------------------------------------------------------------
 
 extern "C" __global__ void embedding_atomic(const float* __restrict__ g, const long long* __restrict__ index, float* out, long long n,
                                             int rows, int width) {
@@ -24,6 +27,8 @@ extern "C" __global__ void embedding_atomic(const float* __restrict__ g, const l
     long long row = index[i / width];
     if (row >= 0 && row < rows) atomicAdd(out + row * width + i % width, g[i]);
 }
+
+// ---- 2 --------------------------------------------------------------------------------------------------------------
 
 // The sum of the rows order[first] ... order[last - 1] of g in N columns; without an order of the rows first ... last - 1.
 template <int N>
@@ -66,6 +71,8 @@ extern "C" __global__ void embedding_segments(const T* __restrict__ g, const lon
     }
 }
 
+// ---- a step on few rows ---------------------------------------------------------------------------------------------
+
 // index: sorted by `order`; or, without an order, as it is, when no index occurs twice.
 extern "C" __global__ void add_rows(const T* __restrict__ rows, const long long* __restrict__ index,
                                     const long long* __restrict__ order, T* __restrict__ table, float scale, int count,
@@ -92,20 +99,20 @@ extern "C" __global__ void add_rows(const T* __restrict__ rows, const long long*
     }
 }
 
-// Rows index[i] of table, mean and square by row i of g. decay1, decay2: 1 less the two betas.
+// Rows index[i] of table, exp_avg and exp_avg_sq by row i of g. rate1, rate2: 1 less the two betas, as in optimizer.cu.
 extern "C" __global__ void adam_rows(const float* __restrict__ g, const long long* __restrict__ index, float* __restrict__ table,
-                                     float* __restrict__ mean, float* __restrict__ square, float size, float decay1, float decay2,
-                                     float eps, int count, int width) {
+                                     float* __restrict__ exp_avg, float* __restrict__ exp_avg_sq, float step_size, float rate1,
+                                     float rate2, float eps, int count, int width) {
     long long i = blockIdx.x * (long long)(blockDim.x / 32) + warp_index();
     if (i >= count) return;
     g += i * width;
     long long row = index[i] * width;
     for (int c = lane_index(); c < width; c += 32) {
-        float m = mean[row + c], v = square[row + c];
-        m += decay1 * (g[c] - m);
-        v += decay2 * (g[c] * g[c] - v);
-        mean[row + c] = m;
-        square[row + c] = v;
-        table[row + c] -= size * m / (sqrtf(v) + eps);
+        float m = exp_avg[row + c], v = exp_avg_sq[row + c];
+        m += rate1 * (g[c] - m);
+        v += rate2 * (g[c] * g[c] - v);
+        exp_avg[row + c] = m;
+        exp_avg_sq[row + c] = v;
+        table[row + c] -= step_size * m / (sqrtf(v) + eps);
     }
 }

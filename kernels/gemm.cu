@@ -1,20 +1,25 @@
 // Matrix products C (M, N) = A (M, K) B (K, N) + bias (N), from the obvious to the tensor cores. M, N, K may be any; bias may
 // be absent.
 //
-// A product does 2 M N K operations on M K + K N + M N numbers: each number of A is needed N times. Read from memory each time
-// it would take hundreds of times longer than the arithmetic, so that the story of these versions is one of reuse: who keeps
-// what, how close to the arithmetic, how often.
+// A product does 2 M N K operations on M K + K N + M N numbers: each number of A is needed N times. Read from memory each time,
+// 8 bytes for a multiplication and an addition, the numbers would take 80 times as long as the arithmetic of an H100, which does 20
+// operations in float32 in the time of a byte (see activation.cu), and hundreds of times as long on its tensor cores. So the
+// floor is the arithmetic, and the story of these versions is one of reuse: who keeps what, how close to the arithmetic, how often.
 //
 //   1  sgemm_naive        one element of C a thread; threadIdx.x counts rows, so that neighbours read and write K or N apart
 //   2  sgemm_coalesced    threadIdx.x counts columns: one swap of letters, and a warp reads neighbouring addresses of B
 //   3  sgemm_tiled        a block of 32 x 32 threads brings tiles of A and B into shared memory: each number is read from
 //                         memory once per tile, not once per thread. Now shared memory is the limit: two loads for each
 //                         multiplication.
-//   4  sgemm_registers    a thread computes 8 x 8 elements: of 16 numbers read from shared memory it makes 64 multiplications
-//   5  sgemm_vectorised   16 bytes a load, from memory and from shared memory; A is stored transposed for that
+//   4  sgemm_registers    a thread computes 8 x 8 elements: of 16 numbers read from shared memory it makes 64 multiplications.
+//                         But its columns are 8 apart from its neighbour's, so that 16 lanes meet in 4 banks; and each number is
+//                         a load of its own.
+//   5  sgemm_vectorised   16 bytes a load, from memory and from shared memory; A is stored transposed for that. A thread's eight
+//                         columns are two groups of four, beside those of its neighbours: no banks in which they meet.
 //   6  sgemm_warps        the 8 x 8 elements of a thread lie so that the 32 lanes of a warp need few distinct numbers, and the
 //                         next tile is fetched while this one is multiplied: two buffers, one barrier a step
-//   7  hgemm_mma          half precision or bfloat16 on the tensor cores: see mma.cuh
+//   7  hgemm_mma          half precision or bfloat16 on the tensor cores, which take 16 x 8 results at a time; tiles come by
+//                         asynchronous copies, four deep: see mma.cuh
 //
 // The library's (cuBLAS) stays what the engine calls. Sources: Boehm, "How to optimize a CUDA matmul kernel for cuBLAS-like
 // performance", 2022, for the ladder; NVIDIA's CUTLASS for versions 6 and 7.
@@ -207,25 +212,21 @@ extern "C" __global__ void __launch_bounds__(256, 2) sgemm_warps(const float* A,
 // K and N are multiples of 8, the arrays begin at multiples of 16 bytes. A block of eight warps computes 128 x 128, a warp
 // 64 x 32: 4 x 4 results of the tensor cores. STAGES tiles are in shared memory at a time, all but one still on their way.
 //
-// A row of the tile of A is 64 bytes and one of B 256, so that the eight rows which load_matrices fetches at once would lie in
-// the same banks. `swizzle_*` permutes the 16-byte pieces within a row, differently for each row, and the eight rows fall into
-// different banks.
+// A row of the tile of A is 4 pieces of 16 bytes and one of B 16, in the places that swizzle gives them.
 
 constexpr int STAGES = 4, HDEPTH = 32;
-constexpr int A_PIECES = 128 * HDEPTH / 8, B_PIECES = HDEPTH * 128 / 8;  // of 16 bytes, in one tile
-
-__device__ inline int swizzle_a(int row, int piece) { return row * 4 + (piece ^ (row / 2 & 3)); }
-__device__ inline int swizzle_b(int row, int piece) { return row * 16 + (piece ^ (row & 7)); }
+constexpr int A_ROW = HDEPTH / 8, B_ROW = 128 / 8;                // pieces of 16 bytes in a row
+constexpr int A_PIECES = 128 * A_ROW, B_PIECES = HDEPTH * B_ROW;  // and in a tile
 
 #ifdef HAS_MMA
 __device__ inline void fetch_tiles(uint4* a, uint4* b, const T* A, const T* B, int M, int N, int K, int top, int left, int first) {
     for (int i = threadIdx.x; i < A_PIECES; i += 256) {
-        int row = i / 4, piece = i % 4, k = first + piece * 8;
+        int row = i / A_ROW, piece = i % A_ROW, k = first + piece * 8;
         bool there = top + row < M && k < K;
-        copy_async(a + swizzle_a(row, piece), there ? A + (long long)(top + row) * K + k : A, there);
-        row = i / 16, piece = i % 16, k = first + row;
+        copy_async(a + swizzle<A_ROW>(row, piece), there ? A + (long long)(top + row) * K + k : A, there);
+        row = i / B_ROW, piece = i % B_ROW, k = first + row;
         there = k < K && left + piece * 8 < N;
-        copy_async(b + swizzle_b(row, piece), there ? B + (long long)k * N + left + piece * 8 : B, there);
+        copy_async(b + swizzle<B_ROW>(row, piece), there ? B + (long long)k * N + left + piece * 8 : B, there);
     }
     copies_commit();
 }
@@ -255,10 +256,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) hgemm_mma(const T* A, const
             unsigned from_a[4][4], from_b[2][4];
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                load_matrices(from_a[i], a + swizzle_a(my_row + i * 16 + lane_index() % 16, k / 8 + lane_index() / 16));
+                load_matrices(from_a[i], a + swizzle<A_ROW>(my_row + i * 16 + lane_index() % 16, k / 8 + lane_index() / 16));
 #pragma unroll
             for (int j = 0; j < 2; j++)
-                load_matrices_transposed(from_b[j], b + swizzle_b(k + lane_index() % 16, my_column / 8 + j * 2 + lane_index() / 16));
+                load_matrices_transposed(from_b[j], b + swizzle<B_ROW>(k + lane_index() % 16, my_column / 8 + j * 2 + lane_index() / 16));
 #pragma unroll
             for (int i = 0; i < 4; i++)
 #pragma unroll

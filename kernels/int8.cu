@@ -3,10 +3,15 @@
 // x (M, K) and w (N, K) are signed bytes that stand for x scale_x[m] and w scale_w[n], a scale for each row: both are read along
 // K, so that four successive bytes are one register.
 //
-//   1  int8_naive   one element of out a thread, one multiplication at a time
+// As in gemm.cu each number is needed many times, the floor is the arithmetic, and reuse is all. What is won by bytes: a quarter of
+// the traffic of floats, and instructions that multiply several at once: by the data sheet of an H100 twice as many a second as of halves.
+//
+//   1  int8_naive   one element of out a thread, one multiplication at a time. The lanes of a warp read w K bytes apart: nothing is
+//                   coalesced.
 //   2  int8_dp4a    the instruction dp4a: four multiplications of bytes and their sum in one. Tiles of 64 x 64 in shared memory,
-//                   4 x 4 elements a thread, as in gemm.cu.
-//   3  int8_mma     tensor cores: 16 x 8 results of 32 products each with one instruction (see mma.cuh)
+//                   4 x 4 elements a thread, as version 4 of gemm.cu.
+//   3  int8_mma     tensor cores: 16 x 8 results of 32 products each with one instruction, and tiles by asynchronous copies, four
+//                   deep, as version 7 of gemm.cu (see mma.cuh)
 //
 // Versions 2 and 3 need K a multiple of 16 and arrays that begin at multiples of 16 bytes.
 #include "common.cuh"
@@ -69,17 +74,15 @@ extern "C" __global__ void __launch_bounds__(256) int8_dp4a(const signed char* x
 
 constexpr int STAGES = 4, BYTES = 64, PIECES = BYTES / 16, SIDE_PIECES = 128 * PIECES;
 
-__device__ inline int place(int row, int piece) { return row * PIECES + (piece ^ (row / 2 & 3)); }
-
 #ifdef HAS_MMA
 __device__ inline void fetch_tiles(uint4* a, uint4* b, const signed char* x, const signed char* w, int M, int N, int K, int top, int left,
                                    int first) {
     for (int i = threadIdx.x; i < SIDE_PIECES; i += 256) {
         int row = i / PIECES, piece = i % PIECES, k = first + piece * 16;
         bool there = top + row < M && k < K;
-        copy_async(a + place(row, piece), there ? x + (long long)(top + row) * K + k : x, there);
+        copy_async(a + swizzle<PIECES>(row, piece), there ? x + (long long)(top + row) * K + k : x, there);
         there = left + row < N && k < K;
-        copy_async(b + place(row, piece), there ? w + (long long)(left + row) * K + k : w, there);
+        copy_async(b + swizzle<PIECES>(row, piece), there ? w + (long long)(left + row) * K + k : w, there);
     }
     copies_commit();
 }
@@ -108,10 +111,10 @@ extern "C" __global__ void __launch_bounds__(256, 2) int8_mma(const signed char*
         for (int piece = 0; piece < PIECES; piece += 2) {  // 32 bytes along K
             unsigned from_a[4][4], from_b[2][4];
 #pragma unroll
-            for (int i = 0; i < 4; i++) load_matrices(from_a[i], a + place(my_row + i * 16 + lane % 16, piece + lane / 16));
+            for (int i = 0; i < 4; i++) load_matrices(from_a[i], a + swizzle<PIECES>(my_row + i * 16 + lane % 16, piece + lane / 16));
 #pragma unroll
             for (int j = 0; j < 2; j++)
-                load_matrices(from_b[j], b + place(my_column + j * 16 + lane % 8 + lane / 16 * 8, piece + lane / 8 % 2));
+                load_matrices(from_b[j], b + swizzle<PIECES>(my_column + j * 16 + lane % 8 + lane / 16 * 8, piece + lane / 8 % 2));
 #pragma unroll
             for (int i = 0; i < 4; i++)
 #pragma unroll

@@ -1,4 +1,5 @@
 // Layer normalization and RMS normalization of the rows of x (N, D), forward and backward; the formulas are in layernorm.py.
+// The floor is that of moving the rows: forward one read and one write, backward two reads, of g and x, and one write.
 //
 //   1  layer_norm_naive    one thread a row: three passes over it, uncoalesced
 //   2  layer_norm_block    one block a row: mean, then mean square of x - mean, then the result, reading the row three times
@@ -13,7 +14,7 @@
 //   1  *_backward_rows and *_backward_columns   two kernels, each of which reads g and x: 5 streams where 3 would do
 //   2  *_backward_fused    a block takes many rows, one after another. Each thread owns one pack of columns, keeps their
 //                          weights, computes dx, and adds to its columns' sums in registers: g and x are read once.
-//   In both, `columns_finish` adds the partial sums, (chunks, D), in a fixed order.
+//   In both, `sum_columns_finish` of reduce.cu adds the partial sums, (chunks, D), in a fixed order.
 //
 // RMS is a template argument: then the mean is 0 and there is no bias (Zhang and Sennrich, "Root Mean Square Layer
 // Normalization", 2019).
@@ -155,13 +156,10 @@ __device__ inline void backward_rows(const T* g, const T* x, const float* means,
     }
 }
 
-constexpr int TALL = 8;  // rows at a time in the column sums; their blocks are (32, TALL) threads
-
 // Partial sums over rows blockIdx.y * chunk and following into row blockIdx.y of the results.
 template <bool RMS>
 __device__ inline void backward_columns(const T* __restrict__ g, const T* __restrict__ x, const float* means, const float* rstds,
                                         float* dweights, float* dbiases, int count, int width, int chunk) {
-    __shared__ float partial[2][TALL][32];
     int column = blockIdx.x * 32 + threadIdx.x;
     int first = blockIdx.y * chunk, last = min(count, first + chunk);
     float dweight = 0.0f, dbias = 0.0f;
@@ -172,30 +170,11 @@ __device__ inline void backward_columns(const T* __restrict__ g, const T* __rest
             dbias += v;
         }
     }
-    partial[0][threadIdx.y][threadIdx.x] = dweight;
-    partial[1][threadIdx.y][threadIdx.x] = dbias;
-    __syncthreads();
+    dweight = column_sum(dweight);
+    dbias = column_sum(dbias);
     if (threadIdx.y > 0 || column >= width) return;
-    for (int k = 1; k < TALL; k++) {
-        dweight += partial[0][k][threadIdx.x];
-        dbias += partial[1][k][threadIdx.x];
-    }
     dweights[(long long)blockIdx.y * width + column] = dweight;
     if (!RMS) dbiases[(long long)blockIdx.y * width + column] = dbias;
-}
-
-// The sum of each column of (chunks, width) partial sums.
-extern "C" __global__ void columns_finish(const float* __restrict__ partial, T* __restrict__ out, int chunks, int width) {
-    __shared__ float sums[TALL][32];
-    int column = blockIdx.x * 32 + threadIdx.x;
-    float sum = 0.0f;
-    if (column < width)
-        for (int chunk = threadIdx.y; chunk < chunks; chunk += TALL) sum += partial[(long long)chunk * width + column];
-    sums[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y > 0 || column >= width) return;
-    for (int k = 1; k < TALL; k++) sum += sums[k][threadIdx.x];
-    out[column] = (T)sum;
 }
 
 extern "C" __global__ void layer_norm_backward_rows(const T* g, const T* x, const float* means, const float* rstds, const T* weight,

@@ -18,9 +18,10 @@ import numpy as np
 
 from . import Kernel, array_module
 from .common import Array, at_least_float32, float32_in_order
-from .cuda import ELEMENTS, Entry, Source, aligned, blocks, launchable
+from .cuda import ELEMENTS, TALL, Entry, Source, aligned, blocks, launchable
 from .jit import jit
 from .parallel import ELEMENTARY, how_many, share, share_rows
+from .reduce import add_columns
 from .simd import WIDTH, first, load, select, splat, store, sum_lanes
 
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -261,14 +262,13 @@ CU = Source(
     Entry("rms_norm_block", "rms_norm", registers=32, shared=128, types=ELEMENTS),
     Entry("rms_norm_cached", "rms_norm", registers=64, shared=128, types=ELEMENTS),
     Entry("layer_norm_backward_rows", "layer_norm_backward", registers=32, shared=128, types=ELEMENTS),
-    Entry("layer_norm_backward_columns", "layer_norm_backward", registers=48, shared=2048, types=ELEMENTS),
+    Entry("layer_norm_backward_columns", "layer_norm_backward", registers=48, shared=1024, types=ELEMENTS),
     Entry("layer_norm_backward_fused", "layer_norm_backward", registers=64, shared=256, types=ELEMENTS),
     Entry("rms_norm_backward_rows", "rms_norm_backward", registers=32, shared=128, types=ELEMENTS),
-    Entry("rms_norm_backward_columns", "rms_norm_backward", registers=48, shared=2048, types=ELEMENTS),
+    Entry("rms_norm_backward_columns", "rms_norm_backward", registers=48, shared=1024, types=ELEMENTS),
     Entry("rms_norm_backward_fused", "rms_norm_backward", registers=64, shared=256, types=ELEMENTS),
-    Entry("columns_finish", "layer_norm_backward", registers=32, shared=1024, types=ELEMENTS),
 )
-CACHED, TALL = 16, 8  # elements of a row that a thread keeps, rows at a time in the column sums: as in the file
+CACHED = 16  # elements of a row that a thread keeps, as in the file
 
 
 def supports_cuda(x: Array, weight: Array | None, bias: Array | None, eps: float) -> bool:
@@ -308,23 +308,21 @@ def launch_norm(kind: str, x: Array, eps: float, *parameters: Array | None) -> t
 def launch_norm_backward(kind: str, fused: bool, g: Array, x: Array, weight: Array | None, *statistics: Array) -> Any:
     """dx, dweight and for "layer" dbias; statistics are the mean of "layer", and rstd."""
     xp, (count, width) = array_module(x), x.shape
-    dx, sums = xp.empty_like(x), [xp.empty(width, x.dtype) for _ in statistics]
+    dx = xp.empty_like(x)
     across = blocks(width, 32)
     if fused:
         threads = 32 * blocks(width, 32 * 16 // x.itemsize)
         chunk = blocks(count, min(count, 2048 * 264 // threads))  # as many blocks as an H100 holds at a time
-        partial = [xp.empty((blocks(count, chunk), width), "float32") for _ in sums]
+        partial = [xp.empty((blocks(count, chunk), width), "float32") for _ in statistics]
         arrays = (g, x, *statistics, weight, dx, *partial)
         CU.launch(f"{kind}_norm_backward_fused", len(partial[0]), threads, *arrays, count, width, chunk)
     else:
         threads, chunk = min(512, 32 * blocks(width, 32 * 4)), max(4 * TALL, blocks(count, blocks(1024, across)))
-        partial = [xp.empty((blocks(count, chunk), width), "float32") for _ in sums]
+        partial = [xp.empty((blocks(count, chunk), width), "float32") for _ in statistics]
         CU.launch(f"{kind}_norm_backward_rows", count, threads, g, x, *statistics, weight, dx, width)
         grid, arrays = (across, len(partial[0])), (g, x, *statistics, *partial)
         CU.launch(f"{kind}_norm_backward_columns", grid, (32, TALL), *arrays, count, width, chunk)
-    for part, out in zip(partial, sums, strict=True):
-        CU.launch("columns_finish", across, (32, TALL), part, out, len(part), width)
-    return dx, *sums
+    return dx, *(add_columns(part, x) for part in partial)
 
 
 def one_pack_each(g: Array, x: Array, weight: Array | None) -> bool:

@@ -5,7 +5,7 @@
 // the backward pass reads x and writes dx. Nothing of size N V is kept.
 //
 //   1  cross_entropy_naive   one thread a row, two passes, uncoalesced
-//   2  cross_entropy_warp    one warp a row, maximum and sum in one pass ("online", see softmax.cu): for few classes
+//   2  cross_entropy_warp    one warp a row, maximum and sum in one pass (online_sums in common.cuh): for few classes
 //   3  cross_entropy_block   the same with a block a row: for many
 //
 // log(sum e^x) is kept in float64, one number a row: rounded to float32, 10000 alone would shift every probability by 5e-4.
@@ -15,32 +15,6 @@
 #include "common.cuh"
 
 // ---- what the versions share ----------------------------------------------------------------------------------------
-
-struct Sums {
-    float largest, sum;  // of e^(x - largest)
-};
-
-// Sums over the elements first, first + step, ... of a row.
-__device__ inline Sums online(const T* x, int width, int first, int step) {
-    Sums s = {LOWEST, 0.0f};
-    int whole = width % PACK == 0 && packed(x) ? width : 0;
-    for (int i = first * PACK; i < whole; i += step * PACK) {
-        Pack pack = load_pack(x + i);
-        float larger = s.largest;
-#pragma unroll
-        for (int k = 0; k < PACK; k++) larger = fmaxf(larger, (float)pack.v[k]);
-        s.sum *= expf(s.largest - larger);
-#pragma unroll
-        for (int k = 0; k < PACK; k++) s.sum += expf((float)pack.v[k] - larger);
-        s.largest = larger;
-    }
-    for (int i = whole + first; i < width; i += step) {
-        float larger = fmaxf(s.largest, (float)x[i]);
-        s.sum = s.sum * expf(s.largest - larger) + expf((float)x[i] - larger);
-        s.largest = larger;
-    }
-    return s;
-}
 
 // Sum of w (m - x) over the elements first, first + step, ...
 __device__ inline float below(const T* x, const T* weight, int width, float m, int first, int step) {
@@ -53,7 +27,7 @@ __device__ inline float total_weight(const float* total, int width) { return tot
 
 // The results of one row, written by one thread.
 __device__ inline void finish(const T* x, long long y, const T* weight, const float* total, long long ignore, double smoothing,
-                              int width, Sums s, float every_below, T* loss, double* lse) {
+                              int width, OnlineSums s, float every_below, T* loss, double* lse) {
     double log_total = log((double)s.sum);
     *lse = s.largest + log_total;
     if (y == ignore) {
@@ -77,7 +51,7 @@ extern "C" __global__ void cross_entropy_naive(const T* logits, const long long*
     long long row = thread_index();
     if (row >= count) return;
     const T* x = logits + row * width;
-    Sums s = {-INFINITE, 0.0f};
+    OnlineSums s = {-INFINITE, 0.0f};
     for (int i = 0; i < width; i++) s.largest = fmaxf(s.largest, (float)x[i]);
     for (int i = 0; i < width; i++) s.sum += expf((float)x[i] - s.largest);
     float every = smoothing > 0 ? below(x, weight, width, s.largest, 0, 1) : 0.0f;
@@ -91,7 +65,7 @@ extern "C" __global__ void cross_entropy_warp(const T* logits, const long long* 
     long long row = blockIdx.x * (long long)(blockDim.x / 32) + warp_index();
     if (row >= count) return;  // the whole warp
     const T* x = logits + row * width;
-    Sums s = online(x, width, lane_index(), 32);
+    OnlineSums s = online_sums(x, width, lane_index(), 32);
     float largest = warp_max(s.largest);
     s.sum = warp_sum(s.sum * expf(s.largest - largest));
     s.largest = largest;
@@ -106,7 +80,7 @@ extern "C" __global__ void cross_entropy_block(const T* logits, const long long*
                                                long long ignore, double smoothing, T* losses, double* lse, int count, int width) {
     long long row = blockIdx.x;
     const T* x = logits + row * width;
-    Sums s = online(x, width, threadIdx.x, blockDim.x);
+    OnlineSums s = online_sums(x, width, threadIdx.x, blockDim.x);
     float largest = block_max(s.largest);
     s.sum = block_sum(s.sum * expf(s.largest - largest));
     s.largest = largest;

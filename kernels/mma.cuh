@@ -8,9 +8,30 @@
 //     b[0]: B[2t, 2t+1][g]   b[1]: B[2t+8, 2t+9][g]
 //     d[0], d[1]: D[g][2t, 2t+1]                      d[2], d[3]: D[g+8][2t, 2t+1]
 //
-// load_matrices fetches four 8 x 8 matrices of halves from shared memory in just that layout: lane l passes the address of
-// row l % 8 of matrix l / 8, and receives of each matrix the two elements [g][2t, 2t+1] (or, transposed, [2t, 2t+1][g]).
+// (Two halves that stand together in brackets share a register: A takes four of a lane's registers, B two, D four floats.)
+//
+// load_matrices, the instruction ldmatrix, fetches four 8 x 8 matrices of halves from shared memory in just that layout: lane l
+// passes the address of row l % 8 of matrix l / 8, and receives of each matrix the two elements [g][2t, 2t+1] (or, transposed,
+// [2t, 2t+1][g]). A row of such a matrix is a "piece" of 16 bytes, and the eight rows of one are served at once if they lie in
+// different banks; see swizzle below.
+//
+// copy_async, the instruction cp.async, is what brings the tiles there: see its comment. Source: NVIDIA, "Parallel Thread Execution
+// ISA", the sections on mma.m16n8k16, ldmatrix and cp.async. On GPUs before 8.0 they do not exist: HAS_MMA is not defined, the kernels
+// that need them are empty, and their Entry says since=80.
 #pragma once
+
+// Where piece `piece` of row `row` stands in a tile whose rows are PIECES pieces, 4 or a multiple of 8. The 32 banks hold eight
+// pieces side by side. Were the rows simply one behind the other, the same piece of eight successive rows would lie in one place
+// (8 pieces a row or more) or in two (4 pieces), and be read one after the other. So in each row the pieces change places: the
+// number of the row, exclusive-or'ed to that of the piece, moves it on. Row by row, what stands where for 4 pieces a row:
+//
+//     row 0, 1   0 1 2 3   0 1 2 3          row 4, 5   2 3 0 1   2 3 0 1
+//     row 2, 3   1 0 3 2   1 0 3 2          row 6, 7   3 2 1 0   3 2 1 0
+template <int PIECES>
+__device__ inline int swizzle(int row, int piece) {
+    static_assert(PIECES == 4 || PIECES % 8 == 0, "eight rows would meet in some bank");
+    return row * PIECES + (piece ^ (PIECES == 4 ? row / 2 & 3 : row & 7));
+}
 
 #ifdef __CUDACC__
 #include <cuda_fp16.h>

@@ -7,8 +7,10 @@
 //   1  dropout_naive   one element a thread: three of the four words that Philox gives are thrown away
 //   2  *_blocks        one block of four words a thread, and one store of four elements
 //
-// Dropout keeps no mask: the backward pass is the same call on the gradient. About 60 integer instructions make four words,
-// and they hide behind the memory traffic.
+// Dropout keeps no mask: the backward pass is the same call on the gradient. The floor is one read and one write, for random
+// numbers one write. Ten rounds of two wide multiplications, two exclusive-ors of three words and two additions, some 60 instructions,
+// make four words: dropout hides them behind the memory traffic. Normal numbers it does not hide: a logarithm, a root, a sine and a
+// cosine in double precision for two of them are what `normal_blocks` takes its time for.
 #include "common.cuh"
 
 struct alignas(4 * sizeof(T)) Four {

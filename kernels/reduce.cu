@@ -10,6 +10,7 @@
 //                      then a quarter, ... One partial sum a block; `sum_all_finish` adds those.
 //   3  sum_all         each thread first adds a few hundred elements into a register, 16 bytes a load; only then come
 //                      shuffles within the warp and one step through shared memory. Few blocks, few partial sums.
+//                      The floor is to read x once.
 //   *_rows_warp, *_rows_block   one warp, or one block, to a row.
 //   *_columns          a warp reads 32 neighbouring columns of a row at once. A block of 32 x 8 threads walks down the
 //                      rows, eight at a time; its eight partial sums of a column meet in shared memory. Few columns would
@@ -43,7 +44,7 @@ extern "C" __global__ void __launch_bounds__(256) sum_tree(const T* __restrict__
 
 enum Kind { SUM, MAX, MIN };
 
-// Two partial results as one. A NaN wins, which fmaxf and fminf would lose.
+// Two partial results as one. A NaN wins, which fmaxf and fminf would lose: hence not warp_max and block_max of common.cuh.
 template <Kind KIND>
 __device__ inline float combine(float a, float b) {
     if (KIND == SUM) return a + b;
@@ -131,8 +132,6 @@ extern "C" __global__ void max_rows_block(const T* x, T* out, int rows, int widt
 extern "C" __global__ void min_rows_block(const T* x, T* out, int rows, int width) { rows_block<MIN>(x, out, width); }
 
 // ---- columns --------------------------------------------------------------------------------------------------------
-
-constexpr int TALL = 8;  // rows that a block reads at a time; a block is (32, TALL) threads
 
 // Of layer blockIdx.z, rows blockIdx.y * chunk and following, at most `chunk` of them, into row blockIdx.y of out.
 template <Kind KIND, class From, class To>

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import Kernel, array_module, determinism
 from .common import FLOAT32, Array, in_memory_order, row_major
-from .cuda import ELEMENTS, HALVES, Entry, Source, blocks, launchable
+from .cuda import ELEMENTS, HALVES, TALL, Entry, Source, blocks, launchable
 from .jit import jit
 from .simd import WIDTH, first, load, splat, sum_lanes
 
@@ -209,7 +209,7 @@ CU = Source(
     Entry("sum_rows_warp_wide", "sum_axes", registers=64, types=HALVES),
     Entry("sum_rows_block_wide", "sum_axes", registers=64, shared=128, types=HALVES),
 )  # fmt: skip
-ALL_BLOCKS, THREADS, WARP_WIDTH, TALL, MOST_LAYERS = 1024, 256, 2048, 8, 65535
+ALL_BLOCKS, THREADS, WARP_WIDTH, MOST_LAYERS = 1024, 256, 2048, 65535
 FEW_ROWS = 256  # up to which one block goes down the columns, so that no second kernel need be launched
 
 
@@ -270,15 +270,6 @@ def finish(name: str, entry: str, x: Array, grid: int) -> Array:
     return out
 
 
-def add_partial(partial: Array, like: Array) -> Array:
-    """Sums (width,) of the columns of partial results (chunks, width), float32, in the dtype of another array: how a kernel ends
-    that leaves some for each of its blocks."""
-    chunks, width = partial.shape
-    out = array_module(partial).empty(width, like.dtype)
-    CU.launch("sum_columns_finish", (blocks(width, 32), 1, 1), (32, TALL), partial, out, chunks, width)
-    return out
-
-
 def reduce_columns(name: str, x: Array, terms: int, width: int, dtype: np.dtype[Any]) -> Array:
     """The middle axis of x (layers * terms * width,), as (layers * width,) of a dtype."""
     layers = x.size // (terms * width)
@@ -300,6 +291,15 @@ def launch_columns(name: str, x: Array, out: Array, terms: int, width: int) -> N
         partial = xp.empty(layers * chunks * width, "float32")
         CU.launch(f"{name}_columns", (across, chunks, layers), (32, TALL), x, partial, terms, width, chunk)
     CU.launch(f"{name}_columns_finish", (across, 1, layers), (32, TALL), partial, out, chunks, width)
+
+
+def add_columns(partial: Array, like: Array) -> Array:
+    """The sum of each column of float32 partial sums (N, D), as (D,) in the dtype of another array, added in a fixed order: the end
+    of kernels that leave some sums for each of their blocks."""
+    count, width = partial.shape
+    out = array_module(partial).empty(width, like.dtype)
+    CU.launch("sum_columns_finish", blocks(width, 32), (32, TALL), partial, out, count, width)
+    return out
 
 
 @sum_axes.variant("cuda", device="cuda", supports=supports_cuda)

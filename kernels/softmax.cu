@@ -3,8 +3,8 @@
 //     y_i = e^(x_i - m) / sum_j e^(x_j - m),  m = max_j x_j          dx_i = y_i (g_i - sum_j g_j y_j)
 //     log y_i = x_i - m - log sum_j e^(x_j - m)                      dx_i = g_i - e^y_i sum_j g_j
 //
-// The arithmetic is nothing; the time is that of moving the row. The least possible is one read and one write, and each
-// version comes closer to that than the one before:
+// The arithmetic is nothing; the time is that of moving the row. The floor is one read and one write, 8 bytes an element in
+// float32, and each version comes closer to that than the one before:
 //
 //   1  softmax_naive   one thread a row. It reads the row three times, and worse: the 32 threads of a warp read 32 rows
 //                      at once, so that each load instruction touches 32 places far apart, where neighbours would have
@@ -12,7 +12,7 @@
 //   2  softmax_block   one block a row. Neighbouring threads read neighbouring elements; the maximum and the sum are
 //                      reductions over the block. Still three reads, two of which hit the cache if the row is short.
 //   3  softmax_online  one block a row, two reads. Maximum and sum are computed in one pass: when a larger maximum turns
-//                      up, the sum so far is rescaled by e^(old - new). 16 bytes a load.
+//                      up, the sum so far is rescaled by e^(old - new); see online_sums in common.cuh. 16 bytes a load.
 //   4  softmax_cached  one block a row of up to 16384 elements. Each thread keeps its share of the row in registers, so
 //                      memory is read once.
 //   5  softmax_warp    the same for rows of up to 512 elements, one warp a row: no shared memory and no barrier, and many
@@ -59,39 +59,13 @@ __device__ inline float finish(float x, float m, float sum) {
     return LOG ? (x - m) - logf(sum) : expf(x - m) / sum;  // x - m first: exact near the maximum, where it matters
 }
 
-// Take n more elements into a running maximum and the sum of e^(x - maximum). The maximum starts at the lowest finite
-// number and not at -inf, since -inf - -inf is not a number. (A row of only -inf still gives NaN: its sum stays 0.)
-template <int N>
-__device__ inline void take(const float (&v)[N], float& m, float& sum) {
-    float larger = m;
-#pragma unroll
-    for (int i = 0; i < N; i++) larger = fmaxf(larger, v[i]);
-    sum *= expf(m - larger);
-#pragma unroll
-    for (int i = 0; i < N; i++) sum += expf(v[i] - larger);
-    m = larger;
-}
-
 template <bool LOG>
 __device__ inline void online(const T* __restrict__ x, T* __restrict__ out, int width) {
     x += blockIdx.x * (long long)width;
     out += blockIdx.x * (long long)width;
-    bool packs = width % PACK == 0 && packed(x) && packed(out);
-    int whole = packs ? width : 0;  // elements that go through packs
-    float m = LOWEST, sum = 0.0f;
-    for (int i = threadIdx.x * PACK; i < whole; i += blockDim.x * PACK) {
-        Pack pack = load_pack(x + i);
-        float v[PACK];
-#pragma unroll
-        for (int k = 0; k < PACK; k++) v[k] = (float)pack.v[k];
-        take(v, m, sum);
-    }
-    for (int i = whole + threadIdx.x; i < width; i += blockDim.x) {
-        float v[1] = {(float)x[i]};
-        take(v, m, sum);
-    }
-    float largest = block_max(m);
-    sum = block_sum(sum * expf(m - largest));
+    OnlineSums mine = online_sums(x, width, threadIdx.x, blockDim.x);
+    float largest = block_max(mine.largest), sum = block_sum(mine.sum * expf(mine.largest - largest));
+    int whole = width % PACK == 0 && packed(x) && packed(out) ? width : 0;  // elements that go through packs
     for (int i = threadIdx.x * PACK; i < whole; i += blockDim.x * PACK) {
         Pack pack = load_pack(x + i);
 #pragma unroll

@@ -201,14 +201,11 @@ extern "C" __global__ void spmm_merge(const T* __restrict__ values, const T* __r
     else warp_piece<1>(values, dense, pointers, indices, cuts, out, carry, p, rows, width, piece, lanes);
 }
 
-constexpr int TALL = 8;  // carries that a block adds up side by side; a block is (32, TALL) threads, 32 columns wide
-
 // The block of the first piece that carries into a row adds the carries of all to what the piece with the row's end wrote. (In
 // half precision such a row is rounded twice.)
 extern "C" __global__ void __launch_bounds__(32 * TALL) spmm_carry(
     const float* __restrict__ carry, const long long* __restrict__ pointers, const long long* __restrict__ cuts,
     T* __restrict__ out, int rows, int piece, int width) {
-    __shared__ float partial[TALL][32];
     long long p = blockIdx.x, row = cuts[p + 1];
     if (row >= rows || (p > 0 && cuts[p] == row)) return;  // the whole block
     long long end = (pointers[row + 1] + row) / piece;     // the piece in which the row ends
@@ -218,10 +215,8 @@ extern "C" __global__ void __launch_bounds__(32 * TALL) spmm_carry(
 #pragma unroll 8
         for (long long q = p + threadIdx.y; q < end; q += TALL) sum += carry[q * width + column];
     }
-    partial[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
+    sum = column_sum(sum);
     if (threadIdx.y > 0 || column >= width) return;
-    for (int k = 1; k < TALL; k++) sum += partial[k][threadIdx.x];
     T* to = out + row * width + column;
     *to = (T)((float)*to + sum);
 }

@@ -19,7 +19,7 @@ import numpy as np
 from . import Kernel, array_module
 from .accumulate import add_at
 from .common import FLOAT32, Array, at_least_float32
-from .cuda import ELEMENTS, Entry, Source, aligned, blocks, launchable, name_of
+from .cuda import ELEMENTS, TALL, Entry, Source, aligned, blocks, launchable, name_of
 from .jit import jit
 from .simd import WIDTH, broadcast, first, fma, load, splat, store
 
@@ -312,7 +312,7 @@ def launch_spmm(
         grid, sizes = (blocks(pieces, WARPS), strips), (rows, pieces, PIECE, width)
         CU.launch("spmm_merge", grid, 32 * WARPS, *arrays, cuts, out, carry, *sizes, packs, lanes)
         grid = (pieces, blocks(width, 32))
-        CU.launch("spmm_carry", grid, (32, 8), carry, pointers, cuts, out, rows, PIECE, width)
+        CU.launch("spmm_carry", grid, (32, TALL), carry, pointers, cuts, out, rows, PIECE, width)
     return out
 
 

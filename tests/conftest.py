@@ -30,7 +30,9 @@ def pytest_configure(config):
     if config.getoption("--device") == "cuda":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of libraries that are looked for and not needed
-            md.cuda.is_available()
+            count, why = devices.gpus()
+        if not count:
+            raise pytest.UsageError(f"--device cuda: {why}; `minidl doctor` says what this machine has")
         config.addinivalue_line("filterwarnings", "default::Warning:cupy")
 
 
@@ -44,8 +46,6 @@ def pytest_collection_modifyitems(items):
 def device(request):
     """The device "cuda": a GPU with --device cuda, else the stand-in."""
     real = request.config.getoption("--device") == "cuda"
-    if real and not md.cuda.is_available():
-        pytest.fail("--device cuda: there is no GPU that CuPy can use; `minidl doctor` says what this machine has")
     with contextlib.nullcontext() if real else strict_cupy.installed():
         yield md.device("cuda")
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import cupy_for
 from . import compare, gpu_kernels, workloads
 from .gpu_kernels import Call, Machine, Work, first
 from .workloads import Step
@@ -266,8 +267,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.measure:
         measure(json.loads(options.measure))
-    else:
-        run(options.json, options.only, options.seconds)
+        return
+    try:
+        cupy_for("the benchmark on a GPU")
+    except RuntimeError as error:
+        parser.error(str(error))
+    run(options.json, options.only, options.seconds)
 
 
 if __name__ == "__main__":

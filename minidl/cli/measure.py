@@ -103,15 +103,17 @@ def warmup() -> None:
 
 
 def _bench_gpu(only: str, json: Path | None, names: bool) -> None:
-    from .. import cuda
     from ..bench import gpu
+    from ..devices import cupy_for
 
     if names:
         typer.echo("\n".join(gpu.names(only)))
-    elif not cuda.is_available():
-        fail("--device cuda: there is no GPU that CuPy can use; minidl doctor says what this machine has")
-    else:
-        gpu.run(json, only)
+        return
+    try:
+        cupy_for("--device cuda")
+    except RuntimeError as error:
+        fail(str(error))
+    gpu.run(json, only)
 
 
 @app.command()

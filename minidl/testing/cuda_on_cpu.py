@@ -10,6 +10,7 @@ SCRIPT` runs a script with every kernel compiled under AddressSanitizer, which n
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import functools
 import hashlib
@@ -198,8 +199,26 @@ def report(stderr: str) -> str:
     return "\n".join(lines + re.findall(r"^ *#\d+ .*\.cuh?:\d+.*$", stderr, re.MULTILINE))
 
 
-if __name__ == "__main__":
-    done = sanitized(Path(sys.argv[1]), *sys.argv[2:])
+def main() -> int:
+    """The command: a script with its own arguments, under AddressSanitizer. The exit code is that of the script."""
+    parser = argparse.ArgumentParser(
+        prog="python -m minidl.testing.cuda_on_cpu",
+        description="Run a script with every CUDA kernel on the CPU, under AddressSanitizer, which names the line that leaves an array.",
+    )
+    parser.add_argument("script", type=Path, help="a Python program that runs kernels by minidl.testing.cuda_on_cpu")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its own arguments")
+    options = parser.parse_args()
+    if not options.script.is_file():
+        parser.error(f"there is no file {options.script}")
+    try:
+        done = sanitized(options.script, *options.arguments)
+    except RuntimeError as error:
+        parser.error(str(error))
     print(done.stdout, end="")
-    print(report(done.stderr) or done.stderr, file=sys.stderr)
-    sys.exit(done.returncode)
+    if done.stderr:
+        print(report(done.stderr) or done.stderr, file=sys.stderr)
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

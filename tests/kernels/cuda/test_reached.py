@@ -172,21 +172,21 @@ CALLS = {
     "cross_entropy, wide": (of(labels(3000), (2, 3000)), "cross_entropy_block cross_entropy_backward_rows"),
     "layer_norm": (
         of(lambda x, w, b: F.layer_norm(x, (8,), w, b), (5, 8), (8,), (8,)),
-        "layer_norm_cached layer_norm_backward_fused columns_finish",
+        "layer_norm_cached layer_norm_backward_fused sum_columns_finish",
     ),
     "layer_norm, wide": (
         of(lambda x, w: F.layer_norm(x, (9001,), w), (3, 9001), (9001,)),
-        "layer_norm_block layer_norm_backward_rows layer_norm_backward_columns columns_finish",
+        "layer_norm_block layer_norm_backward_rows layer_norm_backward_columns sum_columns_finish",
     ),
     "rms_norm": (
-        of(lambda x, w: F.rms_norm(x, (8,), w), (5, 8), (8,)), "rms_norm_cached rms_norm_backward_fused columns_finish"
+        of(lambda x, w: F.rms_norm(x, (8,), w), (5, 8), (8,)), "rms_norm_cached rms_norm_backward_fused sum_columns_finish"
     ),
     "rms_norm, wide": (
         of(lambda x: F.rms_norm(x, (9001,)), (3, 9001)),
-        "rms_norm_block rms_norm_backward_rows rms_norm_backward_columns columns_finish",
+        "rms_norm_block rms_norm_backward_rows rms_norm_backward_columns sum_columns_finish",
     ),
-    "LayerNorm": (layer(lambda: nn.LayerNorm(8), 5, 8), "layer_norm_cached layer_norm_backward_fused columns_finish"),
-    "RMSNorm": (layer(lambda: nn.RMSNorm(8), 5, 8), "rms_norm_cached rms_norm_backward_fused columns_finish"),
+    "LayerNorm": (layer(lambda: nn.LayerNorm(8), 5, 8), "layer_norm_cached layer_norm_backward_fused sum_columns_finish"),
+    "RMSNorm": (layer(lambda: nn.RMSNorm(8), 5, 8), "rms_norm_cached rms_norm_backward_fused sum_columns_finish"),
     "rand": (fill(lambda device: md.rand(5, device=device)), "uniform_blocks"),
     "randn": (fill(lambda device: md.randn(5, device=device)), "normal_blocks"),
     "randint": (fill(lambda device: md.randint(0, 9, (5,), device=device)), "philox_blocks"),

@@ -82,6 +82,17 @@ extern "C" __global__ void not_all_threads(unsigned* arrived) {
 extern "C" __global__ void beyond(const float* x, float* out, int n) {
     out[threadIdx.x] = x[threadIdx.x];
 }
+#include "mma.cuh"
+template <int PIECES>
+__device__ void places(int* x) {
+    for (int row = 0; row < 64; row++)
+        for (int piece = 0; piece < PIECES; piece++) x[row * PIECES + piece] = swizzle<PIECES>(row, piece);
+}
+extern "C" __global__ void swizzled(int* four, int* eight, int* sixteen) {
+    places<4>(four);
+    places<8>(eight);
+    places<16>(sixteen);
+}
 """
 
 
@@ -147,6 +158,16 @@ def test_votes_and_shuffles(lessons):
     odd = np.array(0xAAAAAAAA, np.uint32).astype(np.int32)
     up, down = np.where(i > 0, i - 1, 0), np.where(i < 30, i + 2, i)
     np.testing.assert_array_equal(x, odd + 5 * 2 + 1 + 1000 * up + 100000 * down)
+
+
+@needs_compiler
+def test_pieces_of_eight_successive_rows_lie_in_different_banks(lessons):
+    tiles = [np.zeros((64, pieces), np.int32) for pieces in (4, 8, 16)]
+    cuda_on_cpu.kernel(lessons, "swizzled", 1, 1, *tiles)
+    for places in tiles:
+        np.testing.assert_array_equal(np.sort(places, axis=None), np.arange(places.size))  # each piece has a place
+        for eight in places.reshape(8, 8, -1):  # those that one matrix of load_matrices reads: one piece of eight rows
+            assert (np.sort(eight % 8, axis=0) == np.arange(8)[:, None]).all()
 
 
 @needs_compiler
