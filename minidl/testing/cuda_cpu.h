@@ -7,8 +7,8 @@
 // variables, filled with 0xFF (NaN in every float type) before each block, so that a missing initialisation is seen.
 //
 // What a GPU lets pass or hangs on is an error here, with the line: threads that leave a barrier or a warp operation
-// waiting, threads that wait at different barriers. Threads run in order, or in reverse order: results that differ show a
-// missing barrier.
+// waiting, threads that wait at different barriers, shuffles from lanes that take no part. Threads run in order, in reverse order
+// or shuffled: results that differ show a missing barrier. With CUDA_WATCH every access to memory is seen besides: cuda_watch.h.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -23,9 +23,13 @@
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #define WITHOUT_SANITIZER __attribute__((no_sanitize("address")))
+#elif defined(CUDA_WATCH)
+#define WITHOUT_SANITIZER __attribute__((no_sanitize("thread", "undefined")))
 #else
 #define WITHOUT_SANITIZER
 #endif
+#define BUILT_IN WITHOUT_SANITIZER __attribute__((noinline)) static  // a function that accesses memory for the kernel's line
+#define CALLER __builtin_return_address(0)
 
 #define __global__
 #define __device__ static
@@ -86,6 +90,7 @@ enum Outcome { FAILED, SUSPENDED, ENDED };  // of a block's turn
 
 constexpr int MAX_THREADS = 1024;
 constexpr int EXCHANGE = 32;  // bytes that a lane can hand over in one warp operation
+constexpr int COPIES = 128;   // asynchronous copies of a thread that can be under way
 constexpr size_t STACK = 64 * 1024;
 
 struct Place {
@@ -93,6 +98,14 @@ struct Place {
     int line;
 };
 #define HERE_ (cpu::Place{__FILE__, __LINE__})
+
+struct Copy {  // of copy_async: 16 bytes, written when the thread waits for their group
+    void* to;
+    const void* from;
+    const void* at;  // the instruction that began it
+    int group;
+    bool there;
+};
 
 struct Fibre {
     jmp_buf jump;                 // where it waits
@@ -106,6 +119,13 @@ struct Fibre {
     char gives[EXCHANGE];
     char sees[32 * EXCHANGE];     // what the 32 lanes handed over
     int votes;                    // __syncthreads_count and its kin
+    Copy copies[COPIES];          // under way
+    int copy_count, copy_groups;
+    bool orders;                  // whether it waits at __syncwarp, which orders memory as well
+    unsigned clock;               // how many of these it has passed
+    int seen[32];                 // the clock of each lane that it comes after, or -1
+    const void* calls[8];         // where the functions that it is in were called
+    int depth;
 };
 
 static Fibre* fibres;
@@ -116,6 +136,11 @@ static int vote_count;
 static void (*body)(void**);
 static void** arguments;
 static char message[512];
+static bool stopped;  // a thread has made a mistake after which nothing can go on
+
+}  // namespace cpu
+#include "cuda_watch.h"
+namespace cpu {
 
 // ---- switching --------------------------------------------------------------------------------------------------------
 // A fibre is entered once through makecontext, which gives it its stack. Every later switch is a _longjmp to where the
@@ -139,7 +164,7 @@ static void announce_arrival(void* fake, const void** from, size_t* size) {
 }
 
 // Called by a thread: back to the scheduler until it resumes this thread.
-static void wait_in(State state, Place at) {
+WITHOUT_SANITIZER static void wait_in(State state, Place at) {
     void* fake = nullptr;
     now->state = state;
     now->at = at;
@@ -151,14 +176,16 @@ static void wait_in(State state, Place at) {
 static void live() {
     announce_arrival(nullptr, &home_stack, &home_size);
     for (;;) {  // one round for each block
+        now->depth = 0;
         body(arguments);
         wait_in(DONE, {});
     }
 }
 
 // Called by the scheduler: run the thread `now` until it waits or ends.
-static void resume() {
+WITHOUT_SANITIZER static void resume() {
     void* fake = nullptr;
+    watch::in_thread(true);
     announce_switch(&fake, now->stack, STACK);
     if (!_setjmp(scheduler)) {
         if (now->alive) _longjmp(now->jump, 1);
@@ -172,6 +199,19 @@ static void resume() {
         setcontext(&context);
     }
     announce_arrival(fake, nullptr, nullptr);
+    watch::in_thread(false);
+}
+
+template <class... V>
+static bool fail(const char* format, V... values) {
+    int n = snprintf(message, sizeof message, "block (%u, %u, %u): ", block_index.x, block_index.y, block_index.z);
+    snprintf(message + n, sizeof message - n, format, values...);
+    return false;
+}
+
+static const char* name_of(Place at) {  // the file without its folders
+    const char* slash = strrchr(at.file, '/');
+    return slash ? slash + 1 : at.file;
 }
 
 // ---- waiting: called by the threads ---------------------------------------------------------------------------------
@@ -194,6 +234,14 @@ static const char* exchange(unsigned mask, const V& value, Place at) {
     return now->sees;
 }
 
+// Called by a thread that cannot go on: the launch fails with this message.
+template <class... V>
+static void stop(const char* format, V... values) {
+    fail(format, values...);
+    stopped = true;
+    wait_in(DONE, {});
+}
+
 template <class V>
 static V from_lane(const char* seen, int lane) {
     V value;
@@ -205,18 +253,6 @@ static int lane() { return (now - fibres) % 32; }
 
 // ---- the scheduler ----------------------------------------------------------------------------------------------------
 
-template <class... V>
-static bool fail(const char* format, V... values) {
-    int n = snprintf(message, sizeof message, "block (%u, %u, %u): ", block_index.x, block_index.y, block_index.z);
-    snprintf(message + n, sizeof message - n, format, values...);
-    return false;
-}
-
-static const char* name_of(Place at) {  // the file without its folders
-    const char* slash = strrchr(at.file, '/');
-    return slash ? slash + 1 : at.file;
-}
-
 static bool same(Place a, Place b) { return a.line == b.line && !strcmp(a.file, b.file); }
 
 // Whether the group of lanes that lane `first` of the warp at `base` waits for is complete; then it goes on.
@@ -224,6 +260,9 @@ static bool release_group(int base, int first, int count, bool* released) {
     Fibre* waiting = fibres + base + first;
     const char* file = name_of(waiting->at);
     int line = waiting->at.line;
+    if (!(waiting->mask >> first & 1))
+        return fail("%s:%d: thread %d calls a warp operation with the mask 0x%x, which does not name its own lane %d: name all "
+                    "lanes that call", file, line, base + first, waiting->mask, first);
     for (int l = 0; l < 32; l++) {
         if (!(waiting->mask >> l & 1)) continue;
         if (base + l >= count)
@@ -242,6 +281,7 @@ static bool release_group(int base, int first, int count, bool* released) {
             if (waiting->mask >> s & 1) memcpy(reader->sees + s * waiting->bytes, fibres[base + s].gives, waiting->bytes);
         reader->state = READY;
     }
+    if (waiting->orders) watch::syncwarp(waiting->mask, base);
     *released = true;
     return true;
 }
@@ -279,6 +319,7 @@ static bool release_barrier(int count) {
         vote_count += fibres[i].votes;
         fibres[i].state = READY;
     }
+    watch::barrier();
     return true;
 }
 
@@ -293,19 +334,36 @@ static void begin_block(int count, size_t shared) {
         Fibre* f = fibres + i;
         f->index = {i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)};
         f->state = READY;
+        f->copy_count = f->copy_groups = 0;
         if (!f->stack) f->stack = (char*)malloc(STACK);
+    }
+    watch::begin_block();
+}
+
+enum Order { FORWARD, REVERSE };  // and from 2 on shuffled, each number in its own way
+
+// The turns of the threads of a block: `turn` gets their numbers in the order in which they run.
+static void deal(int* turn, int count, unsigned order) {
+    static unsigned random;
+    for (int i = 0; i < count; i++) turn[i] = order == REVERSE ? count - 1 - i : i;
+    for (int i = count - 1; order > REVERSE && i > 0; i--) {
+        random = (random + order) * 1664525u + 1013904223u;
+        std::swap(turn[i], turn[(random >> 8) % (i + 1)]);
     }
 }
 
 // Until all its threads have ended, or all wait for the other blocks.
-static Outcome run_block(int count, bool reverse) {
+static Outcome run_block(int count, unsigned order) {
+    int turn[MAX_THREADS];
     for (;;) {
+        deal(turn, count, order);
         bool ran = false;
         int done = 0;
         for (int i = 0; i < count; i++) {
-            now = fibres + (reverse ? count - 1 - i : i);
+            now = fibres + turn[i];
             if (now->state == READY) {
                 resume();
+                if (stopped) return FAILED;
                 ran = true;
             }
             done += now->state == DONE;
@@ -324,6 +382,7 @@ struct Block {
     dim3 index;
     Fibre* fibres;
     std::vector<char> shared, dynamic;
+    watch::Cells cells;
 };
 static std::vector<Fibre*> pools;  // threads for as many blocks as have ever waited for each other
 
@@ -336,15 +395,17 @@ static void suspend(Block& block, size_t shared) {
     block.shared.resize(fixed), block.dynamic.resize(shared);
     copy(block.shared.data(), __start_cuda_shared, fixed);
     copy(block.dynamic.data(), dynamic_shared, shared);
+    watch::save(block.cells);
 }
 
 static void restore(const Block& block) {
     block_index = block.index, fibres = block.fibres;
     copy(__start_cuda_shared, block.shared.data(), block.shared.size());
     copy(dynamic_shared, block.dynamic.data(), block.dynamic.size());
+    watch::restore(block.cells);
 }
 
-static bool run_grid(int count, size_t shared, bool reverse) {
+static bool run_grid(int count, size_t shared, unsigned order) {
     unsigned blocks = grid_size.x * grid_size.y * grid_size.z;
     std::vector<Block> waiting;
     for (unsigned b = 0; b < blocks; b++) {
@@ -352,20 +413,21 @@ static bool run_grid(int count, size_t shared, bool reverse) {
         if (waiting.size() == pools.size()) pools.push_back((Fibre*)calloc(MAX_THREADS, sizeof(Fibre)));
         fibres = pools[waiting.size()];
         begin_block(count, shared);
-        Outcome outcome = run_block(count, reverse);
+        Outcome outcome = run_block(count, order);
         if (outcome == FAILED) return false;
         if (outcome == ENDED) continue;
-        waiting.push_back({block_index, fibres});
+        waiting.push_back({block_index, fibres, {}, {}, {}});
         suspend(waiting.back(), shared);
     }
     for (unsigned met = waiting.size(); met;) {
         if (met < blocks)
             return fail("%u of %u blocks wait at grid_barrier, but the others have ended: it must be reached by all", met, blocks);
         met = 0;
+        watch::grid_barrier();
         for (unsigned b = 0; b < blocks; b++) {
-            Block& block = waiting[reverse ? blocks - 1 - b : b];
+            Block& block = waiting[order == REVERSE ? blocks - 1 - b : b];
             restore(block);
-            Outcome outcome = run_block(count, reverse);
+            Outcome outcome = run_block(count, order);
             if (outcome == FAILED) return false;
             if (outcome == SUSPENDED) suspend(block, shared), met++;
         }
@@ -374,7 +436,7 @@ static bool run_grid(int count, size_t shared, bool reverse) {
 }
 
 // Run a grid; null, or what went wrong.
-static const char* launch(void (*kernel)(void**), const unsigned* sizes, size_t shared, void** args, int reverse) {
+static const char* launch(void (*kernel)(void**), unsigned bound, const unsigned* sizes, size_t shared, void** args, unsigned order) {
     body = kernel;
     arguments = args;
     grid_size = {sizes[0], sizes[1], sizes[2]};
@@ -386,9 +448,17 @@ static const char* launch(void (*kernel)(void**), const unsigned* sizes, size_t 
                  "232448 bytes", sizes[0], sizes[1], sizes[2], count, shared);
         return message;
     }
-    dynamic_shared = (char*)aligned_alloc(16, (shared + 15) / 16 * 16 + (shared == 0) * 16);
-    bool fine = run_grid(count, shared, reverse);
-    free(dynamic_shared);
+    if (count > bound) {
+        snprintf(message, sizeof message, "a block of %u threads: the kernel is compiled for at most %u, by __launch_bounds__, and a "
+                 "GPU refuses more", count, bound);
+        return message;
+    }
+    stopped = false;
+    message[0] = 0;
+    watch::begin_grid();
+    dynamic_shared = watch::dynamic(shared);
+    bool fine = run_grid(count, shared, order);
+    watch::release(dynamic_shared);
     if (!fine)
         for (Fibre* pool : pools)
             for (int i = 0; i < MAX_THREADS; i++) pool[i].alive = false;  // some are stuck in the middle: begin anew
@@ -397,19 +467,20 @@ static const char* launch(void (*kernel)(void**), const unsigned* sizes, size_t 
 
 // The arguments come as the driver's launch takes them: an array of pointers to the values.
 template <class... P, size_t... I>
-static void unpack(void (*kernel)(P...), void** args, std::index_sequence<I...>) {
+WITHOUT_SANITIZER static void unpack(void (*kernel)(P...), void** args, std::index_sequence<I...>) {
     kernel(*(P*)args[I]...);
 }
 template <class... P>
-static void call(void (*kernel)(P...), void** args) {
+WITHOUT_SANITIZER static void call(void (*kernel)(P...), void** args) {
     unpack(kernel, args, std::index_sequence_for<P...>());
 }
 }  // namespace cpu
 
-#define CUDA_ENTRY(name) \
-    static void body_of_##name(void** args) { cpu::call(name, args); } \
-    extern "C" const char* launch_##name(const unsigned* sizes, size_t shared, void** args, int reverse) { \
-        return cpu::launch(body_of_##name, sizes, shared, args, reverse); \
+// bound: that of its __launch_bounds__, or 1024.
+#define CUDA_ENTRY(name, bound) \
+    WITHOUT_SANITIZER static void body_of_##name(void** args) { cpu::call(name, args); } \
+    extern "C" const char* launch_##name(const unsigned* sizes, size_t shared, void** args, unsigned order) { \
+        return cpu::launch(body_of_##name, bound, sizes, shared, args, order); \
     }
 
 // ---- what CUDA C++ has built in -----------------------------------------------------------------------------------------
@@ -434,12 +505,19 @@ constexpr int warpSize = 32;
 #define __all_sync(mask, vote) (cpu::ballot(mask, (vote) == 0, HERE_) == 0)
 
 namespace cpu {
-static inline void sync_warp(Place at, unsigned mask = 0xFFFFFFFFu) { exchange(mask, 0, at); }
+static inline void sync_warp(Place at, unsigned mask = 0xFFFFFFFFu) {
+    now->orders = true;
+    exchange(mask, 0, at);
+    now->orders = false;
+}
 static inline int source(int from, int width = 32) { return (lane() & ~(width - 1)) | (from & (width - 1)); }
 static inline int stay_below(int from) { return from < 32 ? from : lane(); }
 static inline int stay_above(int from) { return from >= 0 ? from : lane(); }
 template <class V>
 static V shuffle(unsigned mask, V value, int from, Place at) {
+    if (!(mask >> (from & 31) & 1))
+        stop("%s:%d: thread %d reads from lane %d, which the mask 0x%x does not name: what it gets is undefined", name_of(at), at.line,
+             int(now - fibres), from & 31, mask);
     return from_lane<V>(exchange(mask, value, at), from & 31);
 }
 static inline unsigned ballot(unsigned mask, int vote, Place at) {
@@ -453,12 +531,24 @@ static inline unsigned ballot(unsigned mask, int vote, Place at) {
 
 template <class V> static inline V min(V a, V b) { return b < a ? b : a; }
 template <class V> static inline V max(V a, V b) { return a < b ? b : a; }
-template <class V> static inline V atomicAdd(V* p, V v) { V old = *p; *p = old + v; return old; }
-template <class V> static inline V atomicMax(V* p, V v) { V old = *p; if (v > old) *p = v; return old; }
-template <class V> static inline V atomicCAS(V* p, V expected, V v) { V old = *p; if (old == expected) *p = v; return old; }
+template <class V, class F>
+WITHOUT_SANITIZER static inline V atomically(V* p, const void* caller, F change) {
+    watch::atomic(p, sizeof(V), caller);
+    V old = *p;
+    *p = change(old);
+    return old;
+}
+template <class V> BUILT_IN V atomicAdd(V* p, V v) { return atomically(p, CALLER, [=](V old) { return old + v; }); }
+template <class V> BUILT_IN V atomicMax(V* p, V v) { return atomically(p, CALLER, [=](V old) { return v > old ? v : old; }); }
+template <class V> BUILT_IN V atomicMin(V* p, V v) { return atomically(p, CALLER, [=](V old) { return v < old ? v : old; }); }
+template <class V> BUILT_IN V atomicExch(V* p, V v) { return atomically(p, CALLER, [=](V) { return v; }); }
+template <class V> BUILT_IN V atomicCAS(V* p, V expected, V v) {
+    return atomically(p, CALLER, [=](V old) { return old == expected ? v : old; });
+}
 template <class V> static inline V __ldg(const V* p) { return *p; }
 template <class V> static inline V __ldcg(const V* p) { return *p; }
-static inline void __threadfence() {}
+static inline void __threadfence() { watch::fence(); }
+static inline void __threadfence_block() {}
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 static inline float __fdividef(float a, float b) { return a / b; }
 static inline unsigned __umulhi(unsigned a, unsigned b) { return (uint64_t)a * b >> 32; }
@@ -518,7 +608,8 @@ static void mma(D (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], Place
     }
 }
 
-static void matrices(unsigned (&r)[4], const void* row, bool transposed, Place at) {
+BUILT_IN void matrices(unsigned (&r)[4], const void* row, bool transposed, Place at) {
+    watch::reads(row, 16, CALLER);
     const char* seen = exchange(0xFFFFFFFFu, row, at);
     int g = lane() / 4, t = lane() % 4;
     for (int m = 0; m < 4; m++) {
@@ -529,7 +620,7 @@ static void matrices(unsigned (&r)[4], const void* row, bool transposed, Place a
         }
         memcpy(&r[m], pair, 4);
     }
-    sync_warp(at);  // nobody overwrites the rows before all have read them
+    exchange(0xFFFFFFFFu, 0, at);  // nobody overwrites the rows before all have read them
 }
 }  // namespace cpu
 
@@ -538,10 +629,30 @@ static void matrices(unsigned (&r)[4], const void* row, bool transposed, Place a
 #define load_matrices(r, row) cpu::matrices(r, row, false, HERE_)
 #define load_matrices_transposed(r, row) cpu::matrices(r, row, true, HERE_)
 
-static inline void copy_async(void* to, const void* from, bool there) {
-    if (there) memcpy(to, from, 16);
-    else memset(to, 0, 16);
+namespace cpu {
+BUILT_IN void begin_copy(void* to, const void* from, bool there) {
+    if (now->copy_count == COPIES) stop("more than %d asynchronous copies of one thread are under way", COPIES);
+    if (there) watch::reads(from, 16, CALLER);
+    watch::copy_begins(to, CALLER);
+    now->copies[now->copy_count++] = {to, from, CALLER, now->copy_groups, there};
 }
-static inline void copies_commit() {}
+
+WITHOUT_SANITIZER static void wait_for_copies(int groups_left) {
+    int kept = 0;
+    for (int i = 0; i < now->copy_count; i++) {
+        Copy c = now->copies[i];
+        if (c.group >= now->copy_groups - groups_left) {
+            now->copies[kept++] = c;
+            continue;
+        }
+        for (int b = 0; b < 16; b++) ((char*)c.to)[b] = c.there ? ((const char*)c.from)[b] : 0;
+        watch::copy_ends(c.to, c.at);
+    }
+    now->copy_count = kept;
+}
+}  // namespace cpu
+
+#define copy_async(to, from, there) cpu::begin_copy(to, from, there)
+static inline void copies_commit() { cpu::now->copy_groups++; }
 template <int N>
-static inline void copies_wait() {}
+static inline void copies_wait() { cpu::wait_for_copies(N); }

@@ -20,22 +20,29 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..kernels import cuda
+from . import cuda_findings
 from .strict_cupy import device as stand_in
 
 HEADER = Path(__file__).with_name("cuda_cpu.h")
+HEADERS = (HEADER, HEADER.with_name("cuda_watch.h"))
 FLAGS = ("-x", "c++", "-std=c++17", "-O1", "-g1", "-fPIC", "-shared", "-fno-strict-aliasing", "-ffp-contract=off",
          "-w", "-Werror=return-type")  # fmt: skip
 SANITIZE = ("-fsanitize=address,bounds", "-fsanitize-sections=cuda_shared", "-fno-omit-frame-pointer")
+WATCH = ("-DCUDA_WATCH", "-fsanitize=thread,bounds,alignment,null,signed-integer-overflow,integer-divide-by-zero,"
+         "float-cast-overflow")  # fmt: skip
+ORDERS = {"forward": 0, "reverse": 1, "random": 2}
+BOUND = re.compile(r"__launch_bounds__\(([^,()]*)[^)]*\)\s*(\w+)\(")
 ASKED = "MINIDL_CUDA_SANITIZE"  # set in the process in which AddressSanitizer has been loaded first
 
 
@@ -61,65 +68,111 @@ def cache_folder() -> Path:
 
 
 @functools.cache
-def library(path: Path, options: tuple[str, ...], names: tuple[str, ...], sanitize: bool) -> ctypes.CDLL:
+def library(path: Path, options: tuple[str, ...], names: tuple[str, ...], extra: tuple[str, ...] = ()) -> ctypes.CDLL:
     """A .cu file as a loaded library with a function launch_<name> per kernel."""
-    return ctypes.CDLL(str(build(path, options, names, sanitize)))
+    return ctypes.CDLL(str(build(path, options, names, extra)))
 
 
-def build(path: Path, options: tuple[str, ...], names: tuple[str, ...], sanitize: bool = False) -> Path:
-    """Compile a .cu file, if no like library is kept; where the library is."""
-    text = f'#include "{HEADER}"\n#include "{path}"\n' + "".join(f"CUDA_ENTRY({name})\n" for name in names)
-    flags = (*FLAGS, *(SANITIZE if sanitize else ()), f"-I{path.parent}", f"-I{cuda.HERE}", *options)
-    parts = (text, repr(flags), compiler(), *(p.read_text() for p in (HEADER, path, *sorted(cuda.HERE.glob("*.cuh")))))
+def build(path: Path, options: tuple[str, ...], names: tuple[str, ...], extra: tuple[str, ...] = ()) -> Path:
+    """Compile a .cu file, if no like library is kept; where the library is. extra: SANITIZE, WATCH or neither."""
+    source = path.read_text()
+    bounds = {name: bound for bound, name in BOUND.findall(source)}
+    text = f'#include "{HEADER}"\n#include "{path}"\n'
+    text += "".join(f"CUDA_ENTRY({name}, {bounds.get(name, 1024)})\n" for name in names)
+    flags = (*FLAGS, *extra, f"-I{path.parent}", f"-I{cuda.HERE}", *options)
+    read = (*HEADERS, *sorted({*cuda.HERE.glob("*.cuh"), *path.parent.glob("*.cuh")}))
+    parts = (text, source, repr(flags), compiler(), *(p.read_text() for p in read))
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     target = cache_folder() / f"{path.stem}-{key}.so"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = target.with_suffix(f".{os.getpid()}")
-        done = subprocess.run([compiler(), *flags, "-", "-o", str(fresh)], input=text, text=True, capture_output=True)
-        if done.returncode:
-            raise CudaOnCpuError(f"{path} does not compile on the CPU:\n{done.stderr}")
+        steps = [[*flags, "-", "-o", str(fresh)]]
+        if extra == WATCH:  # linked without the sanitizer's library: its functions are ours
+            part = fresh.with_suffix(".o")
+            steps = [[*flags, "-c", "-", "-o", str(part)], ["-shared", str(part), "-o", str(fresh)]]
+        for step in steps:
+            done = subprocess.run([compiler(), *step], input=text, text=True, capture_output=True)
+            if done.returncode:
+                raise CudaOnCpuError(f"{path} does not compile on the CPU:\n{done.stderr}")
         fresh.replace(target)  # at once: another process may be doing the same
     return target
 
 
-def call(
-    path: Path,
-    entry: str,
-    grid: tuple[int, ...],
-    block: tuple[int, ...],
-    values: list[Any],
-    shared: int,
-    options: tuple[str, ...],
-    names: tuple[str, ...],
-    reverse: bool = False,
-) -> None:
-    """Launch one kernel of a file on NumPy arrays and scalars. Raises CudaOnCpuError."""
-    lib = library(path, options, names, bool(os.environ.get(ASKED)))
-    run = getattr(lib, f"launch_{entry}")
-    run.restype = ctypes.c_char_p
-    boxes: list[Any] = []
-    for value in values:
-        value = getattr(value, "host", value)  # of an array of the strict stand-in for CuPy
-        if isinstance(value, np.ndarray):
-            boxes.append(ctypes.c_void_p(value.ctypes.data))
-        else:
-            boxes.append(np.ctypeslib.as_ctypes(np.array(value)))
-    pointers = (ctypes.c_void_p * len(boxes))(*(ctypes.addressof(box) for box in boxes))
-    wrong = run((ctypes.c_uint * 6)(*grid, *block), ctypes.c_size_t(shared), pointers, int(reverse))
-    if wrong:
-        raise CudaOnCpuError(f"{path.name}: {entry}: {wrong.decode()}")
+class Launch(NamedTuple):
+    """A kernel of a file, how it is compiled, and what it is launched with."""
+
+    path: Path
+    signature: cuda.Signature
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    values: list[Any]
+    shared: int
+    options: tuple[str, ...]
+    names: tuple[str, ...]  # of all kernels of the file
+    order: int = 0
+
+    def run(self, check: bool = False) -> None:
+        """Launch it on NumPy arrays and scalars. check: watched, see cuda_watch.h. Raises CudaOnCpuError."""
+        if check:
+            self.watched(unit=4)
+            return
+        wrong = self.enter(library(self.path, self.options, self.names, SANITIZE if os.environ.get(ASKED) else ()))
+        if wrong:
+            raise CudaOnCpuError(f"{self.path.name}: {self.signature.kernel}: {wrong}")
+
+    def arrays(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+        for (_, name, _), value in zip(self.signature.parameters, self.values, strict=True):
+            value = getattr(value, "host", value)  # of an array of the strict stand-in for CuPy
+            if isinstance(value, np.ndarray):
+                yield name, value
+
+    def enter(self, lib: ctypes.CDLL, places: Mapping[int, int] = MappingProxyType({})) -> str:
+        """What the launch says. places: where arrays are that have been moved."""
+        run = getattr(lib, f"launch_{self.signature.kernel}")
+        run.restype = ctypes.c_char_p
+        boxes: list[Any] = []
+        for value in self.values:
+            value = getattr(value, "host", value)
+            if isinstance(value, np.ndarray):
+                boxes.append(ctypes.c_void_p(places.get(id(value), value.ctypes.data)))
+            else:
+                boxes.append(np.ctypeslib.as_ctypes(np.array(value)))
+        pointers = (ctypes.c_void_p * len(boxes))(*(ctypes.addressof(box) for box in boxes))
+        sizes = (ctypes.c_uint * 6)(*self.grid, *self.block)
+        return (run(sizes, ctypes.c_size_t(self.shared), pointers, ctypes.c_uint(self.order)) or b"").decode()
+
+    def watched(self, unit: int) -> None:
+        """Launch it on copies of its arrays and raise CudaOnCpuError for all that it does wrong, each in a sentence."""
+        built = build(self.path, self.options, self.names, WATCH)
+        lib = library(self.path, self.options, self.names, WATCH)
+        arena = cuda_findings.Arena(self.arrays(), self.shared, unit)
+        tables = any(ctype == "unsigned long long" and pointer for ctype, _, pointer in self.signature.parameters)
+        regions = cuda_findings.begin(lib, built, arena, unit, tables)
+        wrong = self.enter(lib, arena.address)
+        if unit > 1 and lib.watch_needs_finer():
+            return self.watched(unit=1)  # an access to a part of a cell: all cells are bytes now
+        arena.back()
+        kernel = self.signature.kernel
+        tell = cuda_findings.Teller(kernel, self.grid, self.block, self.shared)
+        found = [tell.sentence(f) for f in cuda_findings.findings(lib, built, regions)]
+        found += [wrong] if wrong else []
+        if found:
+            raise CudaOnCpuError("\n".join(f"{self.path.name}: {kernel}: {sentence}" for sentence in found))
+        return None
 
 
 @contextmanager
-def running(reverse: bool = False, launched: set[tuple[str, str]] | None = None) -> Iterator[None]:
+def running(
+    order: str = "forward", check: bool = False, launched: set[tuple[str, str]] | None = None
+) -> Iterator[None]:
     """Within the block, CUDA kernels that are given NumPy arrays run on the CPU.
 
-    reverse: threads run from the last to the first, which gives another result where a barrier is missing.
+    order: of the threads between barriers, forward, reverse or random: a missing barrier gives another result. check: see `kernel`.
     launched: collects (kernel, element type) of what is launched.
     """
 
-    def launch(
+    def start(
         source: cuda.Source,
         entry: str,
         grid: tuple[int, int, int],
@@ -131,15 +184,17 @@ def running(reverse: bool = False, launched: set[tuple[str, str]] | None = None)
         element = next(o.removeprefix("-DTYPE_") for o in options if o.startswith("-DTYPE_"))
         if launched is not None:
             launched.add((entry, element))
-        run = partial(
-            call, source.path, entry, grid, block, values, shared, options, names_for(source, element), reverse
+        launch = Launch(
+            source.path, source.signatures[entry], grid, block, values, shared, options, names_for(source, element), turn
         )
+        run = partial(launch.run, check)
         if any(hasattr(value, "host") for value in values):
             stand_in.do(run)  # at once, or at every replay of the graph that is being recorded
         else:
             run()
 
-    before, cuda.on_cpu = cuda.on_cpu, launch
+    turn = ORDERS[order]
+    before, cuda.on_cpu = cuda.on_cpu, start
     try:
         yield
     finally:
@@ -163,12 +218,29 @@ def names_for(source: cuda.Source, element: str) -> tuple[str, ...]:
     return tuple(entry.name for entry in source.entries.values() if element in entry.types)
 
 
-def kernel(path: str | Path, entry: str, grid: Any, block: Any, *args: Any, shared: int = 0, **defines: Any) -> None:
+def kernel(
+    path: str | Path,
+    entry: str,
+    grid: Any,
+    block: Any,
+    *args: Any,
+    shared: int = 0,
+    check: bool = True,
+    order: str = "forward",
+    **defines: Any,
+) -> None:
     """Run a kernel of a .cu file of your own on NumPy arrays.
+
+    shared: bytes of dynamic shared memory. check: see every access to memory, and raise for races, indices out of bounds, shared
+    memory that was never set, misaligned and null pointers, integers that overflow, whatever the order of the threads is.
+    order: in which the threads run between barriers: forward, reverse or random. defines: macros of the source.
+    Raises CudaOnCpuError, with a sentence for each mistake: kernel, line, threads, what to do.
 
     Example:
         >>> cuda_on_cpu.kernel("twice.cu", "twice", 1, 32, x, y, 20)
     """
+    if order not in ORDERS:
+        raise ValueError(f"cuda_on_cpu.kernel: order {order!r}; it is one of {', '.join(ORDERS)}")
     path = Path(path).resolve()
     found = cuda.signatures(path.read_text())
     if entry not in found:
@@ -176,7 +248,10 @@ def kernel(path: str | Path, entry: str, grid: Any, block: Any, *args: Any, shar
     element = found[entry].element(args)
     options = cuda.macros(element, defines)
     values = found[entry].check(args, element)
-    call(path, entry, cuda.three(grid), cuda.three(block), values, shared, options, tuple(found))
+    launch = Launch(
+        path, found[entry], cuda.three(grid), cuda.three(block), values, shared, options, tuple(found), ORDERS[order]
+    )
+    launch.run(check)
 
 
 def sanitized(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -34,7 +34,7 @@ def test_agrees_with_the_reference(kernel, name):
 
 @ALL
 def test_the_order_of_threads_does_not_matter(kernel, name):
-    with cuda_on_cpu.running(reverse=True):
+    with cuda_on_cpu.running(order="reverse"):
         for element, args in itertools.islice(supported(kernel, name), 4):
             agree(kernel, kernel.variants["cuda", name], args, element)
 

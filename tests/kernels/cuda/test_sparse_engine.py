@@ -176,7 +176,7 @@ def test_cut_rows_add_up_in_one_order():
     pointers, indices = kernel_cases.sparse_rows(np.random.default_rng(0), 40, [3, 3000, 0, 900])
     values, dense = (np.random.default_rng(1).standard_normal(n).astype(np.float32) for n in (indices.size, (40, 5)))
     results = []
-    for reverse in (False, True):
-        with cuda_on_cpu.running(reverse=reverse):
+    for order in ("forward", "reverse"):
+        with cuda_on_cpu.running(order=order):
             results.append(spmm.variants["cuda", "cuda_merge"].run(values, dense, pointers, indices))
     np.testing.assert_array_equal(*results)
