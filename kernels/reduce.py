@@ -56,7 +56,7 @@ def add_up(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
     if x.size >= LARGE or x.__class__ is not np.ndarray:
         return sum_axes(x, axes, keepdim)
     # not x.sum, whose warnings (of inf - inf) come from NumPy's own Python code and are not filtered
-    out: Array = array_module(x).add.reduce(x, axis=axes, keepdims=keepdim)
+    out: Array = np.add.reduce(x, axis=axes, keepdims=keepdim)
     return out if x.ndim < 2 else row_major(out)
 
 

@@ -91,7 +91,8 @@ class Tensor:
 
     @property
     def ndim(self) -> int:
-        return int(self.array.ndim)
+        n: int = self.array.ndim
+        return n
 
     @property
     def dtype(self) -> dtypes.dtype:
@@ -146,11 +147,13 @@ class Tensor:
 
     def dim(self) -> int:
         """The number of dimensions."""
-        return int(self.array.ndim)
+        n: int = self.array.ndim
+        return n
 
     def numel(self) -> int:
         """The number of elements."""
-        return int(self.array.size)
+        n: int = self.array.size
+        return n
 
     nelement = numel
     ndimension = dim

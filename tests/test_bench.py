@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import minidl
 from minidl import bench
-from minidl.bench import processes, sizes, workloads
+from minidl.bench import processes, sizes, small, workloads
 from minidl.cli import app
 
 
@@ -28,7 +28,7 @@ def test_list_and_only():
 
 def test_sizes_are_a_list_of_their_own():
     names = run("--sizes", "--list").stdout.splitlines()
-    assert names == list(sizes.SIZES) and not set(names) & set(workloads.WORKLOADS)
+    assert names == [*sizes.SIZES, *small.SMALL] and not set(names) & set(workloads.WORKLOADS)
     result = run("--sizes", "--only", "linear 200 to 100, batch 1$|Adam on 7|train MLP 100", "--rounds", 1)
     assert result.exit_code == 0, result.output
 

@@ -19,9 +19,12 @@ class _Mode:
     """Sets the mode on entry and restores it on exit; wraps functions, methods and generators."""
 
     enabled = True
+    _before: list[bool]
 
-    def __init__(self) -> None:
-        self._before: list[bool] = []
+    def __new__(cls, *args: Any) -> Any:
+        mode = object.__new__(cls)
+        mode._before = []
+        return mode
 
     def __enter__(self) -> Self:
         self._before.append(grad_mode.get())
@@ -80,12 +83,8 @@ class _Switchable(_Mode):
     """A mode that may also be written as a bare decorator: @no_grad as well as @no_grad()."""
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        if function is None:
-            return super().__new__(cls)
-        return cls()(function)
-
-    def __init__(self, function: None = None) -> None:
-        super().__init__()
+        mode = _Mode.__new__(cls)
+        return mode if function is None else mode(function)
 
 
 class no_grad(_Switchable):
@@ -109,7 +108,6 @@ class set_grad_enabled(_Mode):
     """Set the mode to `mode`: at once when called, and until the end of the block in a `with`."""
 
     def __init__(self, mode: bool) -> None:
-        super().__init__()
         self.enabled = bool(mode)
         self._at_call = grad_mode.get()
         grad_mode.set(self.enabled)
@@ -140,7 +138,6 @@ class inference_mode(_Mode):
         return super().__new__(cls)
 
     def __init__(self, mode: Any = True) -> None:
-        super().__init__()
         self.enabled = not mode
         self._mode = bool(mode)
         self._inference_before: list[bool] = []

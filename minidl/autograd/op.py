@@ -33,7 +33,7 @@ from ..dtypes import INEXACT, bfloat16
 from .grad_mode import is_grad_enabled
 from .hooks import Hooks, RemovableHandle, hooks_of
 from .precision import half_of, holds_bfloat16, suited, with_precision
-from .storage import lay_out, mark_views, next_seq, storage_of
+from .storage import lay_out, mark_view, mark_views, next_seq, storage_of
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -129,6 +129,8 @@ class Op:
             cls.apply = staticmethod(_unary_call(cls))
         elif cls._stateless and not cls.view and len(cls._names) == 2:
             cls.apply = staticmethod(_binary_call(cls))
+        elif len(cls._names) == 1 and not (cls._stateless or variadic or (cls.precision or "").startswith("half")):
+            cls.apply = staticmethod(_single_call(cls))
         else:
             cls.apply = staticmethod(_general_call(cls))
 
@@ -404,15 +406,9 @@ def _general_call(cls: type[Op]) -> Callable[..., Any]:
             result = op.forward(*arrays, **params)
         except Exception as error:
             raise _explained(cls, inputs, error) from None
-        outputs: Any
-        if result.__class__ is ndarray:
-            outputs = wrap(result)
-        else:
-            outputs = (
-                tuple([wrap(as_array(r)) for r in result]) if result.__class__ is tuple else wrap(as_array(result))
-            )
+        outputs = wrap(result) if result.__class__ is ndarray else _wrapped(result)
         if view:
-            mark_views(cls, inputs[0], outputs, params)
+            mark_views(inputs[0], outputs, cls, params)
         if tracked and differentiable and is_grad_enabled():
             if not complex_rule:
                 _refuse_complex(cls, arrays, outputs)
@@ -433,6 +429,45 @@ def _plain_types(cls: type[Op]) -> str:
     if refuses or cls.promotion == "float":
         return half + ("fd" if refuses else "fdFD")
     return "" if isinstance(cls.forward, np.ufunc) else half + "fdFD?bBhHiIlLqQ"
+
+
+def _single_call(cls: type[Op]) -> Callable[..., Any]:
+    """One input and parameters: views, reductions."""
+    forward, general = cls.forward, _general_call(cls)
+    differentiable, view = cls.differentiable, cls.view
+    plain = _plain_types(cls)
+
+    def apply(x: Any, **params: Any) -> Any:
+        if not isinstance(x, _Tensor):
+            return forward(cls(), x, **params)  # a gradient rule at work on arrays
+        try:
+            a = x.array
+        except SparseOperand:
+            return _apply_sparse(cls, (x,), params)
+        if a.dtype.char not in plain:
+            return general(x, **params)
+        if view and a.ndim > 2 and not a.flags.c_contiguous:
+            a = lay_out(x)
+        op = cls()
+        try:
+            result = forward(op, a, **params)
+        except Exception as error:
+            raise _explained(cls, (x,), error) from None
+        if result.__class__ is ndarray:
+            outputs = new(_Tensor)
+            outputs.array = result
+            outputs.node = outputs.grad = outputs.storage = outputs.base = None
+            if view:
+                mark_view(x, outputs, cls, params)
+        else:
+            outputs = _wrapped(result)
+            if view:
+                mark_views(x, outputs, cls, params)
+        if x.node is not None and differentiable and is_grad_enabled():
+            record(op, (x,), outputs)
+        return outputs
+
+    return apply
 
 
 def _unary_call(cls: type[Op]) -> Callable[[Any], Any]:
@@ -485,6 +520,8 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
     forward, general = cls.forward, _general_call(cls)
     differentiable = cls.differentiable
     plain, reals = _plain_types(cls), "fd" if cls.precision else "efd"
+    # the dtypes of a tensor that stay as they are beside a number
+    beside = {float: reals, int: reals + "ilq" if cls.promotion == "common" else reals}.get
     product = cls._keeps == ((0, 1), (1, 0)) and not cls._keeps_out  # keeps x for y and y for x
     nothing = not cls._keeps and not cls._keeps_out
 
@@ -497,11 +534,11 @@ def _binary_call(cls: type[Op]) -> Callable[[Any, Any], Any]:
                     b, ny = y.array, y.node
                     if a.dtype is not b.dtype or (plain and a.dtype.char not in plain):
                         return general(x, y)
-                elif y.__class__ in NUMBERS and a.dtype.char in reals:
+                elif a.dtype.char in beside(y.__class__, ""):
                     b, ny = y, None
                 else:
                     return general(x, y)
-            elif isinstance(y, _Tensor) and x.__class__ in NUMBERS and y.array.dtype.char in reals:
+            elif isinstance(y, _Tensor) and y.array.dtype.char in beside(x.__class__, ""):
                 a, nx, b, ny = x, None, y.array, y.node
             else:
                 return general(x, y)
@@ -604,6 +641,13 @@ def _explained(cls: type[Op], inputs: tuple[Any, ...], error: Exception) -> Exce
         )
     kind = TypeError if isinstance(error, TypeError) else ValueError  # NumPy's own subclasses take other arguments
     return kind(f"{cls.__name__}: {error} (inputs of shape {', '.join(map(str, shapes))})")
+
+
+def _wrapped(result: Any) -> Any:
+    """What a forward returned, one array or number or several, as Tensors."""
+    if result.__class__ is tuple:
+        return tuple([wrap(as_array(r)) for r in result])
+    return wrap(as_array(result))
 
 
 def as_array(r: Any) -> Any:

@@ -74,24 +74,32 @@ class View:
         return x
 
 
-def mark_views(cls: type[Op], x: Tensor, outputs: Any, params: dict[str, Any]) -> None:
-    """Tie results that share memory with x to the tensor that owns the memory."""
-    several = isinstance(outputs, tuple)
-    root, steps = (x, ()) if x.base is None else (x.base.root, x.base.steps)
-    path = None if several or steps is None else (*steps, (cls, params))
-    for t in outputs if several else (outputs,):
-        base = t.array.base
-        if (base is None or (base is not x.array and base is not x.array.base)) and not devices.same_block(
-            t.array, x.array
-        ):
-            continue  # the operation had to copy
-        t.storage = storage = storage_of(root)
-        t.base = View(root, path)
-        if storage.views is None:
-            storage.views = []
-        elif len(storage.views) >= 32 and len(storage.views).bit_count() == 1:  # at 32, 64, ...: drop the dead ones
-            storage.views = [r for r in storage.views if r() is not None]
-        storage.views.append(ref(t))
+def mark_view(x: Tensor, t: Tensor, op: type[Op], params: dict[str, Any] | None) -> None:
+    """Tie t = op(x) to the tensor that owns the memory of x, if t shares it. params: None if t is one of several results."""
+    base = t.array.base
+    if (base is None or (base is not x.array and base is not x.array.base)) and not devices.same_block(
+        t.array, x.array
+    ):
+        return  # the operation had to copy
+    view = x.base
+    root, steps = (x, ()) if view is None else (view.root, view.steps)
+    t.base = View(root, None if params is None or steps is None else (*steps, (op, params)))
+    t.storage = storage = root.storage or storage_of(root)
+    views = storage.views
+    if views is None:
+        views = storage.views = []
+    elif len(views) >= 32 and len(views).bit_count() == 1:  # at 32, 64, ...: drop the dead ones
+        views[:] = [r for r in views if r() is not None]
+    views.append(ref(t))
+
+
+def mark_views(x: Tensor, outputs: Any, op: type[Op], params: dict[str, Any]) -> None:
+    """`mark_view` for one result or several of one operation."""
+    if outputs.__class__ is not tuple:
+        mark_view(x, outputs, op, params)
+    else:
+        for t in outputs:
+            mark_view(x, t, op, None)
 
 
 def chose_layout(t: Tensor) -> bool:

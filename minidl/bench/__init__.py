@@ -20,6 +20,7 @@ import numpy as np
 
 from . import processes, workloads
 from .sizes import SIZES
+from .small import SMALL
 
 Step = Callable[[], float]
 
@@ -68,7 +69,7 @@ def at_threads(threads: int) -> Iterator[None]:
 def chosen(only: str, sizes: bool = False) -> tuple[dict[str, Callable[[Any], Step]], list[str]]:
     """The workloads, and the measurements that need a process of their own, whose names match a regular expression.
 
-    sizes: those of sizes.py instead.
+    sizes: those of sizes.py and small.py instead.
 
     Raises ValueError where none does, or the expression is none.
     """
@@ -76,7 +77,7 @@ def chosen(only: str, sizes: bool = False) -> tuple[dict[str, Callable[[Any], St
         wanted = re.compile(only, re.IGNORECASE)
     except re.error as error:
         raise ValueError(f"bench: {only!r} is not a regular expression: {error}") from None
-    table = SIZES if sizes else workloads.WORKLOADS
+    table = SIZES | SMALL if sizes else workloads.WORKLOADS
     steps = {name: make for name, make in table.items() if wanted.search(name)}
     alone = [name for name in processes.MEASUREMENTS if wanted.search(name) and not sizes]
     if not steps and not alone:

@@ -8,6 +8,8 @@ from typing import Any
 def axes_of(x: Any, dim: Any, name: str) -> tuple[int, ...]:
     """Dimensions of x as non-negative numbers; all of them for None or (). Raises for unknown and repeated ones."""
     ndim = x.ndim
+    if dim.__class__ is int and -ndim <= dim < ndim:
+        return (dim % ndim,)
     if dim is None or (isinstance(dim, (tuple, list)) and not dim):
         return tuple(range(ndim))
     dims = dim if isinstance(dim, (tuple, list)) else (dim,)
@@ -41,7 +43,7 @@ def either(dim: Any, keepdim: bool, axis: Any, keepdims: Any) -> tuple[Any, bool
 
 def check_not_empty(x: Any, axes: Any, name: str) -> None:
     """Raise if x has no elements along one of the axes, where a reduction without a neutral element has no result."""
-    if any(x.shape[a] == 0 for a in axes):
+    if 0 in x.shape and any(x.shape[a] == 0 for a in axes):
         raise RuntimeError(
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0, or of non-zero size; "
             f"the input has shape {list(x.shape)}"

@@ -362,7 +362,10 @@ def check_bounds(low: int, high: int, dim: int, shape: tuple[int, ...]) -> None:
 def getitem(input: Tensor, index: Any) -> Tensor:
     """input[index]: a view for integers, slices, None and Ellipsis; a copy for masks and integer tensors."""
     items = index if index.__class__ is tuple else (index,)
-    if all(map(_is_plain, items)):
+    for item in items:
+        if item.__class__ is not int and not _is_plain(item):
+            break
+    else:
         try:
             return Slice.apply(input, index=items if Ellipsis in items else (*items, Ellipsis))
         except IndexError:
@@ -376,7 +379,7 @@ def _is_plain(item: Any) -> bool:
     """Whether an item of an index means the same to NumPy, and leads to a view."""
     if item.__class__ is slice:
         return item.step is None and item.start.__class__ in BOUNDS and item.stop.__class__ in BOUNDS
-    return item.__class__ is int or item is None or item is Ellipsis
+    return item is None or item is Ellipsis
 
 
 def is_all(basic: tuple[Any, ...]) -> bool:
