@@ -119,6 +119,7 @@ def reduce_cases(rng: np.random.Generator) -> Iterator[Arguments]:
             yield normal(rng, *shape), axes, False
     for several in ((0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)):
         yield normal(rng, 3, 40, 33), several, True
+    yield normal(rng, 2, 2, 2051), (0, 2), True
     yield normal(rng, 2, 3, 5, 4).transpose(0, 3, 1, 2), (0, 2, 3), False  # channels-last
     yield normal(rng, 110, 40), (0, 1), False
     yield np.array([[1.0, np.nan, 2.0], [-np.inf, 3.0, 0.0]], np.float32), (1,), False

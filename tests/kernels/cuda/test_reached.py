@@ -215,7 +215,7 @@ CALLS = {
     ),
     "conv2d, float16": (
         of(lambda x, w: F.conv2d(x, w, padding=1), (1, 9, 8, 8), (9, 9, 3, 3), dtype="float16"),
-        "conv_mma conv_mma_input conv_mma_weight sum_rows_warp",
+        "conv_mma conv_mma_input conv_mma_weight sum_columns_finish sum_rows_warp",
     ),
     "attention": (
         of(attention, *HEADS),
