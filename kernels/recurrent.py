@@ -258,7 +258,10 @@ def of_inputs(x: Array, w_ih: Array, bias: Array | None, sizes: Sizes) -> Array:
 
 def packed(w: Array, T: int) -> Array:
     """w for the products of T steps; empty for a single one, whose product a BLAS has made before w is packed."""
-    return loops.packed(w) if T > 1 else loops.room(0, 0)
+    return loops.packed(w) if T > 1 else NO_WEIGHTS
+
+
+NO_WEIGHTS = np.empty((0, 0, 0), FLOAT32)
 
 
 def contiguous_rows(x: Array) -> Array:

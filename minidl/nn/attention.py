@@ -101,17 +101,13 @@ class MultiheadAttention(Module):
 
         is_causal only promises that attn_mask is the causal one.
         """
-        swap = self.batch_first and query.ndim == 3
-        if swap:
-            turned = {id(t): t.transpose(0, 1) for t in (query, key, value)}  # what is one tensor stays one
-            query, key, value = (turned[id(t)] for t in (query, key, value))
-        output, weights = F.multi_head_attention_forward(
+        return F.multi_head_attention_forward(
             query, key, value, self.embed_dim, self.num_heads, self.in_proj_weight, self.in_proj_bias, self.bias_k,
             self.bias_v, self.add_zero_attn, self.dropout, self.out_proj.weight, self.out_proj.bias, self.training,
             key_padding_mask, need_weights, attn_mask, not self._qkv_same_embed_dim, self.q_proj_weight,
             self.k_proj_weight, self.v_proj_weight, average_attn_weights=average_attn_weights, is_causal=is_causal,
+            batch_first=self.batch_first,
         )  # fmt: skip
-        return output.transpose(0, 1) if swap else output, weights
 
 
 class AdditiveAttention(Module):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..autograd.op import wrap
+from ..autograd.op import Op, wrap
 from ..ops.creation import zeros
 from ..ops.joining import cat, stack
 from ..ops.recurrent import GRUSequence, LSTMSequence, RNNSequence
@@ -312,8 +312,7 @@ class RNNCellBase(Module):
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
-    def _products(self, input: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """The input and the state times their weights."""
+    def _check(self, input: Tensor, h: Tensor) -> None:
         if input.ndim not in (1, 2):
             raise ValueError(f"{type(self).__name__}: Expected input to be 1D or 2D, got {input.ndim}D instead")
         if input.shape[-1] != self.input_size:
@@ -323,7 +322,21 @@ class RNNCellBase(Module):
         wanted = (*input.shape[:-1], self.hidden_size)
         if tuple(h.shape) != wanted:
             raise RuntimeError(f"{type(self).__name__}: Expected a state of size {list(wanted)}, got {list(h.shape)}")
-        return F.linear(input, self.weight_ih, self.bias_ih), F.linear(h, self.weight_hh, self.bias_hh)
+
+    def _step(self, sequence: type[Op], input: Tensor, *states: Any, **options: Any) -> Any:
+        """The states after a sequence of one step; what is given behind the states goes to the operation with them."""
+        if input.ndim == 1:
+            states = tuple(None if h is None else h.unsqueeze(0) for h in states)
+            after = self._step(sequence, input.unsqueeze(0), *states, **options)
+            return tuple(h.squeeze(0) for h in after)
+        biases: tuple[Any, ...] = (self.bias_ih, self.bias_hh)
+        if self.gates != 3:  # only a GRU uses the second one for itself
+            biases = (self.bias_ih + self.bias_hh if self.bias else None,)
+        x = input.unsqueeze(0)
+        result = sequence.apply(
+            x, self.weight_ih, self.weight_hh, *biases, *states, sizes=(x.array.shape[1],), reverse=False, **options
+        )
+        return result[1:]
 
     def _zeros(self, input: Tensor) -> Tensor:
         return zeros(*input.shape[:-1], self.hidden_size, dtype=input.dtype, device=input.device)
@@ -348,8 +361,10 @@ class RNNCell(RNNCellBase):
         self.nonlinearity = nonlinearity
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
-        a, b = self._products(input, self._zeros(input) if hx is None else hx)
-        return (a + b).tanh() if self.nonlinearity == "tanh" else F.relu(a + b)
+        h = self._zeros(input) if hx is None else hx
+        self._check(input, h)
+        a = F.linear(input, self.weight_ih, self.bias_ih) + F.linear(h, self.weight_hh, self.bias_hh)
+        return a.tanh() if self.nonlinearity == "tanh" else F.relu(a)
 
     def extra_repr(self) -> str:
         text = super().extra_repr()
@@ -365,12 +380,14 @@ class LSTMCell(RNNCellBase):
         if isinstance(hx, Tensor):
             raise TypeError("LSTMCell: Expected the state hx as a pair of tensors (h, c), got one tensor")
         h, c = (self._zeros(input), self._zeros(input)) if hx is None else hx
-        a, b = self._products(input, h)
+        self._check(input, h)
         if c.shape != h.shape:
             raise RuntimeError(f"LSTMCell: Expected a cell state of size {list(h.shape)}, got {list(c.shape)}")
-        i, f, g, o = (a + b).chunk(4, -1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c
+        return self._next(input, h, c)
+
+    def _next(self, input: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        h, c = self._step(LSTMSequence, input, h, c, None)
+        return h, c
 
 
 class GRUCell(RNNCellBase):
@@ -380,7 +397,9 @@ class GRUCell(RNNCellBase):
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         h = self._zeros(input) if hx is None else hx
-        a, b = self._products(input, h)
-        (ar, az, an), (br, bz, bn) = a.chunk(3, -1), b.chunk(3, -1)
-        z = (az + bz).sigmoid()
-        return (1 - z) * (an + (ar + br).sigmoid() * bn).tanh() + z * h
+        self._check(input, h)
+        return self._next(input, h)
+
+    def _next(self, input: Tensor, h: Tensor) -> Tensor:
+        (h,) = self._step(GRUSequence, input, h)
+        return h

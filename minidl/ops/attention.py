@@ -80,7 +80,7 @@ def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: fl
 
     A query that may see no key at all gives no weight to any; softmax alone would make NaN of it.
     """
-    scores: Any = matmul(query, key.transpose(-2, -1)) * scale
+    scores: Any = matmul(query * scale, key.transpose(-2, -1))
     if seen is not None:
         scores = scores.masked_fill(~seen, -math.inf)
     if mask is None:
@@ -243,24 +243,28 @@ def multi_head_attention_forward(
     static_v: Tensor | None = None,
     average_attn_weights: bool = True,
     is_causal: bool = False,
+    batch_first: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Attention with several heads: (output, weights), for query (L, B, E), key and value (S, B, .); without B too.
 
     query, key and value are multiplied with their weights and split into heads; each head attends on its own; the heads side
     by side are multiplied with out_proj_weight. key_padding_mask (B, S) and attn_mask (L, S) or (B H, L, S): bool, True where
     a key is NOT to be seen, or float, added to the scores. Weights: (B, L, S), or (B, H, L, S) if not averaged.
-    static_k, static_v (B H, S, D): keys and values that are projected already.
+    static_k, static_v (B H, S, D): keys and values that are projected already. batch_first: query (B, L, E), key and value
+    (B, S, .), and the output like the query. It is not PyTorch's, whose layer turns them instead.
     """
     batched = query.ndim == 3
-    _check_inputs(query, key, value, embed_dim_to_check, num_heads)
+    _check_inputs(query, key, value, embed_dim_to_check, num_heads, batch_first)
     if not batched:
-        query, key, value = (t.unsqueeze(1) for t in (query, key, value))
+        query, key, value = (t.unsqueeze(0 if batch_first else 1) for t in (query, key, value))
         key_padding_mask = None if key_padding_mask is None else key_padding_mask.unsqueeze(0)
-    L, B, E = query.shape
+    shape = query.array.shape
+    (B, L, E) = shape if batch_first else (shape[1], shape[0], shape[2])
     if is_causal and attn_mask is None:
         raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
     if query is key is value and in_proj_weight is not None and not use_separate_proj_weight:
-        q, k, v = _in_heads(_projected(query, in_proj_weight, in_proj_bias), 3, num_heads)  # one product for all three
+        together = _projected(query, in_proj_weight, in_proj_bias)  # one product for all three
+        q, k, v = _in_heads(together, 3, num_heads, batch_first)
     else:
         weights: Any = (q_proj_weight, k_proj_weight, v_proj_weight)
         if not use_separate_proj_weight:
@@ -268,7 +272,7 @@ def multi_head_attention_forward(
             weights = in_proj_weight.chunk(3)
         biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
         q, k, v = (
-            _in_heads(_projected(x, w, b), 1, num_heads)[0]
+            _in_heads(_projected(x, w, b), 1, num_heads, batch_first)[0]
             for x, w, b in zip((query, key, value), weights, biases, strict=True)
         )
     k = k if static_k is None else static_k.reshape(B, num_heads, -1, E // num_heads)
@@ -279,7 +283,7 @@ def multi_head_attention_forward(
             raise RuntimeError(
                 "multi_head_attention_forward: bias_k and bias_v cannot be added to static_k or static_v"
             )
-        extras = (_in_heads(broadcast_to(t, (1, B, E)), 1, num_heads)[0] for t in (bias_k, bias_v))
+        extras = (_in_heads(broadcast_to(t, (1, B, E)), 1, num_heads, False)[0] for t in (bias_k, bias_v))
         k, v = (cat([t, extra], 2) for t, extra in zip((k, v), extras, strict=True))
     if add_zero_attn:
         k, v = (cat([t, t[:, :, :1] * 0], 2) for t in (k, v))
@@ -294,29 +298,34 @@ def multi_head_attention_forward(
         mixed = matmul(found, v)
     else:
         found, mixed = None, scaled_dot_product_attention(q, k, v, mask, p, is_causal)
-    output = _projected(mixed.permute(2, 0, 1, 3).reshape(L, B, E), out_proj_weight, out_proj_bias)
+    beside = mixed.transpose(1, 2) if batch_first else mixed.permute(2, 0, 1, 3)
+    output = _projected(beside.reshape(shape), out_proj_weight, out_proj_bias)
     if found is not None and average_attn_weights:
         found = found.mean(1)
     if not batched:
-        output, found = output.squeeze(1), None if found is None else found.squeeze(0)
+        output, found = output.squeeze(0 if batch_first else 1), None if found is None else found.squeeze(0)
     return output, found
 
 
 def _projected(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """linear() of x (S, B, E), which may be a view of (B, S, E): of rows that lie side by side it is one product."""
+    """linear() of x (S, B, E), which may be a view of (B, S, E), or the other way: of rows side by side it is one product."""
     if x.array.strides[0] < x.array.strides[1]:
         return linear(x.transpose(0, 1), weight, bias).transpose(0, 1)
     return linear(x, weight, bias)
 
 
-def _in_heads(t: Tensor, count: int, heads: int) -> tuple[Tensor, ...]:
-    """`count` tensors (B, H, S, D) that lie side by side in (S, B, count H D)."""
-    S, B, E = t.shape
-    return t.reshape(S, B, count, heads, E // count // heads).permute(2, 1, 3, 0, 4).unbind()
+def _in_heads(t: Tensor, count: int, heads: int, batch_first: bool) -> tuple[Tensor, ...]:
+    """`count` tensors (B, H, S, D) that lie side by side in (S, B, count H D), or (B, S, count H D)."""
+    *lead, E = t.array.shape
+    if count == 1:
+        t = t.reshape(*lead, heads, E // heads)
+        return (t.transpose(1, 2) if batch_first else t.permute(1, 2, 0, 3),)
+    t = t.reshape(*lead, count, heads, E // count // heads)
+    return t.permute((2, 0, 3, 1, 4) if batch_first else (2, 1, 3, 0, 4)).unbind()
 
 
-def _check_inputs(query: Tensor, key: Tensor, value: Tensor, E: int, heads: int) -> None:
-    name, sizes = "multi_head_attention_forward", [list(t.shape) for t in (query, key, value)]
+def _check_inputs(query: Tensor, key: Tensor, value: Tensor, E: int, heads: int, batch_first: bool) -> None:
+    name, sizes = "multi_head_attention_forward", [list(t.array.shape) for t in (query, key, value)]
     if query.ndim not in (2, 3) or not query.ndim == key.ndim == value.ndim:
         raise RuntimeError(
             f"{name}: expected query, key and value all batched, with 3 dimensions, or all unbatched, with 2, got {sizes}"
@@ -325,9 +334,11 @@ def _check_inputs(query: Tensor, key: Tensor, value: Tensor, E: int, heads: int)
         raise RuntimeError(f"{name}: was expecting embedding dimension of {E}, but got {query.shape[-1]}")
     if E % heads:
         raise RuntimeError(f"{name}: embed_dim {E} not divisible by num_heads {heads}")
-    if key.shape[:-1] != value.shape[:-1] or query.shape[1:-1] != key.shape[1:-1]:
+    at = 0 if batch_first else 1
+    if key.shape[:-1] != value.shape[:-1] or (query.ndim == 3 and query.shape[at] != key.shape[at]):
         raise RuntimeError(
-            f"{name}: expected query (L, B, E), and key and value of one sequence length S and the batch B, got {sizes}"
+            f"{name}: expected query {'(B, L, E)' if batch_first else '(L, B, E)'}, and key and value of one sequence length S "
+            f"and the batch B, got {sizes}"
         )
 
 

@@ -14,6 +14,7 @@ from ..autograd.storage import mark_written
 from ..kernels import array_module
 from ..kernels import groupnorm as group_kernels
 from ..kernels import layernorm as kernels
+from ..kernels.common import rows
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
 from .exponential import rsqrt
@@ -21,7 +22,7 @@ from .reduction import norm as _norm
 
 
 class LayerNorm(Op):
-    """(x - mean) / sqrt(var + eps) over the last axis of x (N, D), times weight plus bias."""
+    """(x - mean) / sqrt(var + eps) over the last axis of x (..., D), times weight plus bias."""
 
     has_bfloat16_kernel = has_bfloat16_rule = True
     precision = "full on cuda"
@@ -29,24 +30,24 @@ class LayerNorm(Op):
 
     def forward(self, x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
         self.eps = eps
-        out, self.mean, self.rstd = kernels.layer_norm(x, weight, bias, eps)
-        return out
+        out, self.mean, self.rstd = kernels.layer_norm(rows(x), weight, bias, eps)
+        return out.reshape(x.shape)
 
     def backward(self, g: Any, x: Any, weight: Any) -> Any:
-        dx, dweight, dbias = kernels.layer_norm_backward(g, x, self.mean, self.rstd, weight)
-        return dx, dweight, dbias
+        dx, dweight, dbias = kernels.layer_norm_backward(rows(g), rows(x), self.mean, self.rstd, weight)
+        return dx.reshape(x.shape), dweight, dbias
 
     def composite(self, g: Any, x: Any, weight: Any) -> Any:
-        centred = x - x.mean(axis=1, keepdims=True)
-        rstd = rsqrt((centred * centred).mean(axis=1, keepdims=True) + self.eps)
+        centred = x - x.mean(axis=-1, keepdims=True)
+        rstd = rsqrt((centred * centred).mean(axis=-1, keepdims=True) + self.eps)
         xhat = centred * rstd
         h = g if weight is None else g * weight
-        dx = rstd * (h - h.mean(axis=1, keepdims=True) - xhat * (h * xhat).mean(axis=1, keepdims=True))
-        return dx, (g * xhat).sum(axis=0), g.sum(axis=0)
+        dx = rstd * (h - h.mean(axis=-1, keepdims=True) - xhat * (h * xhat).mean(axis=-1, keepdims=True))
+        return dx, _sum_of_rows(g * xhat), _sum_of_rows(g)
 
 
 class RMSNorm(Op):
-    """x / sqrt(mean of x^2 + eps) over the last axis of x (N, D), times weight."""
+    """x / sqrt(mean of x^2 + eps) over the last axis of x (..., D), times weight."""
 
     has_bfloat16_kernel = has_bfloat16_rule = True
     precision = "full on cuda"
@@ -54,28 +55,36 @@ class RMSNorm(Op):
 
     def forward(self, x: Any, weight: Any, *, eps: float) -> Any:
         self.eps = eps
-        out, self.rstd = kernels.rms_norm(x, weight, eps)
-        return out
+        out, self.rstd = kernels.rms_norm(rows(x), weight, eps)
+        return out.reshape(x.shape)
 
     def backward(self, g: Any, x: Any, weight: Any) -> Any:
-        return kernels.rms_norm_backward(g, x, self.rstd, weight)
+        dx, dweight = kernels.rms_norm_backward(rows(g), rows(x), self.rstd, weight)
+        return dx.reshape(x.shape), dweight
 
     def composite(self, g: Any, x: Any, weight: Any) -> Any:
-        rstd = rsqrt((x * x).mean(axis=1, keepdims=True) + self.eps)
+        rstd = rsqrt((x * x).mean(axis=-1, keepdims=True) + self.eps)
         xhat = x * rstd
         h = g if weight is None else g * weight
-        return rstd * (h - xhat * (h * xhat).mean(axis=1, keepdims=True)), (g * xhat).sum(axis=0)
+        return rstd * (h - xhat * (h * xhat).mean(axis=-1, keepdims=True)), _sum_of_rows(g * xhat)
+
+
+def _sum_of_rows(t: Any) -> Any:
+    return t.sum(axis=tuple(range(t.ndim - 1))) if t.ndim > 1 else t
 
 
 @samples(RMSNorm)
 def _(make: Any) -> Any:
     yield Sample(make(4, 5), make(5), eps=1e-5)
+    yield Sample(make(2, 3, 4), make(4), eps=1e-5)
     yield Sample(make(4, 5), None, eps=1e-5, note="without weight")
 
 
 @samples(LayerNorm)
 def _(make: Any) -> Any:
     yield Sample(make(4, 5), make(5), make(5), eps=1e-5)
+    yield Sample(make(2, 3, 4), make(4), make(4), eps=1e-5)
+    yield Sample(make(4), make(4), make(4), eps=1e-5)
     yield Sample(make(4, 5), None, None, eps=1e-5, note="without weight and bias")
 
 
@@ -86,9 +95,9 @@ def layer_norm(
 
     Source: Ba, Kiros and Hinton, "Layer Normalization", 2016.
     """
-    rows, flat = _in_rows("layer_norm", input, normalized_shape, weight, bias)
-    out = LayerNorm.apply(rows, *flat, eps=eps)
-    return out if rows is input else out.reshape(input.shape)
+    x, flat = _along_one_axis("layer_norm", input, normalized_shape, weight, bias)
+    out = LayerNorm.apply(x, *flat, eps=eps)
+    return out if x is input else out.reshape(input.shape)
 
 
 def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
@@ -96,13 +105,15 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
 
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
     """
-    rows, flat = _in_rows("rms_norm", input, normalized_shape, weight)
-    out = RMSNorm.apply(rows, *flat, eps=dtypes.finfo(input.dtype).eps if eps is None else eps)
-    return out if rows is input else out.reshape(input.shape)
+    x, flat = _along_one_axis("rms_norm", input, normalized_shape, weight)
+    out = RMSNorm.apply(x, *flat, eps=dtypes.finfo(input.dtype).eps if eps is None else eps)
+    return out if x is input else out.reshape(input.shape)
 
 
-def _in_rows(name: str, input: Tensor, normalized_shape: Any, *parameters: Tensor | None) -> tuple[Tensor, list[Any]]:
-    """input as (N, D), D being the product of normalized_shape, and each parameter as (D,)."""
+def _along_one_axis(
+    name: str, input: Tensor, normalized_shape: Any, *parameters: Tensor | None
+) -> tuple[Tensor, list[Any]]:
+    """input as (..., D), D being the product of normalized_shape, and each parameter as (D,)."""
     shape = tuple(normalized_shape) if isinstance(normalized_shape, (list, tuple)) else (int(normalized_shape),)
     _check_tail(name, input, shape)
     for t in parameters:
@@ -110,9 +121,9 @@ def _in_rows(name: str, input: Tensor, normalized_shape: Any, *parameters: Tenso
             raise RuntimeError(
                 f"{name}: expected weight and bias of the shape normalized_shape, {list(shape)}, got {list(t.shape)}"
             )
-    flat = [None if t is None else t if t.array.ndim == 1 else t.reshape(-1) for t in parameters]
-    if input.array.ndim == 2 and len(shape) == 1:
-        return input, flat
+    if len(shape) == 1:
+        return input, list(parameters)
+    flat = [None if t is None else t.reshape(-1) for t in parameters]
     return input.reshape(-1 if input.numel() else 0, math.prod(shape)), flat
 
 

@@ -35,6 +35,7 @@ class RNNSequence(Op):
     def forward(
         self, x: Any, w_ih: Any, w_hh: Any, bias: Any, h0: Any, *, sizes: Sizes, reverse: bool, relu: bool
     ) -> Any:
+        _check_dtypes(self, x, w_ih, h0)
         self.options = (sizes, reverse, relu)
         out, last, self.seen = kernels.rnn(x, w_ih, w_hh, bias, h0, *self.options)
         return out, last
@@ -59,6 +60,7 @@ class LSTMSequence(Op):
     def forward(
         self, x: Any, w_ih: Any, w_hh: Any, bias: Any, h0: Any, c0: Any, w_hr: Any, *, sizes: Sizes, reverse: bool
     ) -> Any:
+        _check_dtypes(self, x, w_ih, h0, c0)
         self.options = (sizes, reverse)
         out, h, c, *self.saved = kernels.lstm(x, w_ih, w_hh, bias, h0, c0, w_hr, *self.options)
         return out, h, c
@@ -85,6 +87,7 @@ class GRUSequence(Op):
     def forward(
         self, x: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, h0: Any, *, sizes: Sizes, reverse: bool
     ) -> Any:
+        _check_dtypes(self, x, w_ih, h0)
         self.options = (sizes, reverse)
         out, last, *self.saved = kernels.gru(x, w_ih, w_hh, b_ih, b_hh, h0, *self.options)
         return out, last
@@ -99,6 +102,15 @@ class GRUSequence(Op):
             return _gru_steps(linear(x, w_ih, b_ih), w_hh, b_hh, h, *self.options)
 
         return differentiated(self, plain, (x, w_ih, w_hh, b_ih, b_hh, h0), g)
+
+
+def _check_dtypes(op: Op, x: Any, w_ih: Any, *states: Any) -> None:
+    if any(a.dtype != x.dtype for a in (w_ih, *states)):
+        found = ", ".join(str(a.dtype) for a in states)
+        raise RuntimeError(
+            f"{type(op).__name__}: expected the input, the weights and the states to have the same dtype, but got {x.dtype}, "
+            f"{w_ih.dtype} and {found}; convert with to()"
+        )
 
 
 def _complete(g: list[Any], out: tuple[Any, ...]) -> list[Any]:

@@ -15,6 +15,7 @@ from ..autograd.grad_mode import no_grad
 from ..autograd.op import wrap
 from ..kernels.recurrent import logistic, steps
 from ..nn import attention, rnn
+from ..nn import functional as F
 from ..nn.module import Module
 from ..tensor import Tensor
 from .forms import dynamic_product
@@ -157,14 +158,18 @@ class _Cell(rnn.RNNCellBase):
         """The cell of a float one."""
         return _of_weights(cls, mod)
 
-    def _products(self, input: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    def _check(self, input: Tensor, h: Tensor) -> None:
         for x in (input, h):
             if float_array(type(self).__name__, x).dtype != np.float32:
                 raise ValueError(
                     f"quantized.dynamic.{type(self).__name__}: expected a float32 input and state, got {x.dtype}; convert it "
                     "with float()"
                 )
-        return super()._products(input, h)
+        super()._check(input, h)
+
+    def _products(self, input: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """The input and the state times their weights."""
+        return F.linear(input, self.weight_ih, self.bias_ih), F.linear(h, self.weight_hh, self.bias_hh)
 
     def _get_name(self) -> str:
         return f"DynamicQuantized{type(self).__name__}"
@@ -177,9 +182,20 @@ class RNNCell(_Cell, rnn.RNNCell):
 class LSTMCell(_Cell, rnn.LSTMCell):
     """An LSTMCell with int8 weights."""
 
+    def _next(self, input: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = self._products(input, h)
+        i, f, g, o = (a + b).chunk(4, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
 
 class GRUCell(_Cell, rnn.GRUCell):
     """A GRUCell with int8 weights."""
+
+    def _next(self, input: Tensor, h: Tensor) -> Tensor:
+        (ar, az, an), (br, bz, bn) = (x.chunk(3, -1) for x in self._products(input, h))
+        z = (az + bz).sigmoid()
+        return (1 - z) * (an + (ar + br).sigmoid() * bn).tanh() + z * h
 
 
 class MultiheadAttention(attention.MultiheadAttention):
