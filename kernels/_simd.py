@@ -195,6 +195,25 @@ def broadcast(typing: Any, x: Any, i: Any) -> Any:
 
 
 @operation
+def collect(typing: Any, x: Any, i: Any, table: Any, at: Any) -> Any:
+    element_type(x, (types.float32,))
+    element_type(table, (types.int64,))
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        entries = pointer(context, builder, table, args[2], args[3], ir.VectorType(ir.IntType(64), WIDTH))
+        places, value = builder.load(entries), ir.Constant(ir.VectorType(ir.FloatType(), WIDTH), ir.Undefined)
+        places.align = 8
+        for lane in range(WIDTH):
+            number = ir.Constant(I32, lane)
+            place = builder.add(args[1], builder.extract_element(places, number))
+            one = builder.load(pointer(context, builder, x, args[0], place, ir.FloatType()))
+            value = builder.insert_element(value, one, number)
+        return value
+
+    return signature(FLOATS, x, POSITION, table, POSITION), generate
+
+
+@operation
 def splat(typing: Any, value: Any) -> Any:
     element = common(value)
     return signature(VECTORS[element], element), lambda context, builder, sig, args: fill(builder, args[0])

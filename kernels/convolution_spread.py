@@ -113,7 +113,19 @@ def spread_images(
         for line in range(kernel_rows.size):
             for c in range(0, lanes, 2 * WIDTH):
                 w = line * outside * wide + c
-                where = (g, b * positions, near, outside, packed, w, wide, piece, kernel_rows[line] + c, targets, lanes - c)
+                where = (
+                    g,
+                    b * positions,
+                    near,
+                    outside,
+                    packed,
+                    w,
+                    wide,
+                    piece,
+                    kernel_rows[line] + c,
+                    targets,
+                    lanes - c,
+                )
                 if lanes - c > WIDTH:
                     spread(tile(ROWS, 2), *where)
                 else:

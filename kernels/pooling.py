@@ -2,7 +2,8 @@
 
 Windows lie as those of a convolution do (see convolution.py), channel by channel. A window may reach over the padding at the
 end, where `positions` asks for more windows than fit: there sums take zeros, and maxima look at what is there. Adaptive windows
-cover the input evenly, however many there are. The Numba variants are in pooling_direct.py.
+cover the input evenly, however many there are. The Numba variants of maxima are in pooling_direct.py; sums are resample.py's,
+since a sum over a window is one of sums along each dimension.
 
 Letters: B batch, C channels, S spatial sizes of x, K of the window, P of the result.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -20,6 +22,7 @@ from . import Kernel, array_module, pooling_direct
 from .accumulate import add_at
 from .common import FLOAT32, Array
 from .cuda import ELEMENTS, Entry, Source, blocks, launchable
+from .resample import Table, resample_numba
 
 Sizes = tuple[int, ...]
 
@@ -386,6 +389,34 @@ def supports_index(g: Array, index: Array, *rest: Any) -> bool:
     return supports(g) and index.dtype == np.int32
 
 
+@lru_cache(256)
+def windows(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, positions: Sizes) -> tuple[Table, ...]:
+    """Windows of one size: the sum over one is made of sums along each dimension."""
+    each = zip(size, kernel, stride, padding, positions, strict=True)
+    return tuple(_ones(np.arange(m) * s - p + np.arange(k)[:, None], n) for n, k, s, p, m in each)
+
+
+@lru_cache(256)
+def even_windows(size: Sizes, positions: Sizes) -> tuple[Table, ...]:
+    """Windows that cover the input evenly."""
+    found = []
+    for n, m in zip(size, positions, strict=True):
+        start, end = span(np.arange(m), m, n)
+        taps = start + np.arange((end - start).max())[:, None]
+        found.append(_ones(np.where(taps < end, taps, n), n))
+    return tuple(found)
+
+
+def _ones(places: Array, size: int) -> Table:
+    """The table of places (K, new), of which those outside of 0 ... size - 1 do not count."""
+    inside = (places >= 0) & (places < size)
+    return Table(np.where(inside, places, 0), inside.astype(float), size)
+
+
+def transposed(tables: tuple[Table, ...]) -> tuple[Table, ...]:
+    return tuple([table.T for table in tables])
+
+
 @max_pool.variant("numba", device="cpu", supports=supports_windows)
 def max_pool_numba(
     x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, positions: Sizes
@@ -404,14 +435,12 @@ def max_pool_backward_numba(
 
 @sum_pool.variant("numba", device="cpu", supports=supports_windows)
 def sum_pool_numba(x: Array, kernel: Sizes, stride: Sizes, padding: Sizes, positions: Sizes) -> Array:
-    seen, _ = pooling_direct.fixed(x.shape[2:], kernel, stride, padding, (1,) * len(kernel), positions)
-    return pooling_direct.summed(x, seen, positions)
+    return resample_numba(x, windows(x.shape[2:], kernel, stride, padding, positions))
 
 
 @sum_pool_backward.variant("numba", device="cpu", supports=supports)
 def sum_pool_backward_numba(g: Array, size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes) -> Array:
-    _, seen_by = pooling_direct.fixed(size, kernel, stride, padding, (1,) * len(kernel), g.shape[2:])
-    return pooling_direct.summed(g, seen_by, size)
+    return resample_numba(g, transposed(windows(size, kernel, stride, padding, g.shape[2:])))
 
 
 @adaptive_max_pool.variant("numba", device="cpu", supports=supports_windows)
@@ -426,9 +455,9 @@ def adaptive_max_pool_backward_numba(g: Array, index: Array, size: Sizes) -> Arr
 
 @adaptive_sum_pool.variant("numba", device="cpu", supports=supports_windows)
 def adaptive_sum_pool_numba(x: Array, positions: Sizes) -> Array:
-    return pooling_direct.summed(x, pooling_direct.adaptive(x.shape[2:], positions)[0], positions)
+    return resample_numba(x, even_windows(x.shape[2:], positions))
 
 
 @adaptive_sum_pool_backward.variant("numba", device="cpu", supports=supports_windows)
 def adaptive_sum_pool_backward_numba(g: Array, size: Sizes) -> Array:
-    return pooling_direct.summed(g, pooling_direct.adaptive(size, g.shape[2:])[1], size)
+    return resample_numba(g, transposed(even_windows(size, g.shape[2:])))

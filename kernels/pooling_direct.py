@@ -1,9 +1,8 @@
-"""Pooling by tables, channels-last: what each window sees, dimension by dimension, and lanes that are channels.
+"""Maxima of windows by tables, channels-last: what each window sees, dimension by dimension, and lanes that are channels.
 
 A window is a box: along each dimension a few positions, whatever the stride, padding and dilation are, or however the windows
 share the input. `Line` lists those positions for every window. Read the other way round it lists for every position the windows
-that see it, and the same loop that adds up windows adds up, for each position, the gradients of its windows: the gradient of a
-sum of windows. For a maximum, only the windows that chose this position count.
+that see it, and its gradient is the sum of those of the windows that chose it.
 
 Sizes have three spatial dimensions, the first ones being 1 for images and sequences.
 """
@@ -193,44 +192,4 @@ def chosen_by(
     for k in range(n):
         source = places[k] * channels + c
         total += select(load_some(index, source, some) == mine, load_some(g, source, some), 0.0)
-    store_some(out, to + c, total, some)
-
-
-def summed(x: Array, seen: Table, positions: Sizes) -> Array:
-    """For each position (B, C, *positions) the sum of the values of x that it sees."""
-    batch, channels = x.shape[:2]
-    out, size, count = empty_channels_last((batch, channels, *positions)), three(x.shape[2:], 1), three(positions, 1)
-    numbers, target = channels_last_numbers(x), channels_last_memory(out)
-
-    def run(begin: int, end: int) -> None:
-        add_up(begin, end, numbers, size, count, channels, *seen.lines, np.empty(seen.most, np.int64), target)
-
-    share(batch * count[0] * count[1], run, MEMORY * (x.size + out.size))
-    return out
-
-
-@jit(nogil=True)
-def add_up(
-    begin: int, end: int, x: Any, size: Any, count: Any, channels: int, z_begin: Any, z_seen: Any, y_begin: Any, y_seen: Any,
-    x_begin: Any, x_seen: Any, places: Any, out: Any,
-) -> None:  # fmt: skip
-    """Rows of the output: the position (b, z, y) of each as one number."""
-    whole = channels // WIDTH * WIDTH
-    for line in range(begin, end):
-        b, z, y = line // (count[0] * count[1]), line // count[1] % count[0], line % count[1]
-        for i in range(count[2]):
-            n = seen_from(b, z, y, i, size, z_begin, z_seen, y_begin, y_seen, x_begin, x_seen, places)
-            to = (line * count[2] + i) * channels
-            for c in range(0, whole, WIDTH):
-                sum_of(x, channels, c, places, n, None, out, to)
-            if whole < channels:
-                sum_of(x, channels, whole, places, n, first(channels - whole), out, to)
-
-
-@jit(forceinline=True)
-def sum_of(x: Any, channels: int, c: int, places: Any, n: int, some: Any, out: Any, to: int) -> None:
-    """One register of channels of one position."""
-    total = splat(0.0)
-    for k in range(n):
-        total += load_some(x, places[k] * channels + c, some)
     store_some(out, to + c, total, some)

@@ -143,6 +143,12 @@ def broadcast(x: Any, i: int) -> Any:
 
 
 @instruction
+def collect(x: Any, i: int, table: Any, at: int) -> Any:
+    """x[i + table[at + lane]] of a float32 array, for a table of int64: lane by lane, as many loads as there are lanes."""
+    return x.reshape(-1)[i + table.reshape(-1)[at : at + width()]]
+
+
+@instruction
 def splat(value: Any) -> Any:
     """A number in every lane: ints if it is an integer (`splat(0)`), else floats (`splat(0.0)`)."""
     return np.full(width(), value, np.int32 if isinstance(value, int | np.integer) else np.float32)

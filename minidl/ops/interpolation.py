@@ -1,7 +1,7 @@
 """Images and signals at another size: interpolation, and channels taken for space.
 
-Every interpolation but the nearest neighbour is linear in the input and separable: along each spatial dimension a small matrix
-says how much of each old value is in each new one. One operation serves them all, and its gradient is the transposed matrix.
+Every interpolation is linear in the input and separable: along each spatial dimension a table says how much of which old values
+is in each new one. One operation serves them all, and its gradient is the same one with the transposed tables.
 
 Letters: B batch, C channels, S spatial sizes.
 """
@@ -9,8 +9,8 @@ Letters: B batch, C channels, S spatial sizes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,61 +18,38 @@ import numpy as np
 from .. import dtypes
 from ..autograd.op import Op
 from ..autograd.precision import under_autocast
-from ..devices import may_look, move, of_array
-from ..kernels import array_module
+from ..devices import move, of_array
 from ..kernels.common import at_least_float32
+from ..kernels.resample import Table
+from ..kernels.resample import resample as kernel
 from ..tensor import Tensor
 from ..testing.samples import Sample, samples
-from .gather import index_select
 
 MODES = {1: ("nearest", "nearest-exact", "linear", "area"), 2: ("nearest", "nearest-exact", "bilinear", "bicubic", "area"),
          3: ("nearest", "nearest-exact", "trilinear", "area")}  # fmt: skip
 
 
 class Resample(Op):
-    """x (..., *S) with each of its last dimensions multiplied by a matrix (new size, old size)."""
+    """x (..., *S) with each of its last dimensions made anew by a table; see kernels/resample.py."""
 
-    def forward(self, x: Any, *, matrices: Sequence[Any]) -> Any:
-        self.matrices, xp, dtype = matrices, array_module(x), x.dtype
-        x = at_least_float32(x)
-        # in a plain product, 0 times infinity or NaN would spread over the whole image
-        product = _product if may_look(x) and xp.isfinite(x).all() else _product_without_zeros
-        for axis, matrix in enumerate(matrices, x.ndim - len(matrices)):
-            x = product(x, axis, matrix.astype(x.dtype))
-        return xp.ascontiguousarray(x, dtype)
+    def forward(self, x: Any, *, tables: tuple[Table, ...]) -> Any:
+        self.tables = tables
+        if x.__class__ is not np.ndarray:
+            tables = tuple(table.placed(lambda a: move(a, of_array(x))) for table in tables)
+        wide = at_least_float32(x) if x.dtype.kind == "f" else x
+        return kernel(wide, tables).astype(x.dtype, copy=False)
 
     def backward(self, g: Any) -> Any:
-        return Resample.apply(g, matrices=[matrix.T for matrix in self.matrices])
-
-
-def _product(x: Any, axis: int, matrix: Any) -> Any:
-    """matrix (new, old) times x along an axis."""
-    return (x.swapaxes(axis, -1) @ move(matrix.T, of_array(x))).swapaxes(axis, -1)
-
-
-def _product_without_zeros(x: Any, axis: int, matrix: Any) -> Any:
-    """_product in which the zeros of the matrix do not take part, old position by old position."""
-    xp, shape = array_module(x), [-1 if a == axis else 1 for a in range(x.ndim)]
-    out = xp.zeros((*x.shape[:axis], len(matrix), *x.shape[axis + 1 :]), x.dtype)
-    for i, column in enumerate(move(matrix.T, of_array(x))):
-        weight = column.reshape(shape)
-        out += xp.where(weight == 0, 0, xp.take(x, [i], axis) * weight)
-    return out
+        return Resample.apply(g, tables=tuple([table.T for table in self.tables]))
 
 
 @samples(Resample)
 def _(make: Any) -> Any:
-    yield Sample(make(2, 3, 4), matrices=[make(5, 3), make(2, 4)])
-    yield Sample(make(2, 4), matrices=[make(3, 4)])
-    yield Sample(make(0, 1, 4), matrices=[make(3, 4)], note="no batch")
-    yield Sample(make(2, 4), matrices=[np.array([[0.5, 0, 0.5, 0], [0, 0, 0, 0], [0, 0, 0, 2]])], note="zeros")
-
-
-def resample(name: str, input: Tensor, matrices: Sequence[Any]) -> Tensor:
-    """input (..., *S) resized along its last dimensions by one matrix (new size, old size) each."""
-    if input.array.dtype.kind not in dtypes.FLOATING:
-        raise NotImplementedError(f"{name}: not implemented for {input.dtype}; convert the input with float()")
-    return Resample.apply(input, matrices=matrices)
+    yield Sample(make(2, 3, 4), tables=(Table.of(make(5, 3)), Table.of(make(2, 4))))
+    yield Sample(make(2, 4), tables=(Table.of(make(3, 4)),))
+    yield Sample(make(0, 1, 4), tables=(Table.of(make(3, 4)),), note="no batch")
+    zeros = np.array([[0.5, 0, 0.5, 0], [0, 0, 0, 0], [0, 0, 0, 2]])
+    yield Sample(make(2, 4), tables=(Table.of(zeros),), note="zeros")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -86,32 +63,29 @@ def _sources(old: int, new: int, scale: float | None, align_corners: bool) -> An
     return (np.arange(new) + 0.5) * (old / new if scale is None else scale) - 0.5
 
 
-def _linear(old: int, new: int, scale: float | None, align_corners: bool) -> Any:
-    """(new, old): each row divides 1 between the two nearest old positions."""
+@lru_cache(256)
+def _linear(old: int, new: int, scale: float | None, align_corners: bool) -> Table:
+    """Each new position divides 1 between the two nearest old ones."""
     place = np.maximum(_sources(old, new, scale, align_corners), 0)
     lower = np.minimum(np.floor(place).astype(np.int64), old - 1)
     share = place - lower
-    matrix = np.zeros((new, old))
-    np.add.at(matrix, (np.arange(new), lower), 1 - share)
-    np.add.at(matrix, (np.arange(new), np.minimum(lower + 1, old - 1)), share)
-    return matrix
+    return Table(np.stack([lower, np.minimum(lower + 1, old - 1)]), np.stack([1 - share, share]), old)
 
 
-def _cubic(old: int, new: int, scale: float | None, align_corners: bool) -> Any:
-    """(new, old): each row spreads over four old positions (Keys, "Cubic convolution interpolation", 1981, a = -0.75)."""
+@lru_cache(256)
+def _cubic(old: int, new: int, scale: float | None, align_corners: bool) -> Table:
+    """Each new position spreads over four old ones (Keys, "Cubic convolution interpolation", 1981, a = -0.75)."""
     place = _sources(old, new, scale, align_corners)
-    lower = np.floor(place).astype(np.int64)
-    matrix, a = np.zeros((new, old)), -0.75
-    for tap in range(-1, 3):
-        d = np.abs(place - lower - tap)
-        near = ((a + 2) * d - (a + 3)) * d * d + 1
-        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-        np.add.at(matrix, (np.arange(new), np.clip(lower + tap, 0, old - 1)), np.where(d <= 1, near, far))
-    return matrix
+    taps = np.floor(place).astype(np.int64) + np.arange(-1, 3)[:, None]
+    d, a = np.abs(place - taps), -0.75
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return Table(np.clip(taps, 0, old - 1), np.where(d <= 1, near, far), old)
 
 
-def _antialiased(old: int, new: int, scale: float | None, align_corners: bool, cubic: bool) -> Any:
-    """(new, old): each row spreads over as many old positions as the new one covers, by a triangle or a cubic (a = -0.5)."""
+@lru_cache(256)
+def _antialiased(old: int, new: int, scale: float | None, align_corners: bool, cubic: bool) -> Table:
+    """Each new position spreads over as many old ones as it covers, by a triangle or a cubic (a = -0.5)."""
     ratio = old / new if scale is None else scale
     if align_corners:
         ratio = (old - 1) / (new - 1) if new > 1 else 0.0
@@ -120,17 +94,15 @@ def _antialiased(old: int, new: int, scale: float | None, align_corners: bool, c
         matrix = np.where(d < 1, (1.5 * d - 2.5) * d * d + 1, np.where(d < 2, ((d - 5) * d + 8) * d - 4, 0) * -0.5)
     else:
         matrix = np.maximum(1 - d, 0)
-    return matrix / matrix.sum(1, keepdims=True)
+    return Table.of(matrix / matrix.sum(1, keepdims=True))
 
 
-def _nearest(input: Tensor, sizes: Sequence[int], scales: Sequence[float | None], offset: float) -> Tensor:
-    """Each new value is one old value, so any dtype will do."""
-    for axis, (new, scale) in enumerate(zip(sizes, scales, strict=True), 2):
-        old = input.shape[axis]
-        step = np.float32(old / new if scale is None else scale)  # float32, as PyTorch: it decides ties
-        index = np.floor((np.arange(new, dtype=np.float32) + np.float32(offset)) * step).astype(np.int64)
-        input = index_select(input, axis, np.minimum(index, old - 1))
-    return input
+@lru_cache(256)
+def _nearest(old: int, new: int, scale: float | None, offset: float) -> Table:
+    """Each new position is one old one."""
+    step = np.float32(old / new if scale is None else scale)  # float32, as PyTorch: it decides ties
+    index = np.floor((np.arange(new, dtype=np.float32) + np.float32(offset)) * step).astype(np.int64)
+    return Table(np.minimum(index, old - 1)[None], np.ones((1, new)), old)
 
 
 def _new_sizes(
@@ -203,13 +175,18 @@ def interpolate(
         from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](input, sizes)
-    if mode.startswith("nearest"):
-        return _nearest(input, sizes, scales, 0.5 if mode == "nearest-exact" else 0.0)
-    matrix: Callable[..., Any] = _cubic if mode == "bicubic" else _linear
+    each = list(zip(input.shape[2:], sizes, scales, strict=True))
+    if mode.startswith("nearest"):  # any dtype will do
+        offset = 0.5 if mode == "nearest-exact" else 0.0
+        return Resample.apply(input, tables=tuple([_nearest(*lengths, offset) for lengths in each]))
+    if input.array.dtype.kind not in dtypes.FLOATING:
+        raise NotImplementedError(f"interpolate: not implemented for {input.dtype}; convert the input with float()")
+    corners = bool(align_corners)
     if antialias:
-        matrix = partial(_antialiased, cubic=mode == "bicubic")
-    each = zip(input.shape[2:], sizes, scales, strict=True)
-    return resample("interpolate", input, [matrix(old, new, scale, bool(align_corners)) for old, new, scale in each])
+        tables = [_antialiased(*lengths, corners, mode == "bicubic") for lengths in each]
+    else:
+        tables = [(_cubic if mode == "bicubic" else _linear)(*lengths, corners) for lengths in each]
+    return Resample.apply(input, tables=tuple(tables))
 
 
 def upsample(

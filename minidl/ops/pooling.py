@@ -104,7 +104,9 @@ class SpreadPool(Op):
     def forward(self, x: Any, *, window: tuple[Sizes, ...] | None, size: Sizes, divisor: Any = None) -> Any:
         self.positions, self.window, self.divisor = x.shape[2:], window, divisor
         wide = at_least_float32(x) if divisor is None else at_least_float32(x) / divisor
-        out = kernels.sum_pool_backward(wide, size, *window) if window else kernels.adaptive_sum_pool_backward(wide, size)
+        out = (
+            kernels.sum_pool_backward(wide, size, *window) if window else kernels.adaptive_sum_pool_backward(wide, size)
+        )
         return out.astype(x.dtype, copy=False)
 
     def backward(self, g: Any) -> Any:

@@ -195,9 +195,7 @@ def test_threads_share_the_work(rng, monkeypatch):
         for got, right in zip(found, wanted, strict=True):
             assert accuracy(got, right) < 3e-6
         dx = conv_backward_input(out, weight, None, x_shape, *geometry)
-        assert (
-            accuracy(dx, conv_backward_input.reference(*map(wide, (out, weight)), None, x_shape, *geometry)) < 3e-6
-        )
+        assert accuracy(dx, conv_backward_input.reference(*map(wide, (out, weight)), None, x_shape, *geometry)) < 3e-6
 
 
 def test_winograd_is_about_as_exact_as_plain_sums(rng):

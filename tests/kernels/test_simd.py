@@ -23,6 +23,7 @@ from minidl.kernels.simd import (
     bits,
     broadcast,
     broadcast4,
+    collect,
     dot4,
     first,
     float32,
@@ -100,6 +101,16 @@ def float_arithmetic(a, b, out):
     total -= x
     total /= 3
     store(out, 10 * WIDTH, total)
+
+
+@jit
+def collected(x, table, out):
+    store(out, 0, collect(x, 2, table, 1))
+
+
+def test_lanes_from_anywhere():
+    x, table = floats(4).reshape(-1), np.random.default_rng(0).integers(-2, 4 * width() - 2, width() + 1)
+    same(collected, x, table, np.zeros(width(), np.float32))
 
 
 @jit
