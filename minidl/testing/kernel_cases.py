@@ -120,6 +120,7 @@ def reduce_cases(rng: np.random.Generator) -> Iterator[Arguments]:
     for several in ((0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)):
         yield normal(rng, 3, 40, 33), several, True
     yield normal(rng, 2, 3, 5, 4).transpose(0, 3, 1, 2), (0, 2, 3), False  # channels-last
+    yield normal(rng, 2, 3, 2100), (0, 2), False  # in two steps, rows of more than a warp takes
     yield normal(rng, 110, 40), (0, 1), False
     yield np.array([[1.0, np.nan, 2.0], [-np.inf, 3.0, 0.0]], np.float32), (1,), False
     yield np.array([[1.0, np.nan], [-3.0, 0.0], [5.0, 2.0]], np.float32), (0,), False

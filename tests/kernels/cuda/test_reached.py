@@ -215,7 +215,7 @@ CALLS = {
     ),
     "conv2d, float16": (
         of(lambda x, w: F.conv2d(x, w, padding=1), (1, 9, 8, 8), (9, 9, 3, 3), dtype="float16"),
-        "conv_mma conv_mma_input conv_mma_weight sum_rows_warp",
+        "conv_mma conv_mma_input conv_mma_weight sum_columns_finish sum_rows_warp",
     ),
     "attention": (
         of(attention, *HEADS),
@@ -241,6 +241,12 @@ CALLS = {
     "sum of wide rows": (of(lambda x: x.sum(-1), (2, 3000)), "sum_rows_block"),
     "sum of columns": (of(lambda x: x.sum(0), (300, 40)), "sum_columns sum_columns_finish"),
     "mean of the middle": (of(lambda x: x.mean(1), (5, 300, 20)), "sum_columns sum_columns_finish"),
+    "sum of two dimensions, float16": (
+        of(lambda x: x.sum((0, 2)), (2, 3, 40), dtype="float16"), "sum_rows_warp_wide sum_columns_finish"
+    ),
+    "sum of two dimensions, wide, float16": (
+        of(lambda x: x.sum((0, 2)), (2, 3, 2100), dtype="float16"), "sum_rows_block_wide sum_columns_finish"
+    ),
     "var": (of(lambda x: x.var((0, 2)), (5, 30, 20)), "sum_rows_warp sum_columns_finish"),
     "norm": (of(md.norm, (170, 40)), "sum_all sum_all_finish"),
     "bias": (of(lambda x, b: x + b, (70, 40), (40,)), "sum_columns_finish"),
