@@ -241,15 +241,27 @@ def blocks(n: int, per_block: int, most: int = 1 << 30) -> int:
 
 
 class Limits(NamedTuple):
-    """What a device can do: its compute capability, 90 for 9.0, the shared memory that a block may have, in bytes, and how
-    many blocks run at once at the least: one on each multiprocessor."""
+    """What a device can do: its compute capability, 90 for 9.0, the shared memory that a block may have, in bytes; how many
+    multiprocessors there are; and what the blocks share that run on one of them at once: memory in bytes, registers, threads."""
 
     capability: int
     shared: int
     multiprocessors: int
+    shared_by_all: int
+    registers: int
+    threads: int
+
+    def at_once(self, threads: int, registers: int, shared: int) -> int:
+        """How many blocks a multiprocessor has room for: of so many threads with so many registers, and so much shared memory."""
+        if shared > self.shared:
+            return 0
+        # a warp gets its registers in units of 256, from one of four parts; beside its own memory a block takes 1 KB for the system
+        warps = 4 * (self.registers // 4 // (256 * blocks(32 * registers, 256)))
+        of_block = 1024 * (blocks(shared, 1024) + 1)
+        return min(self.threads // threads, warps // blocks(threads, 32), self.shared_by_all // of_block)
 
 
-H100 = Limits(90, 232448, 132)  # what the CPU run imitates
+H100 = Limits(90, 232448, 132, 233472, 65536, 2048)  # what the CPU run imitates
 
 
 def limits(a: Array) -> Limits:
@@ -263,9 +275,11 @@ def _limits(device: int) -> Limits:
 
     gpu = cupy.cuda.Device(device)
     has = gpu.attributes
-    return Limits(
-        int(gpu.compute_capability), int(has["MaxSharedMemoryPerBlockOptin"]), int(has["MultiProcessorCount"])
-    )
+    names = (
+        "MaxSharedMemoryPerBlockOptin", "MultiProcessorCount", "MaxSharedMemoryPerMultiprocessor",
+        "MaxRegistersPerMultiprocessor", "MaxThreadsPerMultiProcessor",
+    )  # fmt: skip
+    return Limits(int(gpu.compute_capability), *(int(has[name]) for name in names))
 
 
 def launchable(*arrays: Array | None, types: tuple[str, ...] = ("float32",)) -> bool:

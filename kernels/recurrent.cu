@@ -10,11 +10,15 @@
 //                               of each gate in its registers for the whole sequence: H = 512 fits into 128 blocks of 4 units.
 //                               What a step hands on to the next, the state, is small, but every block needs all of it, so that
 //                               between two steps all blocks wait for each other.
+//   3  the same, for batches     Sequences know nothing of each other. So a batch is dealt out to groups of blocks, each with all
+//      of up to 64               weights and some rows of the batch, and only the blocks of a group wait for each other: a step takes
+//                               what its few rows take, and more multiprocessors have work. How many groups there are follows from
+//                               how many blocks are on the GPU at once (recurrent_cuda.py); version 2 is this with one group.
 //
 // Backward it is the same with columns for rows: a unit's gradient is the product of the gradients of all gates with its column.
 //
 // Arrays of version 1 are those of one time step: rows of the batch that still run, B of them; a gate k of element j stands at
-// k H + j. Arrays of version 2 have the time before that: (T, B, .), and all rows run all the time.
+// k H + j. Arrays of versions 2 and 3 have the time before that: (T, B, .), and all rows run all the time.
 // Sources: Appleyard, Kocisky and Blunsom, "Optimizing Performance of Recurrent Neural Networks on GPUs", 2016, for the fusion;
 // Diamos and others, "Persistent RNNs: Stashing Recurrent Weights On-Chip", 2016, for version 2.
 #include "common.cuh"
@@ -147,15 +151,25 @@ extern "C" __global__ void gru_step_backward(const float* __restrict__ g, const 
     dh[n] = d;
 }
 
-// ---- 2 --------------------------------------------------------------------------------------------------------------
-// Blocks of 4 warps, numbered along y, a warp for a unit j. A block waits for the others in the middle of its work, so all of them must
+// ---- 2 and 3 --------------------------------------------------------------------------------------------------------
+// Blocks of 4 warps, numbered along y, a warp for a unit j; groups along z, each with `rows` rows of the batch. A block waits for the others in the middle of its work, so all of them must
 // be on the GPU at once: the launch is "cooperative", which the driver refuses where they do not fit.
 
 constexpr int LONGEST = 512, PARTS = LONGEST / 32, UNITS = 4;  // of H; numbers of a row that a lane keeps; of a block
-constexpr int MOST = 8;                                        // rows of the batch: what lane b ends up with is of row b
+
+// The rows of the batch that a block's group has: what lane b ends up with is of row first + b, so that there are 32 at most.
+struct Rows {
+    int first, count;
+};
+
+__device__ inline Rows rows_of_group(int B, int rows) {
+    int first = blockIdx.z * rows;
+    return {first, min(rows, B - first)};
+}
 
 #ifndef grid_barrier  // on the CPU, where blocks take turns, it is defined by cuda_cpu.h
-// Wait until all blocks are here. `arrived` counts those that have come, over all barriers of a launch; goal: how many there are then.
+// Wait until all blocks of the group are here. `arrived` counts those that have come, over all barriers of a launch; goal: how many
+// there are then.
 __device__ inline void grid_barrier(unsigned* arrived, unsigned goal) {
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -250,10 +264,12 @@ __device__ inline float column_product(const float (&kept)[GATES][PARTS], const 
 extern "C" __global__ void __launch_bounds__(128, 1) lstm_sequence(const float* __restrict__ x, const float* __restrict__ w,
                                                                    const float* h, float* c, float* __restrict__ gates,
                                                                    float* __restrict__ cells, float* out, unsigned* arrived, int T, int B,
-                                                                   int H, int reverse) {
+                                                                   int H, int reverse, int rows) {
     SHARED_DYN(float, state);
-    int j = blockIdx.y * UNITS + warp_index(), b = lane_index();
-    bool mine = b < B && j < H;
+    int j = blockIdx.y * UNITS + warp_index(), lane = lane_index();
+    Rows own = rows_of_group(B, rows);
+    int b = own.first + lane;
+    bool mine = lane < own.count && j < H;
     float kept[4][PARTS], cell = mine ? c[b * H + j] : 0.0f;
     keep(kept, w, H, j, false);
     for (int step = 0; step < T; step++) {
@@ -261,9 +277,9 @@ extern "C" __global__ void __launch_bounds__(128, 1) lstm_sequence(const float* 
         long long n = ((long long)t * B + b) * H + j, at = ((long long)t * B + b) * 4 * H + j;
         float from_x[4] = {}, from_h[4] = {};
         if (mine) load(from_x, x, at, H);  // on its way while the others are waited for
-        if (step) grid_barrier(arrived, step * gridDim.y);
-        bring(state, step ? out + (long long)(reverse ? t + 1 : t - 1) * B * H : h, B, H);
-        row_products(from_h, kept, state, B, H);
+        if (step) grid_barrier(arrived + blockIdx.z, step * gridDim.y);
+        bring(state, step ? out + ((long long)(reverse ? t + 1 : t - 1) * B + own.first) * H : h + own.first * H, own.count, H);
+        row_products(from_h, kept, state, own.count, H);
         if (mine) {
             Cell now = lstm_gates(from_x, from_h, cell);
             store(gates, at, H, {now.i, now.f, now.u, now.o});
@@ -280,10 +296,12 @@ extern "C" __global__ void __launch_bounds__(128, 1) lstm_sequence_backward(cons
                                                                             const float* __restrict__ gates,
                                                                             const float* __restrict__ cells, float* dh, float* dc,
                                                                             float* d, unsigned* arrived, int T, int B, int H,
-                                                                            int reverse) {
+                                                                            int reverse, int rows) {
     SHARED_DYN(float, given);
-    int j = blockIdx.y * UNITS + warp_index(), b = lane_index();
-    bool mine = b < B && j < H;
+    int j = blockIdx.y * UNITS + warp_index(), lane = lane_index();
+    Rows own = rows_of_group(B, rows);
+    int b = own.first + lane;
+    bool mine = lane < own.count && j < H;
     float kept[4][PARTS], from_h = mine ? dh[b * H + j] : 0.0f, from_c = mine ? dc[b * H + j] : 0.0f;
     keep(kept, w, H, j, true);
     for (int step = 0; step <= T; step++) {
@@ -295,9 +313,9 @@ extern "C" __global__ void __launch_bounds__(128, 1) lstm_sequence_backward(cons
             grad = g[n], cell = cells[n];
         }
         if (step) {
-            grid_barrier(arrived, step * gridDim.y);
-            bring(given, d + (long long)(reverse ? t - 1 : t + 1) * B * 4 * H, 4 * B, H);
-            from_h = column_product(kept, given, B, H);
+            grid_barrier(arrived + blockIdx.z, step * gridDim.y);
+            bring(given, d + ((long long)(reverse ? t - 1 : t + 1) * B + own.first) * 4 * H, 4 * own.count, H);
+            from_h = column_product(kept, given, own.count, H);
         }
         if (mine && step < T) {
             float now[4];
@@ -313,10 +331,12 @@ extern "C" __global__ void __launch_bounds__(128, 1) gru_sequence(const float* _
                                                                   const float* __restrict__ bias, const float* h,
                                                                   float* __restrict__ gates, float* __restrict__ inner,
                                                                   float* __restrict__ before, float* out, unsigned* arrived, int T, int B,
-                                                                  int H, int reverse) {
+                                                                  int H, int reverse, int rows) {
     SHARED_DYN(float, state);
-    int j = blockIdx.y * UNITS + warp_index(), b = lane_index();
-    bool mine = b < B && j < H;
+    int j = blockIdx.y * UNITS + warp_index(), lane = lane_index();
+    Rows own = rows_of_group(B, rows);
+    int b = own.first + lane;
+    bool mine = lane < own.count && j < H;
     float kept[3][PARTS], shift[3] = {}, old = mine ? h[b * H + j] : 0.0f;
     keep(kept, w, H, j, false);
     if (mine && bias) load(shift, bias, j, H);
@@ -325,9 +345,9 @@ extern "C" __global__ void __launch_bounds__(128, 1) gru_sequence(const float* _
         long long n = ((long long)t * B + b) * H + j, at = ((long long)t * B + b) * 3 * H + j;
         float from_x[3] = {}, from_h[3] = {};
         if (mine) load(from_x, x, at, H);
-        if (step) grid_barrier(arrived, step * gridDim.y);
-        bring(state, step ? out + (long long)(reverse ? t + 1 : t - 1) * B * H : h, B, H);
-        row_products(from_h, kept, state, B, H);
+        if (step) grid_barrier(arrived + blockIdx.z, step * gridDim.y);
+        bring(state, step ? out + ((long long)(reverse ? t + 1 : t - 1) * B + own.first) * H : h + own.first * H, own.count, H);
+        row_products(from_h, kept, state, own.count, H);
         if (mine) {
 #pragma unroll
             for (int k = 0; k < 3; k++) from_h[k] += shift[k];
@@ -346,10 +366,12 @@ extern "C" __global__ void __launch_bounds__(128, 1) gru_sequence_backward(const
                                                                            const float* __restrict__ inner,
                                                                            const float* __restrict__ before, float* dh,
                                                                            float* __restrict__ dx, float* dw, unsigned* arrived, int T,
-                                                                           int B, int H, int reverse) {
+                                                                           int B, int H, int reverse, int rows) {
     SHARED_DYN(float, given);
-    int j = blockIdx.y * UNITS + warp_index(), b = lane_index();
-    bool mine = b < B && j < H;
+    int j = blockIdx.y * UNITS + warp_index(), lane = lane_index();
+    Rows own = rows_of_group(B, rows);
+    int b = own.first + lane;
+    bool mine = lane < own.count && j < H;
     float kept[3][PARTS], from_h = mine ? dh[b * H + j] : 0.0f;
     keep(kept, w, H, j, true);
     for (int step = 0; step <= T; step++) {
@@ -363,9 +385,9 @@ extern "C" __global__ void __launch_bounds__(128, 1) gru_sequence_backward(const
             now = {of[0], of[1], of[2], inner[n], before[n]};
         }
         if (step) {
-            grid_barrier(arrived, step * gridDim.y);
-            bring(given, dw + (long long)(reverse ? t - 1 : t + 1) * B * 3 * H, 3 * B, H);
-            from_h += column_product(kept, given, B, H);
+            grid_barrier(arrived + blockIdx.z, step * gridDim.y);
+            bring(given, dw + ((long long)(reverse ? t - 1 : t + 1) * B + own.first) * 3 * H, 3 * own.count, H);
+            from_h += column_product(kept, given, own.count, H);
         }
         if (mine && step < T) {
             float to_x[3], to_w[3];

@@ -1,7 +1,7 @@
 """The launchers of recurrent.cu: LSTM and GRU on a GPU.
 
-A time step is one product and one launch; the inputs of all steps are multiplied before. For a small batch and a narrow state the
-whole sequence is one launch.
+A time step is one product and one launch; the inputs of all steps are multiplied before. For a batch that is not large and a narrow
+state the whole sequence is one launch.
 
 Letters: T time, B batch, I input size, H hidden size, P size of the projected state (H without a projection).
 """
@@ -27,19 +27,23 @@ from .recurrent import (
     weight_gradients,
 )
 
+REGISTERS = 176  # of a thread that keeps weights
+
 CU = Source(
     "recurrent.cu",
     Entry("lstm_step", "lstm", registers=48, rtol=1e-5),  # rounding adds up over the steps
     Entry("lstm_step_backward", "lstm_backward", registers=48, rtol=1e-5),
     Entry("gru_step", "gru", registers=48, rtol=1e-5),
     Entry("gru_step_backward", "gru_backward", registers=48, rtol=1e-5),
-    Entry("lstm_sequence", "lstm", registers=176, rtol=1e-5),
-    Entry("lstm_sequence_backward", "lstm_backward", registers=176, rtol=1e-5),
-    Entry("gru_sequence", "gru", registers=176, rtol=1e-5),
-    Entry("gru_sequence_backward", "gru_backward", registers=176, rtol=1e-5),
+    Entry("lstm_sequence", "lstm", registers=REGISTERS, rtol=1e-5),
+    Entry("lstm_sequence_backward", "lstm_backward", registers=REGISTERS, rtol=1e-5),
+    Entry("gru_sequence", "gru", registers=REGISTERS, rtol=1e-5),
+    Entry("gru_sequence_backward", "gru_backward", registers=REGISTERS, rtol=1e-5),
 )
 THREADS = 128  # a step is small: more blocks, more multiprocessors
-MOST, LONGEST, UNITS = 8, 512, 4  # of a sequence in one launch: B, H, and units of the state in a block
+# Of a sequence in one launch: H at the most, units of the state in a block, rows of the batch in a group of blocks; B, up to which a
+# launch is thought to take less than the steps, one by one: judged, not measured
+LONGEST, UNITS, FEWEST, LANES, MOST = 512, 4, 8, 32, 64
 
 
 def supports_cuda(*arguments: Any) -> bool:
@@ -52,29 +56,40 @@ def contiguous(*arrays: Array | None) -> list[Any]:
     return [None if a is None else array_module(a).ascontiguousarray(a) for a in arrays]
 
 
-def one_launch(state: Array, sizes: Sizes, rows: int) -> bool:
-    """Whether a sequence fits into one launch: all of the batch runs all the time, a lane keeps the weights of a state (B, H),
-    the blocks are on the GPU at once, and each has room for `rows` rows of H numbers for every sequence of the batch."""
+def one_launch(state: Array, sizes: Sizes, each: int) -> int:
+    """How many rows of the batch a group of blocks takes in one launch of a sequence; 0 where that is not possible.
+
+    It is where all of the batch runs all the time, a lane keeps the weights of a state (B, H), and all blocks are on the GPU at
+    once, each with room for `each` rows of H numbers for every row of the batch that it has. The more groups the better.
+    """
     B, H = state.shape
     if B > MOST or H > LONGEST or not sizes or min(sizes) < B:
-        return False
+        return 0
     gpu = limits(state)
-    return blocks(H, UNITS) <= gpu.multiprocessors and room(B, H, rows) <= gpu.shared
+    for groups in range(blocks(B, FEWEST), 0, -1):
+        rows = blocks(B, groups)
+        fitting = gpu.multiprocessors * gpu.at_once(THREADS, REGISTERS, room(rows, H, each))
+        if rows <= LANES and blocks(H, UNITS) * blocks(B, rows) <= fitting:
+            return rows
+    return 0
 
 
-def room(B: int, H: int, rows: int) -> int:
+def room(rows: int, H: int, each: int) -> int:
     """Bytes of shared memory: rows are filled up to a multiple of 32 numbers."""
-    return 4 * B * rows * 32 * blocks(H, 32)
+    return 4 * rows * each * 32 * blocks(H, 32)
 
 
 def launch(entry: str, n: int, width: int, *arrays: Array | None) -> None:
     CU.launch(entry, blocks(n * width, THREADS), THREADS, *arrays, n, width)
 
 
-def launch_sequence(entry: str, rows: int, T: int, B: int, H: int, reverse: bool, *arrays: Array | None) -> None:
-    arrived = array_module(arrays[0]).zeros(1, "uint32")  # how many blocks have come to the barriers
-    numbers, grid = (*arrays, arrived, T, B, H, int(reverse)), (1, blocks(H, UNITS))
-    CU.launch(entry, grid, THREADS, *numbers, shared=room(B, H, rows), together=True)
+def launch_sequence(
+    entry: str, rows: int, each: int, T: int, B: int, H: int, reverse: bool, *arrays: Array | None
+) -> None:
+    groups = blocks(B, rows)
+    arrived = array_module(arrays[0]).zeros(groups, "uint32")  # how many blocks of each have come to the barriers
+    numbers = (*arrays, arrived, T, B, H, int(reverse), rows)
+    CU.launch(entry, (1, blocks(H, UNITS), groups), THREADS, *numbers, shared=room(rows, H, each), together=True)
 
 
 def multiply(a: Array, b: Array, out: Array, add: bool = False) -> None:
@@ -90,11 +105,12 @@ def lstm_cuda(
     x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, c0: Array, w_hr: Array | None, sizes: Sizes,
     reverse: bool,
 ) -> tuple[Array, ...]:  # fmt: skip
-    if w_hr is not None or not one_launch(c0, sizes, 1):
+    rows = 0 if w_hr is not None else one_launch(c0, sizes, 1)
+    if not rows:
         return lstm_steps(x, w_ih, w_hh, bias, h0, c0, w_hr, sizes, reverse)
     (T, B, _), H, c, a = x.shape, c0.shape[1], c0.copy(), gemm(x, w_ih.T, bias)
     out, gates, cells, before = blank(T, B, sizes, H, 4 * H, H, H, xp=array_module(x))
-    launch_sequence("lstm_sequence", 1, T, B, H, reverse, a, *contiguous(w_hh, h0), c, gates, cells, out)
+    launch_sequence("lstm_sequence", rows, 1, T, B, H, reverse, a, *contiguous(w_hh, h0), c, gates, cells, out)
     first, others, earlier = (-1, slice(0, -1), slice(1, None)) if reverse else (0, slice(1, None), slice(0, -1))
     before[first], before[others] = h0, out[earlier]
     return out, out[0 if reverse else -1].copy(), c, see(x, before, bias), gates, cells, out
@@ -136,10 +152,12 @@ def lstm_backward_cuda(
     g: Array, g_h: Array, g_c: Array, w_ih: Array, w_hh: Array, w_hr: Array | None, seen: Array, gates: Array,
     cells: Array, hidden: Array, sizes: Sizes, reverse: bool,
 ) -> tuple[Array | None, ...]:  # fmt: skip
-    if w_hr is not None or not one_launch(g_c, sizes, 4):
+    rows = 0 if w_hr is not None else one_launch(g_c, sizes, 4)
+    if not rows:
         return lstm_steps_backward(g, g_h, g_c, w_ih, w_hh, w_hr, seen, gates, cells, hidden, sizes, reverse)
     da, dh, dc = array_module(g).empty_like(gates), g_h.copy(), g_c.copy()
-    launch_sequence("lstm_sequence_backward", 4, *cells.shape, reverse, *contiguous(g, w_hh), gates, cells, dh, dc, da)
+    arrays = (*contiguous(g, w_hh), gates, cells, dh, dc, da)
+    launch_sequence("lstm_sequence_backward", rows, 4, *cells.shape, reverse, *arrays)
     return gemm(da, w_ih, None), *weight_gradients(da, seen, w_ih, w_hh), dh, dc, None
 
 
@@ -168,11 +186,13 @@ def lstm_steps_backward(
 def gru_cuda(
     x: Array, w_ih: Array, w_hh: Array, b_ih: Array | None, b_hh: Array | None, h0: Array, sizes: Sizes, reverse: bool
 ) -> tuple[Array, ...]:
-    if not one_launch(h0, sizes, 1):
+    rows = one_launch(h0, sizes, 1)
+    if not rows:
         return gru_steps(x, w_ih, w_hh, b_ih, b_hh, h0, sizes, reverse)
     (T, B), H, a = x.shape[:2], h0.shape[1], gemm(x, w_ih.T, b_ih)
     out, before, inner, gates = blank(T, B, sizes, H, H, H, 3 * H, xp=array_module(x))
-    launch_sequence("gru_sequence", 1, T, B, H, reverse, a, *contiguous(w_hh, b_hh, h0), gates, inner, before, out)
+    arrays = (a, *contiguous(w_hh, b_hh, h0), gates, inner, before, out)
+    launch_sequence("gru_sequence", rows, 1, T, B, H, reverse, *arrays)
     return out, out[0 if reverse else -1].copy(), before, gates, inner
 
 
@@ -195,12 +215,13 @@ def gru_backward_cuda(
     g: Array, g_last: Array, x: Array, w_ih: Array, w_hh: Array, before: Array, gates: Array, inner: Array, sizes: Sizes,
     reverse: bool,
 ) -> tuple[Array, ...]:  # fmt: skip
-    if not one_launch(g_last, sizes, 3):
+    rows = one_launch(g_last, sizes, 3)
+    if not rows:
         return gru_steps_backward(g, g_last, x, w_ih, w_hh, before, gates, inner, sizes, reverse)
     xp, dh = array_module(g), g_last.copy()
     da, dw = xp.empty_like(gates), xp.empty_like(gates)
     (g, w_hh), shape = contiguous(g, w_hh), before.shape
-    launch_sequence("gru_sequence_backward", 3, *shape, reverse, g, w_hh, gates, inner, before, dh, da, dw)
+    launch_sequence("gru_sequence_backward", rows, 3, *shape, reverse, g, w_hh, gates, inner, before, dh, da, dw)
     return gemm(da, w_ih, None), outer(da, x), outer(dw, before), da.sum(axis=(0, 1)), dw.sum(axis=(0, 1)), dh
 
 

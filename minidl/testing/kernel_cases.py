@@ -121,6 +121,7 @@ def reduce_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield normal(rng, 3, 40, 33), several, True
     yield normal(rng, 2, 2, 2051), (0, 2), True
     yield normal(rng, 2, 3, 5, 4).transpose(0, 3, 1, 2), (0, 2, 3), False  # channels-last
+    yield normal(rng, 2, 3, 2100), (0, 2), False  # in two steps, rows of more than a warp takes
     yield normal(rng, 110, 40), (0, 1), False
     yield np.array([[1.0, np.nan, 2.0], [-np.inf, 3.0, 0.0]], np.float32), (1,), False
     yield np.array([[1.0, np.nan], [-3.0, 0.0], [5.0, 2.0]], np.float32), (0,), False
@@ -358,7 +359,8 @@ def adam_rows_cases(rng: np.random.Generator) -> Iterator[Arguments]:
         yield table, mean, square, index, normal(rng, count, width), 0.1, 0.9, 0.999, 1e-8
 
 
-THREE_LENGTHS, ALL_RUN = (4, 3, 3), (7, 7, 7)  # sequences that run at each time step
+# sequences that run at each time step; of ALL_RUN there are few, and of MANY_RUN three groups, the last one smaller
+THREE_LENGTHS, ALL_RUN, MANY_RUN = (4, 3, 3), (7, 7, 7), (19, 19, 19)
 
 
 def lstm_inputs(rng: np.random.Generator, H: int, P: int | None, sizes: Any = THREE_LENGTHS) -> tuple[Any, ...]:
@@ -369,7 +371,8 @@ def lstm_inputs(rng: np.random.Generator, H: int, P: int | None, sizes: Any = TH
     return normal(rng, T, B, 5), *weights, *states, normal(rng, P, H) / 4 if P else None, sizes, reverse
 
 
-LSTMS = ((1, None), (33, None), (40, 7), (1, None, ALL_RUN), (6, 5, ALL_RUN), (36, None, ALL_RUN), (35, None, ALL_RUN))
+LSTMS = ((1, None), (33, None), (40, 7), (1, None, ALL_RUN), (6, 5, ALL_RUN), (36, None, ALL_RUN), (35, None, ALL_RUN),
+         (35, None, MANY_RUN))  # fmt: skip
 
 
 @cases("lstm")
@@ -396,7 +399,7 @@ def gru_inputs(rng: np.random.Generator, H: int, reverse: bool, sizes: Any = THR
     return normal(rng, T, B, 5), *weights, *biases, normal(rng, B, H), sizes, reverse
 
 
-GRUS = ((1, False), (33, False), (40, True), (1, True, ALL_RUN), (36, False, ALL_RUN), (35, True, ALL_RUN))
+GRUS = ((1, False), (33, False), (40, True), (1, True, ALL_RUN), (36, False, ALL_RUN), (35, True, ALL_RUN), (35, True, MANY_RUN))
 
 
 @cases("gru")

@@ -223,12 +223,19 @@ def test_which_sequences_are_one_launch(monkeypatch):
     def fits(B, H, sizes=None, rows=4):
         return recurrent_cuda.one_launch(np.zeros((B, H), np.float32), sizes or (B,) * 3, rows)
 
-    assert fits(8, 512) and fits(1, 1)
-    assert not fits(9, 8) and not fits(8, 513) and not fits(4, 8, sizes=(4, 4, 3)) and not fits(4, 8, sizes=(3, 3))
-    monkeypatch.setattr(cuda, "H100", cuda.Limits(75, 65536, 40))  # blocks of four units, all at once
-    assert fits(8, 160) and not fits(8, 161)
-    monkeypatch.setattr(cuda, "H100", cuda.Limits(75, 65535, 132))  # backward 8 sequences take 64 KiB of shared memory
-    assert fits(8, 480) and not fits(8, 481) and fits(8, 512, rows=1)
+    assert fits(8, 512) == 8 and fits(1, 1) == 1
+    assert not fits(65, 8) and not fits(8, 513) and not fits(4, 8, sizes=(4, 4, 3)) and not fits(4, 8, sizes=(3, 3))
+    # 132 multiprocessors have room for two blocks each: four groups of 64, for 256 units, or two of 128
+    assert fits(32, 256) == 8 and fits(64, 256) == 16 and fits(9, 256) == 5 and fits(17, 256) == 6
+    assert fits(32, 512, rows=1) == 16 and fits(64, 512, rows=1) == 32
+    assert fits(26, 512) == 13 and not fits(32, 512)  # backward 16 rows take 128 KB, of which there are not two
+    one = cuda.H100._replace(registers=44_000)  # room for one block
+    monkeypatch.setattr(cuda, "H100", one)
+    assert one.at_once(128, 176, 0) == 1 and fits(8, 512) == 8 and fits(64, 256) == 32
+    monkeypatch.setattr(cuda, "H100", one._replace(multiprocessors=40))  # blocks of four units, all at once
+    assert fits(8, 160) == 8 and not fits(8, 161)
+    monkeypatch.setattr(cuda, "H100", one._replace(shared=65535))  # backward 8 sequences take 64 KiB of shared memory
+    assert fits(8, 480) == 8 and not fits(8, 481) and fits(8, 512, rows=1)
 
 
 def test_blocks_that_wait_for_each_other_are_launched_together(monkeypatch):

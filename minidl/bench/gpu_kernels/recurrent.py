@@ -42,6 +42,7 @@ def _outputs(m: Machine, twin: Call) -> Call:
 
 
 @workload("LSTM, 128 steps, batch 64, width 1024", 128, 64, 1024)
+@workload("LSTM, 64 steps, batch 32, width 256", 64, 32, 256)
 @workload("LSTM, 128 steps, batch 8, width 512", 128, 8, 512)
 @workload("LSTM, 100 steps, batch 8, width 200", 100, 8, 200)
 def _lstm(m: Machine, *sizes: int) -> Work:
@@ -53,6 +54,7 @@ def _lstm(m: Machine, *sizes: int) -> Work:
 
 
 @workload("LSTM backward, 128 steps, batch 64, width 1024", 128, 64, 1024)
+@workload("LSTM backward, 64 steps, batch 32, width 256", 64, 32, 256)
 @workload("LSTM backward, 128 steps, batch 8, width 512", 128, 8, 512)
 @workload("LSTM backward, 100 steps, batch 8, width 200", 100, 8, 200)
 def _lstm_backward(m: Machine, *sizes: int) -> Work:
@@ -66,6 +68,7 @@ def _lstm_backward(m: Machine, *sizes: int) -> Work:
 
 
 @workload("GRU, 128 steps, batch 64, width 1024", 128, 64, 1024)
+@workload("GRU, 64 steps, batch 32, width 256", 64, 32, 256)
 @workload("GRU, 100 steps, batch 8, width 200", 100, 8, 200)
 def _gru(m: Machine, *sizes: int) -> Work:
     x, w_ih, w_hh, h = _recurrent(m, 3, *sizes)
@@ -76,6 +79,7 @@ def _gru(m: Machine, *sizes: int) -> Work:
 
 
 @workload("GRU backward, 128 steps, batch 64, width 1024", 128, 64, 1024)
+@workload("GRU backward, 64 steps, batch 32, width 256", 64, 32, 256)
 @workload("GRU backward, 100 steps, batch 8, width 200", 100, 8, 200)
 def _gru_backward(m: Machine, *sizes: int) -> Work:
     x, w_ih, w_hh, h = _recurrent(m, 3, *sizes)

@@ -230,9 +230,10 @@ CALLS = {
         "attention_mma attention_delta attention_backward_kv_mma attention_backward_q_mma",
     ),
     "LSTM": (layer(lambda: nn.LSTM(7, 6), 3, 2, 7), "lstm_sequence lstm_sequence_backward"),
-    "LSTM of a large batch": (layer(lambda: nn.LSTM(7, 6), 3, 9, 7), "lstm_step lstm_step_backward"),
+    "LSTM of several groups": (layer(lambda: nn.LSTM(7, 6), 3, 19, 7), "lstm_sequence lstm_sequence_backward"),
+    "LSTM of a large batch": (layer(lambda: nn.LSTM(7, 6), 3, 65, 7), "lstm_step lstm_step_backward"),
     "GRU": (layer(lambda: nn.GRU(7, 6), 3, 2, 7), "gru_sequence gru_sequence_backward"),
-    "GRU of a large batch": (layer(lambda: nn.GRU(7, 6), 3, 9, 7), "gru_step gru_step_backward"),
+    "GRU of a large batch": (layer(lambda: nn.GRU(7, 6), 3, 65, 7), "gru_step gru_step_backward"),
     "sparse.mm": (sparse(3), "spmm_rows sddmm_warps"),
     "sparse.mm, a row that is long": (sparse(400), "spmm_rows spmm_merge spmm_carry sddmm_warps"),
     "sum": (of(md.sum, (170, 40)), "sum_all sum_all_finish"),
@@ -241,6 +242,12 @@ CALLS = {
     "sum of wide rows": (of(lambda x: x.sum(-1), (2, 3000)), "sum_rows_block"),
     "sum of columns": (of(lambda x: x.sum(0), (300, 40)), "sum_columns sum_columns_finish"),
     "mean of the middle": (of(lambda x: x.mean(1), (5, 300, 20)), "sum_columns sum_columns_finish"),
+    "sum of two dimensions, float16": (
+        of(lambda x: x.sum((0, 2)), (2, 3, 40), dtype="float16"), "sum_rows_warp_wide sum_columns_finish"
+    ),
+    "sum of two dimensions, wide, float16": (
+        of(lambda x: x.sum((0, 2)), (2, 3, 2100), dtype="float16"), "sum_rows_block_wide sum_columns_finish"
+    ),
     "var": (of(lambda x: x.var((0, 2)), (5, 30, 20)), "sum_rows_warp sum_columns_finish"),
     "norm": (of(md.norm, (170, 40)), "sum_all sum_all_finish"),
     "bias": (of(lambda x, b: x + b, (70, 40), (40,)), "sum_columns_finish"),
