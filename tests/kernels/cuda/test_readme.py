@@ -73,6 +73,12 @@ def test_the_kernel_in_contributing(tmp_path):
     np.testing.assert_allclose(out, x.sum(1), rtol=1e-5, atol=1e-5)
 
 
+def test_the_figures_are_those_of_the_table():
+    table = (ROOT / "minidl/bench/results/README.md").read_text()
+    of_naive, of_cached = re.search(r"reaches (\d+%) with a thread a row and\n(\d+%)", TEXT).groups()
+    assert re.search(rf"^\| softmax 32768 x 4096 \| naive {of_naive}, .*cached {of_cached} \|$", table, re.MULTILINE)
+
+
 def test_every_file_has_its_place():
     order = TEXT.partition("## In which order to read")[2].partition("On the CPU")[0]
     there = {path.name for pattern in ("*.cu", "*.cuh") for path in cuda.HERE.glob(pattern)}
