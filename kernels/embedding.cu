@@ -1,7 +1,8 @@
 // The gradient of an embedding: out (rows, D) where out[r] is the sum of the g[i] with index[i] == r, zeros for the others.
 //
 //   1  embedding_atomic     one thread for each number of g, added to its place atomically. Threads with the same index queue
-//                           up, and the order of the additions, hence the last bits, changes from run to run.
+//                           up, and the order of the additions, hence the last bits, changes from run to run. Where few indices
+//                           are the same it is the faster, since nothing is sorted (see minidl/bench/results/README.md).
 //   2  embedding_segments   the indices are sorted before (stably: equal ones stay in order), which brings together what
 //                           belongs to one row. Then a block owns a row of the result: it adds up the rows of its segment in
 //                           a fixed order and writes once. Rows without an index are written as zeros in passing.

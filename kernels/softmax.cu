@@ -14,7 +14,8 @@
 //   3  softmax_online  one block a row, two reads. Maximum and sum are computed in one pass: when a larger maximum turns
 //                      up, the sum so far is rescaled by e^(old - new); see online_sums in common.cuh. 16 bytes a load.
 //   4  softmax_cached  one block a row of up to 16384 elements. Each thread keeps its share of the row in registers, so
-//                      memory is read once.
+//                      memory is read once. (For the longest it gains nothing over 3, whose second read the cache serves:
+//                      see what was measured, minidl/bench/results/README.md.)
 //   5  softmax_warp    the same for rows of up to 512 elements, one warp a row: no shared memory and no barrier, and many
 //                      rows in flight on each multiprocessor. (With more, a thread's registers would leave room
 //                      for too few warps.)

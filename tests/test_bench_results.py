@@ -44,10 +44,27 @@ def test_one_command_replaces_the_figures(tmp_path, monkeypatch):
         "| MLP | one CUDA graph | not run: RuntimeError: no | | |",
     ):
         assert line in text
-    assert "lost" in text and "naive" not in text.split("Not measured")[0]
+    assert "Since then" not in text
+    assert "| gemm | naive 0.5%, cublas 50% |" in text and text.count("naive") == 1
+    assert "lost" in text
     assert "\nNot measured on this machine: " in text and "softmax" in text.split("Not measured")[1]
     assert all(line.count("|") == text.splitlines()[i - 1].count("|") for i, line in enumerate(text.splitlines())
                if line.startswith("|") and text.splitlines()[i - 1].startswith("|"))  # fmt: skip
+
+
+def test_what_has_changed_since_is_said(monkeypatch):
+    name = "convolution 128 x 64 x 56 x 56, 64 of 3 x 3"
+    figures = [CEILINGS, {"name": name, "version": "cupy", "seconds": 1.0, "flops": 1.0}]
+    found = results.compact(figures, "2001-02-03")
+    text = results.section(found | {"since": "all is new."})
+    assert (
+        f"| {name} | cupy (now cuda, not measured) | 1000.000 |" in text and "\n\nSince then: all is new.\n\n|" in text
+    )
+    unknown = {known for known in results.WORKLOADS if results.version_today(known) not in results.IN_FORCE}
+    assert {known.rpartition(" ")[0] for known in unknown} == {
+        "matrix product 8192,"
+    }  # only the step for tensor cores is measured
+    assert results.version_today("a workload that there is no more") is None
 
 
 def test_mistakes(tmp_path, capsys):

@@ -16,7 +16,7 @@ from minidl.testing.checks import check_op
 from minidl.testing.samples import REGISTRY
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "tutorials/README.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "tutorials/README.md", "kernels/README.md"]
 
 
 def blocks(document, language):

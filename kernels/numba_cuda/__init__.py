@@ -1,14 +1,15 @@
 """The teaching kernels once more, in Python: compiled by Numba for a GPU, or run thread by thread without one.
 
 CUDA C++ (kernels/*.cu) is what runs by default and what is fast. These kernels are for reading: the same ideas with less around
-them. Each file stands on its own, from the obvious version to the better one, and says what each step changes:
+them. Each file stands on its own, from the obvious version to the better one, and says what each step changes. The words are those of
+kernels/common.cuh; kernels/README.md has the order in which to read these files and those in CUDA C++.
 
     elementwise.py   a thread an element; a grid that is smaller than the array
     reduce.py        many threads, one sum: atomics, a tree in shared memory, shuffles within a warp
     transpose.py     coalesced reads and writes through a tile; why its rows are padded
     gemm.py          tiles that are read once and used many times
     softmax.py       a block a row
-    layernorm.py     two sums in one pass over a row
+    layernorm.py     two sums over a row, one after the other, and why not both in one pass
     scan.py          prefix sums: a block, then blocks of blocks
     histogram.py     atomics, and fewer of them
     sparse.py        rows of unequal length: a thread a row, a warp a row; entries handed round by shuffles

@@ -3,9 +3,9 @@
     1. gemm_int8   tiles as in gemm.py, of bytes: a quarter of the memory traffic of floats. A product of two bytes needs 16
                    bits and the sum of K of them 32, so the sum is an int32 and exact; only the end is floating point
 
-w is (N, K), as a layer keeps its weight: both tiles are read along K. A row of a tile is 16 bytes: half a sector of memory, so
-half of what is moved waits in the cache for the next tile. In shared memory 16 bytes are four banks, and 16 rows of them use
-each bank twice; with four bytes more a row, lanes that read down a column of tile_w meet 16 different banks.
+w is (N, K), as a layer keeps its weight: both tiles are read along K. A row of a tile is 16 bytes, and memory moves at least 32
+(a "sector") at a time, so half of what is moved waits in the cache for the next tile. In shared memory 16 bytes are four banks, and
+16 rows of them use each bank twice; with four bytes more a row, lanes that read down a column of tile_w meet 16 different banks.
 """
 
 import numpy as np

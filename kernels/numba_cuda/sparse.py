@@ -63,9 +63,8 @@ def spmm(values, pointers, columns, dense, out):
 def spmm_warps(values, pointers, columns, dense, out):
     row, lane = cuda.grid(1) // 32, cuda.threadIdx.x % 32
     column = cuda.blockIdx.y * 32 + lane
-    if (
-        row < out.shape[0]
-    ):  # the same for all lanes of a warp, as are the ends of the loops: none is missing in the shuffles
+    # the same for all lanes of a warp, as are the ends of the loops: none is missing in the shuffles
+    if row < out.shape[0]:
         total = float32(0)
         for begin in range(pointers[row], pointers[row + 1], 32):
             count, value, source = min(32, pointers[row + 1] - begin), float32(0), 0

@@ -81,7 +81,8 @@ def _kernel_and_arguments(what: str, given: list[str] | None, seed: int) -> tupl
     path = Path(file)
     if path.suffix in (".cu", ".cuh"):
         fail(
-            f"trace: {path.name} is CUDA C++, which runs on the CPU by minidl.testing.cuda_on_cpu; trace is for Python"
+            f"trace: {path.name} is CUDA C++, which runs on the CPU by minidl.testing.cuda_on_cpu (see kernels/README.md); "
+            "trace is for Python"
         )
     if not path.is_file():
         fail(f"trace: there is no file {path}")

@@ -201,11 +201,12 @@ def running(
         cuda.on_cpu = before
 
 
-def build_all() -> None:
-    """Compile all kernels as the tests use them, two files at a time: a compiler is a process of one thread."""
+def build_all(names: set[str]) -> None:
+    """Compile what kernels of these names launch, as the tests use it, two files at a time: a compiler is a process of one thread."""
     work = [
         (source.path, cuda.macros(element, {}), names_for(source, element))
         for source in cuda.SOURCES.values()
+        if any(entry.of in names for entry in source.entries.values())
         for element in sorted({element for entry in source.entries.values() for element in entry.types})
     ]
     with ThreadPoolExecutor(2) as pool:

@@ -34,8 +34,13 @@ def entries_of(kernel: Kernel) -> list[cuda.Entry]:
 def supported(
     kernel: Kernel, name: str, device: Callable[[Any], Any] = np.copy
 ) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """(element type, arguments) of the cases that a variant is made for, arguments as `agree` takes them."""
+    """(element type, arguments) of the cases that a variant is made for, arguments as `agree` takes them.
+
+    Raises AssertionError for a kernel without cases.
+    """
     variant = kernel.variants["cuda", name]
+    if kernel.name not in CASES:
+        raise AssertionError(f"{kernel.name}: no inputs; add @cases({kernel.name!r}) to minidl/testing/kernel_cases.py")
     of_entries = {element for entry in entries_of(kernel) for element in entry.types}
     for element in ["float32"] if name.startswith("numba") else sorted(of_entries):
         for args in CASES[kernel.name](np.random.default_rng(0)):

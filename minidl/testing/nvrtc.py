@@ -135,7 +135,8 @@ def rows(path: Path, architectures: list[int], elements: list[str], only: str) -
                     continue
                 over = excess(used, entry) if entry else ""
                 found.append((name, element, architecture, used.registers, used.shared, used.stack, used.spills, over))
-    return sorted(found, key=lambda row: (list(entries).index(row[0]) if entries else 0, row[:3]))
+    order = list(entries)
+    return sorted(found, key=lambda row: (order.index(str(row[0])) if order else 0, row[:3]))
 
 
 def main() -> int:

@@ -3,20 +3,25 @@
     minidl bench --device cuda --json figures.json                # on the machine with the GPU
     python -m minidl.bench.results figures.json --name h200       # keeps them here, and writes README.md anew
 
-Without a file only README.md is written. What is kept is less than what was measured: times to four digits, one row a line.
+Without a file only README.md is written. What is kept is less than what was measured: times to four digits, one row a line. A file is
+of the code of its day. What has changed so much since that its figures are no longer those of the code, its entry "since" says, which
+is written by hand and goes with the next measurement; a kernel that has another version in force today is marked by itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..gpu import CEILINGS, TRAINING
-from ..gpu_kernels import WORKLOADS
+from ..gpu_kernels import WORKLOADS, Machine
 
 HERE = Path(__file__).parent
 COMMAND = "minidl bench --device cuda --json figures.json"
@@ -68,19 +73,52 @@ def kernel_table(found: Row) -> list[str]:
             lines.append(f"| {name} | {row.get('version', '')} | failed: {first_line(row['error'])} | | | | |")
             continue
         version = row["version"] + (" (differs)" if row.get("agrees") is False else "")
+        if version_today(name) not in (None, row["version"]):
+            version += f" (now {version_today(name)}, not measured)"
         lines.append(f"| {name} | {version} | {ms(row['seconds'])} | {rate(row, found['ceilings'])} | {beside(row)} |")
     return lines
+
+
+@functools.cache
+def version_today(name: str) -> str | None:
+    """The version that a workload runs by default, None for one that there is no more; made of a few numbers, to look at."""
+    if name not in WORKLOADS:
+        return None
+    versions = WORKLOADS[name](Machine(np, None, small=True)).versions
+    return next((version for version in IN_FORCE if version in versions), None)
 
 
 def rate(row: Row, ceilings: Row) -> str:
     """Bytes or operations a second, and their share of what the machine reached at most, as two cells."""
     if row.get("bytes"):
         each = row["bytes"] / row["seconds"]
-        return f"{each / 1e9:.0f} GB/s | {each / ceilings['copy']:.0%}"
+        return f"{each / 1e9:.0f} GB/s | {share(each / ceilings['copy'])}"
     if row.get("flops"):
         each = row["flops"] / row["seconds"]
-        return f"{each / 1e12:.1f} TFLOP/s | {each / ceilings['float16' if row.get('half') else 'float32']:.0%}"
+        return f"{each / 1e12:.1f} TFLOP/s | {share(each / ceilings['float16' if row.get('half') else 'float32'])}"
     return " | "
+
+
+def share(part: float) -> str:
+    return f"{part:.0%}" if part >= 0.01 else f"{100 * part:.1g}%"
+
+
+def steps_table(found: Row) -> list[str]:
+    """Of kernels with several versions, what each version reaches, from the slowest to the fastest: the steps of the .cu files."""
+    lines = ["| kernel | share of the ceiling that each version reaches |", "| --- | --- |"]
+    for name in dict.fromkeys(row["name"] for row in found["rows"]):
+        rows = [row for row in found["rows"] if row["name"] == name and "seconds" in row]
+        steps = [row for row in rows if row["version"].startswith("cuda_")]
+        if not steps:
+            continue
+        default = [row for row in rows if row["version"] in IN_FORCE]
+        steps += sorted(default, key=lambda row: IN_FORCE.index(row["version"]))[:1]
+        cells = [
+            f"{row['version'].removeprefix('cuda_')} {rate(row, found['ceilings']).rpartition(' | ')[2]}"
+            for row in sorted(steps, key=lambda row: -row["seconds"])
+        ]
+        lines.append(f"| {name} | {', '.join(cells)} |")
+    return lines if len(lines) > 2 else []
 
 
 def training_table(found: Row) -> list[str]:
@@ -122,7 +160,8 @@ def section(found: Row) -> str:
         f"Measured on {found['date']} by `{found['command']}`{''.join(', ' + fact for fact in facts)}. "
         f"Ceilings: memory is copied at {ceilings['copy'] / 1e9:.0f} GB/s (read and written); cuBLAS multiplies at "
         f"{ceilings['float32'] / 1e12:.1f} TFLOP/s in float32 and {ceilings['float16'] / 1e12:.0f} in float16.", "",
-        *training_table(found), "", *kernel_table(found), *not_measured(found),
+        *([f"Since then: {found['since']}", ""] if "since" in found else []),
+        *training_table(found), "", *kernel_table(found), "", *steps_table(found), *not_measured(found),
     ])  # fmt: skip
 
 

@@ -31,11 +31,14 @@ def compile_file(file, architecture):
 
 
 @pytest.fixture(scope="module")
-def compiled():
-    """What every file uses on every architecture; two compilations at a time, which NVRTC allows."""
+def compiled(request):
+    """What every file that is to be tested uses on every architecture; two compilations at a time, which NVRTC allows."""
+    tests = [getattr(item, "callspec", None) for item in request.session.items]
+    wanted = {
+        (test.params["file"], test.params["architecture"]) for test in tests if test and "architecture" in test.params
+    }
     with ThreadPoolExecutor(2) as pool:
-        work = {(f, a): pool.submit(compile_file, f, a) for f in FILES for a in cuda.ARCHITECTURES}
-        yield work
+        yield {of: pool.submit(compile_file, *of) for of in sorted(wanted)}
 
 
 @pytest.mark.parametrize("architecture", cuda.ARCHITECTURES)

@@ -19,8 +19,10 @@ ALL = pytest.mark.parametrize("kernel, name", variants(), ids=lambda p: getattr(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def built():
-    cuda_on_cpu.build_all()
+def built(request):
+    """What is to be tested, compiled."""
+    tests = [getattr(item, "callspec", None) for item in request.session.items if item.module is request.module]
+    cuda_on_cpu.build_all({test.params["kernel"].name for test in tests if test and "kernel" in test.params})
 
 
 @ALL
