@@ -3,8 +3,8 @@
 // Every CUDA thread is a fibre: a stack of its own, and a switch back to the scheduler wherever a GPU thread would wait.
 // Blocks run one after another, unless they wait for each other (grid_barrier): then they take turns. Within a block each thread
 // runs until it waits (at __syncthreads, or at a warp operation such as a shuffle) or ends; when all that it waits for have come,
-// it goes on. Shared memory is a section of static
-// variables, filled with 0xFF (NaN in every float type) before each block, so that a missing initialisation is seen.
+// it goes on. Shared memory is static variables, filled with 0xFF (NaN in every float type) before each block, so that a missing
+// initialisation is seen.
 //
 // What a GPU lets pass or hangs on is an error here, with the line: threads that leave a barrier or a warp operation
 // waiting, threads that wait at different barriers, shuffles from lanes that take no part. Threads run in order, in reverse order
@@ -39,7 +39,11 @@
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 #define __constant__ static
-#define __shared__ static __attribute__((section("cuda_shared")))
+#ifdef CUDA_WATCH
+#define __shared__ static __attribute__((aligned(1024)))  // most of them end in a gap
+#else
+#define __shared__ static
+#endif
 #define SHARED_DYN(type, name) type* name = (type*)cpu::dynamic_shared
 
 struct uint3 { unsigned x, y, z; };
@@ -80,8 +84,7 @@ typedef __nv_bfloat16 mma_half;  // what the tensor cores multiply
 typedef half mma_half;
 #endif
 
-extern "C" char __start_cuda_shared[] __attribute__((weak));  // where the linker puts the section of shared variables
-extern "C" char __stop_cuda_shared[] __attribute__((weak));
+extern "C" char __ehdr_start[] __attribute__((visibility("hidden")));  // where the linker puts this library
 
 namespace cpu {
 
@@ -136,6 +139,8 @@ static int vote_count;
 static void (*body)(void**);
 static void** arguments;
 static char message[512];
+struct Span { char* begin; size_t size; };
+static std::vector<Span> shared_variables;  // from Python, which reads the symbols of this library
 static bool stopped;  // a thread has made a mistake after which nothing can go on
 
 }  // namespace cpu
@@ -324,11 +329,12 @@ static bool release_barrier(int count) {
 }
 
 WITHOUT_SANITIZER static void poison_shared() {  // byte by byte: memset itself would be checked
-    for (volatile char* p = __start_cuda_shared; p < __stop_cuda_shared; p++) *p = (char)0xFF;
+    for (Span v : shared_variables)
+        for (volatile char* p = v.begin; p < v.begin + v.size; p++) *p = (char)0xFF;
 }
 
 static void begin_block(int count, size_t shared) {
-    if (__start_cuda_shared) poison_shared();
+    poison_shared();
     memset(dynamic_shared, 0xFF, shared);
     for (int i = 0; i < count; i++) {
         Fibre* f = fibres + i;
@@ -391,16 +397,19 @@ WITHOUT_SANITIZER static void copy(char* to, const char* from, size_t n) {  // a
 }
 
 static void suspend(Block& block, size_t shared) {
-    size_t fixed = __start_cuda_shared ? __stop_cuda_shared - __start_cuda_shared : 0;
-    block.shared.resize(fixed), block.dynamic.resize(shared);
-    copy(block.shared.data(), __start_cuda_shared, fixed);
+    block.shared.clear(), block.dynamic.resize(shared);
+    for (Span v : shared_variables) {
+        block.shared.resize(block.shared.size() + v.size);
+        copy(&block.shared.back() + 1 - v.size, v.begin, v.size);
+    }
     copy(block.dynamic.data(), dynamic_shared, shared);
     watch::save(block.cells);
 }
 
 static void restore(const Block& block) {
     block_index = block.index, fibres = block.fibres;
-    copy(__start_cuda_shared, block.shared.data(), block.shared.size());
+    const char* kept = block.shared.data();
+    for (Span v : shared_variables) copy(v.begin, kept, v.size), kept += v.size;
     copy(dynamic_shared, block.dynamic.data(), block.dynamic.size());
     watch::restore(block.cells);
 }
@@ -465,6 +474,11 @@ static const char* launch(void (*kernel)(void**), unsigned bound, const unsigned
     return fine ? nullptr : message;
 }
 
+extern "C" void set_shared(int count, const long* places, const long* sizes) {
+    shared_variables.clear();
+    for (int i = 0; i < count; i++) shared_variables.push_back({__ehdr_start + places[i], (size_t)sizes[i]});
+}
+
 // The arguments come as the driver's launch takes them: an array of pointers to the values.
 template <class... P, size_t... I>
 WITHOUT_SANITIZER static void unpack(void (*kernel)(P...), void** args, std::index_sequence<I...>) {
@@ -495,7 +509,7 @@ constexpr int warpSize = 32;
 #define __syncthreads_count(vote) (cpu::barrier((vote) != 0, HERE_), cpu::vote_count)
 #define __syncthreads_or(vote) (cpu::barrier((vote) != 0, HERE_), cpu::vote_count > 0)
 #define grid_barrier(arrived, goal) cpu::grid_wait(HERE_)
-#define __syncwarp(...) cpu::sync_warp(HERE_, ##__VA_ARGS__)
+#define __syncwarp(...) cpu::sync_warp(HERE_ __VA_OPT__(,) __VA_ARGS__)
 #define __shfl_sync(mask, value, ...) cpu::shuffle(mask, value, cpu::source(__VA_ARGS__), HERE_)
 #define __shfl_xor_sync(mask, value, step) cpu::shuffle(mask, value, cpu::lane() ^ (step), HERE_)
 #define __shfl_down_sync(mask, value, step) cpu::shuffle(mask, value, cpu::stay_below(cpu::lane() + (step)), HERE_)

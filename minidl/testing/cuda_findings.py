@@ -1,7 +1,7 @@
 """What a watched kernel did wrong, in sentences: the array, the element, the lines of the source, the threads, the remedy.
 
-cuda_watch.h sees the accesses and hands over numbers; here they get their names. Variables in shared memory are found in the
-symbols of the compiled library (`nm`), lines in its debugging information (`addr2line`): both come with g++.
+cuda_watch.h sees the accesses and hands over numbers; here they get their names. Lines are found in the debugging information of
+the compiled library by `addr2line`, which comes with g++.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ctypes
 import functools
 import json
 import linecache
+import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,33 +23,58 @@ WIDTH = 70  # of a line of source in a message
 MOST = 8  # findings that a message lists
 
 
+ARGUMENT, DYNAMIC, STATIC, OTHER = range(4)  # as in cuda_watch.h
+
+
 class Region(NamedTuple):
-    """An array that a kernel accesses. place: 0 an argument, 1 dynamic shared memory, 2 a __shared__ variable of the library."""
+    """An array that a kernel accesses. space: ARGUMENT and so on; unit: the bytes that are watched together."""
 
     name: str
     begin: int
     nbytes: int
     unit: int
-    place: int
+    space: int
     shape: tuple[int, ...] = ()
     itemsize: int = 0
 
+    def title(self) -> str:
+        return f"shared {self.name}" if self.space == STATIC else self.name
+
+
+class Variable(NamedTuple):
+    """A variable of a compiled library, at a place from its beginning. shared: one under __shared__."""
+
+    name: str
+    place: int
+    nbytes: int
+    shared: bool
+
+
+OURS = re.compile(r"_ZZNK?(3cpu|5watch|S|9__gnu)")  # functions of the headers and of the standard library
+LOCAL = re.compile(r"E(\d+)(\w+)$")  # how the name of a variable within a function ends, mangled
+
 
 @functools.cache
-def shared_variables(library: Path) -> tuple[tuple[str, int, int], ...]:
-    """(name, place from the library's beginning, bytes) of its __shared__ variables."""
-    text = subprocess.run(["nm", "-S", "-C", "--defined-only", str(library)], text=True, capture_output=True, check=True).stdout
-    rows = [line.split(None, 3) for line in text.splitlines()]
-    marks = {row[-1]: int(row[0], 16) for row in rows if len(row) == 3}
-    begin, end = (marks.get(f"__{side}_cuda_shared", 0) for side in ("start", "stop"))
-    origin = marks.get("__ehdr_start", 0)
-    found = [(row[3], int(row[0], 16), int(row[1], 16)) for row in rows if len(row) == 4]
-    return tuple((short(name), at - origin, size) for name, at, size in found if begin <= at < end)
+def variables(library: Path) -> tuple[Variable, ...]:
+    """The variables of a library. Those within functions of a kernel's file are its shared memory: CUDA has no others."""
+    text = subprocess.run(["nm", "-S", "--defined-only", str(library)], text=True, capture_output=True, check=True).stdout
+    found = []
+    for row in (line.split() for line in text.splitlines()):
+        if len(row) == 4 and row[2] in "bBdDu":
+            inner = not OURS.match(row[3]) and local_name(row[3])
+            found.append(Variable(inner or row[3], int(row[0], 16), int(row[1], 16), bool(inner)))
+    return tuple(found)
 
 
-def short(name: str) -> str:
-    """block_sum(float)::partial as partial."""
-    return name.rpartition("::")[2].partition("[")[0]
+def local_name(mangled: str) -> str:
+    """v of _ZZ8sum_treeE1v, a variable within a function; "" for others."""
+    if not mangled.startswith("_ZZ"):
+        return ""
+    for at in range(3, len(mangled)):
+        found = LOCAL.match(mangled, at)
+        if found and re.fullmatch(r"(_\d+)?", found[2][int(found[1]) :]) and len(found[2]) >= int(found[1]):
+            return found[2][: int(found[1])]
+    return ""
 
 
 class Arena:
@@ -83,10 +109,10 @@ class Arena:
             name, a = max(members, key=lambda pair: pair[1].nbytes)
             names = " = ".join(dict.fromkeys(name for name, _ in members))
             cell = min([unit, *(member.itemsize for _, member in members)])
-            self.regions.append(Region(names, at, end - begin, cell, 0, a.shape, a.itemsize))
+            self.regions.append(Region(names, at, end - begin, cell, ARGUMENT, a.shape, a.itemsize))
             at += end - begin + gap
         self.dynamic = at + -at % 256
-        self.regions.append(Region("dynamic shared memory", self.dynamic, shared, unit, 1))
+        self.regions.append(Region("dynamic shared memory", self.dynamic, shared, unit, DYNAMIC))
 
     def view(self, address: int, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         start = address - self.begin
@@ -98,9 +124,9 @@ class Arena:
                 a[...] = copy
 
 
-def begin(library: ctypes.CDLL, path: Path, arena: Arena, unit: int, tables: bool) -> list[Region]:
+def begin(library: ctypes.CDLL, variables: Iterable[Variable], arena: Arena, unit: int, tables: bool) -> list[Region]:
     """Tell the library where the arrays of the launch to come lie."""
-    static = [Region(name, at, size, unit, 2) for name, at, size in shared_variables(path)]
+    static = [Region(v.name, v.place, v.nbytes, unit, STATIC if v.shared else OTHER) for v in variables]
     regions = [*arena.regions, *static]
     columns = [
         (kind * len(regions))(*(getattr(region, name) for region in regions))
@@ -108,7 +134,7 @@ def begin(library: ctypes.CDLL, path: Path, arena: Arena, unit: int, tables: boo
             (ctypes.c_long, "begin"),
             (ctypes.c_long, "nbytes"),
             (ctypes.c_int, "unit"),
-            (ctypes.c_int, "place"),
+            (ctypes.c_int, "space"),
         )
     ]
     size = ctypes.c_long(arena.memory.nbytes)
@@ -137,12 +163,10 @@ class Actor(NamedTuple):
     block: int
     thread: int
 
-    def where(self, kernel: str) -> str:
-        """The line, and where it is in a function that the kernel calls, from where."""
+    def where(self) -> str:
+        """The line, and if it is in a function that the kernel calls, from where."""
         here, outer = self.places[0], self.places[-1]
-        if here.function == kernel or here == outer:
-            return str(here)
-        return f"{here} in {here.function}, called at {Path(outer.file).name}:{outer.line}"
+        return str(here) if here == outer else f"{here} called at {Path(outer.file).name}:{outer.line}"
 
 
 class Finding(NamedTuple):
@@ -164,10 +188,10 @@ class Finding(NamedTuple):
         size = self.region.itemsize or self.size
         number = self.offset // size
         if len(self.region.shape) > 1 and 0 <= self.offset < self.region.nbytes:
-            return f"{self.region.name}[{', '.join(str(i) for i in np.unravel_index(number, self.region.shape))}]"
-        if self.region.place == 1:
+            return f"{self.region.title()}[{', '.join(str(i) for i in np.unravel_index(number, self.region.shape))}]"
+        if self.region.space == DYNAMIC:
             return f"byte {self.offset} of {self.region.name}"
-        return f"{self.region.name}[{number}]"
+        return f"{self.region.title()}[{number}]"
 
 
 def findings(library: ctypes.CDLL, path: Path, regions: list[Region]) -> list[Finding]:
@@ -184,10 +208,12 @@ def findings(library: ctypes.CDLL, path: Path, regions: list[Region]) -> list[Fi
     found: dict[Any, Finding] = {}
     for what, number, offset, size, count, one, other, first, second, detail in rows:
         region = regions[number] if number >= 0 else None
-        new = Finding(what, region, offset, size, count, (one, other), actor(*first), actor(*second), detail)
-        key = (what, number, *sorted((new.first.places[0][:2], new.second.places[0][:2])))
+        new = Finding(what, region, offset, size, count, (one, other), actor(*first), actor(*second), detail.replace("'", ""))
+        key = (what, number, *sorted((new.first.places[0][:2], new.second.places[0][:2])), new.first.block == new.second.block)
         found[key] = found[key]._replace(count=found[key].count + count) if key in found else new
-    return list(found.values())
+    racing = {(key[1], place) for key in found if key[0] == "race" for place in key[2:4]}
+    # what is not set because another thread has yet to set it is a race already
+    return [f for key, f in found.items() if key[0] != "unset" or (key[1], key[2]) not in racing]
 
 
 def lines_of(library: Path, addresses: list[int]) -> dict[int, list[Place]]:
@@ -207,7 +233,7 @@ def lines_of(library: Path, addresses: list[int]) -> dict[int, list[Place]]:
             names.append(text[line])
         else:
             file, _, number = text[line].partition(" (")[0].rpartition(":")
-            function = names[-1].partition("(")[0].rpartition(" ")[2]
+            function = re.split(r"[<(]", names[-1])[0].rpartition(" ")[2]
             found[at].append(Place(file, int(number) if number.isdigit() else 0, function))
             names.append("")
     return found
@@ -219,8 +245,8 @@ VERBS = ("reads", "writes", "updates")
 class Teller:
     """Findings of one launch as sentences."""
 
-    def __init__(self, kernel: str, grid: tuple[int, ...], block: tuple[int, ...], shared: int) -> None:
-        self.kernel, self.grid, self.block, self.shared = kernel, grid, block, shared
+    def __init__(self, grid: tuple[int, ...], block: tuple[int, ...], shared: int) -> None:
+        self.grid, self.block, self.shared = grid, block, shared
 
     def who(self, actor: Actor) -> str:
         """ "thread 3", or "thread (3, 1) of block 2"."""
@@ -228,13 +254,11 @@ class Teller:
         return text if np.prod(self.grid) == 1 else f"{text} of block {index(actor.block, self.grid)}"
 
     def sentence(self, f: Finding) -> str:
-        more = f" ({f.count} times)" if f.count > 1 else ""
-        text: str = getattr(self, f.what)(f, f"{self.who(f.second)} at {f.second.where(self.kernel)}")
-        head, _, remedy = text.partition("; ")
-        return f"{head}{more}; {remedy}" if remedy else head + more
+        """What is wrong, how often, and what to do."""
+        told, remedy = getattr(self, f.what)(f, f"{self.who(f.second)} at {f.second.where()}")
+        return f"{told}{f' ({f.count} times)' if f.count > 1 else ''}; {remedy}"
 
-    def race(self, f: Finding, at: str) -> str:
-        shared = f.region is not None and f.region.place > 0
+    def race(self, f: Finding, at: str) -> tuple[str, str]:
         same = f.first.places[0][:2] == f.second.places[0][:2]
         if f.first.block != f.second.block:
             remedy = (
@@ -247,70 +271,107 @@ class Teller:
         elif same:
             remedy = "update it with atomicAdd or the like, or read into a variable, __syncthreads(), then write"
         elif f.first.thread // 32 == f.second.thread // 32:
-            remedy = "put __syncwarp() between the two (a warp is not in step by itself), or __syncthreads()"
+            remedy = "put __syncthreads() between the two, or if only lanes of one warp share it __syncwarp(): a warp is not in step"
         else:
             remedy = "put __syncthreads() between the two"
-        first = f"{self.who(f.first)} {VERBS[f.kinds[0]]} at {f.first.where(self.kernel)}"
-        second = f"{self.who(f.second)} {VERBS[f.kinds[1]]} at {f.second.where(self.kernel)}"
-        space = "shared " if shared else ""
-        return f"race: {space}{f.element()}: {first}, {second}, and nothing orders them; {remedy}"
+        first = f"{self.who(f.first)} {VERBS[f.kinds[0]]} at {f.first.where()}"
+        second = f"{self.who(f.second)} {VERBS[f.kinds[1]]} at {f.second.where()}"
+        return f"race: {f.element()}: {first}, {second}, and nothing orders them", remedy
 
-    def bounds(self, f: Finding, at: str) -> str:
+    def bounds(self, f: Finding, at: str) -> tuple[str, str]:
         assert f.region is not None
-        verb, region = VERBS[f.kinds[1]], f.region
-        if region.place == 1:
-            return (
-                f"out of bounds: {at} {verb} {f.element()}, and the launch gave it {self.shared} bytes; launch with more, "
-                "shared=bytes, or correct the index"
-            )
+        access, region = f"out of bounds: {at} {VERBS[f.kinds[1]]}", f.region
+        if region.space == DYNAMIC:
+            given = f"{f.element()}, and the launch gave it {self.shared} bytes"
+            return f"{access} {given}", "launch with more, shared=bytes, or correct the index"
         size = region.itemsize or f.size
-        what = f"{'shared ' if region.place else ''}{region.name}[{f.offset // size}]"
         extent = f"{region.nbytes // size} elements" + (f" {list(region.shape)}" if len(region.shape) > 1 else "")
         remedy = "test the index, `if (i >= 0)`" if f.offset < 0 else "guard it, `if (i < n)`"
-        return f"out of bounds: {at} {verb} {what}, and {region.name} has {extent}; {remedy}"
+        return f"{access} {region.title()}[{f.offset // size}], and {region.name} has {extent}", remedy
 
-    def unset(self, f: Finding, at: str) -> str:
+    def unset(self, f: Finding, at: str) -> tuple[str, str]:
         return (
-            f"not set: {at} {VERBS[f.kinds[1]]} shared {f.element()}, to which no thread of the block has written: a GPU gives "
-            "what happens to be there; set all of it first, then __syncthreads()"
+            f"not set: {at} {VERBS[f.kinds[1]]} {f.element()}, to which no thread of the block has written: a GPU gives what "
+            "happens to be there",
+            "set all of it first, then __syncthreads()",
         )
 
-    def copying(self, f: Finding, at: str) -> str:
+    def copying(self, f: Finding, at: str) -> tuple[str, str]:
         return (
-            f"not there yet: {at} {VERBS[f.kinds[1]]} shared {f.element()}, and the asynchronous copy to it, begun at "
-            f"{f.first.places[-1] if f.first.places[0].function != self.kernel else f.first.places[0]}, is under way; "
-            "copies_commit() after it, and copies_wait<n>() then __syncthreads() before its data are used"
+            f"not there yet: {at} {VERBS[f.kinds[1]]} {f.element()}, and the asynchronous copy to it, begun at "
+            f"{f.first.where()}, is under way",
+            "after the copies copies_commit(), and before their data are used copies_wait<n>(), then __syncthreads()",
         )
 
-    def stray(self, f: Finding, at: str) -> str:
-        return f"out of bounds: {at} {VERBS[f.kinds[1]]} an address that is in no array; look at how the index is computed"
-
-    def endless(self, f: Finding, at: str) -> str:
+    def stray(self, f: Finding, at: str) -> tuple[str, str]:
         return (
-            f"endless: {at} is in a loop that does not end: it waits for what no other thread does, since here a thread runs "
-            "until it waits at a barrier; on a GPU such a loop needs all blocks to run at once: see grid_barrier"
+            f"out of bounds: {at} {VERBS[f.kinds[1]]} an address that is in no array",
+            "print the index: is it negative, too large, or an overflow?",
         )
 
-    def index(self, f: Finding, at: str) -> str:
-        return f"out of bounds: {at}: {f.detail.replace(chr(39), '')}; each index must stay in its own dimension"
-
-    def null(self, f: Finding, at: str) -> str:
-        return f"null pointer: {at} uses one of type {f.detail}; test for nullptr what may be left out"
-
-    def aligned(self, f: Finding, at: str) -> str:
+    def endless(self, f: Finding, at: str) -> tuple[str, str]:
         return (
-            f"misaligned: {at} accesses an address as {f.detail}; a GPU stops there: test the alignment, and access single "
-            "elements otherwise"
+            f"endless: {at} is in a loop that does not end, since here a thread runs until it waits at a barrier",
+            "check its condition; if it waits for another block, all must run at once: see grid_barrier",
         )
 
-    def overflow(self, f: Finding, at: str) -> str:
-        return f"overflow: {at}: {f.detail} is too large; compute it in long long"
+    def index(self, f: Finding, at: str) -> tuple[str, str]:
+        return f"out of bounds: {at}: {f.detail}", "each index must stay in its own dimension"
 
-    def divide(self, f: Finding, at: str) -> str:
-        return f"division by zero: {at}; a GPU goes on with a meaningless integer"
+    def null(self, f: Finding, at: str) -> tuple[str, str]:
+        return f"null pointer: {at} uses one to {f.detail}", "test for nullptr what may be left out"
 
-    def cast(self, f: Finding, at: str) -> str:
-        return f"out of range: {at}: a conversion from {f.detail}; limit the value to the type's range before"
+    def aligned(self, f: Finding, at: str) -> tuple[str, str]:
+        return (
+            f"misaligned: {at} accesses memory as {f.detail}: a GPU stops there",
+            "test the alignment, as packed() does, and access single elements otherwise",
+        )
+
+    def overflow(self, f: Finding, at: str) -> tuple[str, str]:
+        return f"overflow: {at}: {f.detail} is too large", "compute it in long long"
+
+    def divide(self, f: Finding, at: str) -> tuple[str, str]:
+        return f"division by zero: {at}: a GPU goes on with a meaningless integer", "test the divisor"
+
+    def cast(self, f: Finding, at: str) -> tuple[str, str]:
+        return f"out of range: {at}: a conversion from {f.detail}", "limit the value to the range of the type before"
+
+
+def aliases(source: str, kernel: str, regions: list[Region], library: ctypes.CDLL) -> list[str]:
+    """A sentence for each `const T* __restrict__ x` of a kernel that has been written to through another argument."""
+    found = []
+    for inside in re.findall(rf"\b{kernel}\(([^)]*)\)\s*\{{", source):
+        for name in re.findall(r"const\s[^,]*\*\s*__restrict__\s+(\w+)", inside):
+            for number, region in enumerate(regions):
+                names = region.name.split(" = ")
+                if len(names) > 1 and name in names and written(library, number)[0]:
+                    found.append(
+                        f"alias: {name} is const and __restrict__, and the launch gives {' and '.join(n for n in names if n != name)} "
+                        f"the same memory and writes to it: a GPU may read {name} through a cache that does not see the writes; give it "
+                        "memory of its own, or drop __restrict__"
+                    )
+    return found
+
+
+def written(library: ctypes.CDLL, region: int) -> tuple[int, int]:
+    """How many bytes of a region have been written to, and the first that has not, or -1."""
+    first = ctypes.c_long()
+    library.watch_written.restype = ctypes.c_long
+    return library.watch_written(region, ctypes.byref(first)), first.value
+
+
+def unwritten(library: ctypes.CDLL, regions: list[Region]) -> list[str]:
+    """A sentence for each argument that has been written to in part."""
+    found = []
+    for number, region in enumerate(regions):
+        if region.space == ARGUMENT:
+            done, first = written(library, number)
+            if 0 < done < region.nbytes:
+                of, at = region.nbytes // region.itemsize, first // region.itemsize
+                element = ", ".join(str(i) for i in np.unravel_index(at, region.shape))
+                found.append(f"{region.name}: {done // region.itemsize} of {of} elements are written, the first that is not is "
+                             f"{region.name}[{element}]")  # fmt: skip
+    return found
 
 
 def index(number: int, sizes: tuple[int, ...]) -> str:

@@ -37,10 +37,11 @@ from .strict_cupy import device as stand_in
 HEADER = Path(__file__).with_name("cuda_cpu.h")
 HEADERS = (HEADER, HEADER.with_name("cuda_watch.h"))
 FLAGS = ("-x", "c++", "-std=c++17", "-O1", "-g1", "-fPIC", "-shared", "-fno-strict-aliasing", "-ffp-contract=off",
-         "-w", "-Werror=return-type")  # fmt: skip
-SANITIZE = ("-fsanitize=address,bounds", "-fsanitize-sections=cuda_shared", "-fno-omit-frame-pointer")
-WATCH = ("-DCUDA_WATCH", "-fsanitize=thread,bounds,alignment,null,signed-integer-overflow,integer-divide-by-zero,"
-         "float-cast-overflow")  # fmt: skip
+         "-ftrivial-auto-var-init=pattern",  # a thread's array that is not set is not 0 by chance
+         "-Werror=return-type")  # fmt: skip
+SANITIZE = ("-fsanitize=address,bounds", "-fno-omit-frame-pointer")
+WATCH = ("-DCUDA_WATCH", "-Werror=uninitialized", "-Werror=maybe-uninitialized",
+         "-fsanitize=thread,bounds,alignment,null,signed-integer-overflow,integer-divide-by-zero,float-cast-overflow")  # fmt: skip
 ORDERS = {"forward": 0, "reverse": 1, "random": 2}
 BOUND = re.compile(r"__launch_bounds__\(([^,()]*)[^)]*\)\s*(\w+)\(")
 ASKED = "MINIDL_CUDA_SANITIZE"  # set in the process in which AddressSanitizer has been loaded first
@@ -70,7 +71,12 @@ def cache_folder() -> Path:
 @functools.cache
 def library(path: Path, options: tuple[str, ...], names: tuple[str, ...], extra: tuple[str, ...] = ()) -> ctypes.CDLL:
     """A .cu file as a loaded library with a function launch_<name> per kernel."""
-    return ctypes.CDLL(str(build(path, options, names, extra)))
+    built = build(path, options, names, extra)
+    lib = ctypes.CDLL(str(built))
+    shared = [v for v in cuda_findings.variables(built) if v.shared]
+    places, sizes = ((ctypes.c_long * len(shared))(*column) for column in ([v.place for v in shared], [v.nbytes for v in shared]))
+    lib.set_shared(len(shared), places, sizes)
+    return lib
 
 
 def build(path: Path, options: tuple[str, ...], names: tuple[str, ...], extra: tuple[str, ...] = ()) -> Path:
@@ -79,7 +85,7 @@ def build(path: Path, options: tuple[str, ...], names: tuple[str, ...], extra: t
     bounds = {name: bound for bound, name in BOUND.findall(source)}
     text = f'#include "{HEADER}"\n#include "{path}"\n'
     text += "".join(f"CUDA_ENTRY({name}, {bounds.get(name, 1024)})\n" for name in names)
-    flags = (*FLAGS, *extra, f"-I{path.parent}", f"-I{cuda.HERE}", *options)
+    flags = (*FLAGS, *(extra or ("-w",)), f"-I{path.parent}", f"-I{cuda.HERE}", *options)
     read = (*HEADERS, *sorted({*cuda.HERE.glob("*.cuh"), *path.parent.glob("*.cuh")}))
     parts = (text, source, repr(flags), compiler(), *(p.read_text() for p in read))
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
@@ -112,14 +118,14 @@ class Launch(NamedTuple):
     names: tuple[str, ...]  # of all kernels of the file
     order: int = 0
 
-    def run(self, check: bool = False) -> None:
-        """Launch it on NumPy arrays and scalars. check: watched, see cuda_watch.h. Raises CudaOnCpuError."""
+    def run(self, check: bool = False) -> list[str]:
+        """Launch it on NumPy arrays and scalars. check: watched, which gives remarks, see `kernel`. Raises CudaOnCpuError."""
         if check:
-            self.watched(unit=4)
-            return
+            return self.watched(unit=4)
         wrong = self.enter(library(self.path, self.options, self.names, SANITIZE if os.environ.get(ASKED) else ()))
         if wrong:
             raise CudaOnCpuError(f"{self.path.name}: {self.signature.kernel}: {wrong}")
+        return []
 
     def arrays(self) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
         for (_, name, _), value in zip(self.signature.parameters, self.values, strict=True):
@@ -142,24 +148,25 @@ class Launch(NamedTuple):
         sizes = (ctypes.c_uint * 6)(*self.grid, *self.block)
         return (run(sizes, ctypes.c_size_t(self.shared), pointers, ctypes.c_uint(self.order)) or b"").decode()
 
-    def watched(self, unit: int) -> None:
+    def watched(self, unit: int) -> list[str]:
         """Launch it on copies of its arrays and raise CudaOnCpuError for all that it does wrong, each in a sentence."""
         built = build(self.path, self.options, self.names, WATCH)
         lib = library(self.path, self.options, self.names, WATCH)
         arena = cuda_findings.Arena(self.arrays(), self.shared, unit)
         tables = any(ctype == "unsigned long long" and pointer for ctype, _, pointer in self.signature.parameters)
-        regions = cuda_findings.begin(lib, built, arena, unit, tables)
+        regions = cuda_findings.begin(lib, cuda_findings.variables(built), arena, unit, tables)
         wrong = self.enter(lib, arena.address)
         if unit > 1 and lib.watch_needs_finer():
             return self.watched(unit=1)  # an access to a part of a cell: all cells are bytes now
         arena.back()
         kernel = self.signature.kernel
-        tell = cuda_findings.Teller(kernel, self.grid, self.block, self.shared)
+        tell = cuda_findings.Teller(self.grid, self.block, self.shared)
         found = [tell.sentence(f) for f in cuda_findings.findings(lib, built, regions)]
         found += [wrong] if wrong else []
+        found += cuda_findings.aliases(self.path.read_text(), kernel, regions, lib)
         if found:
             raise CudaOnCpuError("\n".join(f"{self.path.name}: {kernel}: {sentence}" for sentence in found))
-        return None
+        return cuda_findings.unwritten(lib, regions)
 
 
 @contextmanager
@@ -229,12 +236,13 @@ def kernel(
     check: bool = True,
     order: str = "forward",
     **defines: Any,
-) -> None:
+) -> list[str]:
     """Run a kernel of a .cu file of your own on NumPy arrays.
 
     shared: bytes of dynamic shared memory. check: see every access to memory, and raise for races, indices out of bounds, shared
     memory that was never set, misaligned and null pointers, integers that overflow, whatever the order of the threads is.
     order: in which the threads run between barriers: forward, reverse or random. defines: macros of the source.
+    Returns remarks: arrays that were written to in part, which may be meant so.
     Raises CudaOnCpuError, with a sentence for each mistake: kernel, line, threads, what to do.
 
     Example:
@@ -252,7 +260,7 @@ def kernel(
     launch = Launch(
         path, found[entry], cuda.three(grid), cuda.three(block), values, shared, options, tuple(found), ORDERS[order]
     )
-    launch.run(check)
+    return launch.run(check)
 
 
 def sanitized(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -39,8 +39,7 @@ namespace cpu {
 static void wait_in(State state, Place at);
 }
 
-extern "C" char __ehdr_start[] __attribute__((visibility("hidden")));  // where the linker puts this library,
-extern "C" char _end[] __attribute__((visibility("hidden")));          // and where it ends
+extern "C" char _end[] __attribute__((visibility("hidden")));  // where this library ends
 
 namespace watch {
 using cpu::fibres;
@@ -61,11 +60,14 @@ struct Cell {
 };
 typedef std::vector<Cell> Cells;
 
-struct Region {  // an array: an argument, a __shared__ variable, or the dynamic shared memory
+enum Space { ARGUMENT, DYNAMIC, STATIC, OTHER };  // OTHER: variables of this library that are not shared memory
+
+struct Region {  // an array
     char *begin, *end;
     int unit;  // bytes of a cell
-    bool shared;
+    int space;
     Cell* cells;
+    bool shared() const { return space == DYNAMIC || space == STATIC; }
 };
 
 struct Finding {
@@ -79,8 +81,10 @@ struct Finding {
 
 static std::vector<Region> regions;
 static std::vector<Finding> findings;
+static std::string told;           // the findings in words for Python
 static Region* recent;             // the one that was accessed last
 static char *arena, *arena_end;    // all arguments and the dynamic memory, with gaps between
+static char* data;                 // where the variables of this library begin
 static char* dynamic_memory;
 static bool tables;                // the kernel reads addresses from memory: what is in no region may be right
 static bool watching;              // whether a thread of the kernel runs
@@ -103,7 +107,8 @@ UNSEEN static void report(const char* what, Region* region, const void* address,
                    const Mark& second, const char* detail = "") {
     int number = region ? int(region - regions.data()) : -1;
     for (Finding& f : findings)
-        if (!strcmp(f.what, what) && f.region == number && f.second.pc == second.pc && f.first.pc == first.pc) {
+        if (!strcmp(f.what, what) && f.region == number && f.second.pc == second.pc && f.first.pc == first.pc &&
+            (f.first.block == f.second.block) == (first.block == second.block)) {
             f.count++;
             return;
         }
@@ -162,7 +167,7 @@ UNSEEN static void keep_read(Cell& cell, const Mark& me) {
 }
 
 UNSEEN static void touch(Region* r, Cell& cell, const void* p, int size, Kind kind, const Mark& me) {
-    if (r->shared && cell.block != me.block + 1) {
+    if (r->shared() && cell.block != me.block + 1) {
         memset(&cell, 0, sizeof cell);
         cell.block = me.block + 1;
     }
@@ -170,7 +175,7 @@ UNSEEN static void touch(Region* r, Cell& cell, const void* p, int size, Kind ki
         Mark copy = me;
         copy.pc = cell.copying;
         report("copying", r, p, size, WRITE, copy, kind, me);
-    } else if (r->shared && kind != WRITE && !cell.write.pc && !cell.update.pc)
+    } else if (r->shared() && kind != WRITE && !cell.write.pc && !cell.update.pc)
         report("unset", r, p, size, kind, me, kind, me);
     compare(r, p, size, cell.write, WRITE, me, kind);
     if (kind != UPDATE) compare(r, p, size, cell.update, UPDATE, me, kind);
@@ -191,7 +196,7 @@ UNSEEN static Region* nearest(const char* p) {
     Region* found = nullptr;
     size_t least = ~size_t(0);
     for (Region& r : regions) {
-        if ((r.begin >= arena && r.begin < arena_end) != (p >= arena && p < arena_end)) continue;
+        if (r.space == OTHER || (r.space == STATIC) != (p < arena || p >= arena_end)) continue;
         size_t far = p < r.begin ? r.begin - p : p - r.end;
         if (far < least) least = far, found = &r;
     }
@@ -200,9 +205,8 @@ UNSEEN static Region* nearest(const char* p) {
 
 // An access that is in no region: of the thread's own variables, or wrong.
 UNSEEN static void stray(const char* p, int size, Kind kind, const Mark& me) {
-    bool shared = p >= __start_cuda_shared && p < __stop_cuda_shared;
-    if (!shared && ((p >= now->stack && p < now->stack + cpu::STACK) || (p >= __ehdr_start && p < _end))) return;
-    Region* r = shared || (p >= arena && p < arena_end) ? nearest(p) : nullptr;
+    if (p >= __ehdr_start && p < data) return;  // constants
+    Region* r = (p >= data && p < _end) || (p >= arena && p < arena_end) ? nearest(p) : nullptr;
     if (!r && tables && p > (char*)4096) return;
     report(r ? "bounds" : "stray", r, p, size, kind, me, kind, me);
     halt();
@@ -214,10 +218,15 @@ UNSEEN static void access(const void* address, int size, Kind kind, const void* 
     if (!watching) return;
     watching = false;
     const char* p = (const char*)address;
+    if ((p >= now->stack && p < now->stack + cpu::STACK) || (p >= (char*)fibres && p < (char*)(fibres + cpu::MAX_THREADS))) {
+        watching = true;
+        return;
+    }
     Mark me = mark(pc);
     Region* r = region_of(p);
     if (!r) {
-        if (p < (char*)cpu::fibres || p >= (char*)(cpu::fibres + cpu::MAX_THREADS)) stray(p, size, kind, me);
+        stray(p, size, kind, me);
+    } else if (r->space == OTHER) {
     } else if (p + size > r->end) {
         report("bounds", r, p, size, kind, me, kind, me);
         halt();
@@ -273,13 +282,13 @@ UNSEEN static void release(char*) {}
 UNSEEN static void save(Cells& cells) {
     cells.clear();
     for (Region& r : regions)
-        if (r.shared) cells.insert(cells.end(), r.cells, r.cells + (r.end - r.begin + r.unit - 1) / r.unit);
+        if (r.shared()) cells.insert(cells.end(), r.cells, r.cells + (r.end - r.begin + r.unit - 1) / r.unit);
 }
 UNSEEN static void restore(const Cells& cells) {
     const Cell* from = cells.data();
     for (Region& r : regions) {
         size_t n = (r.end - r.begin + r.unit - 1) / r.unit;
-        if (r.shared) memcpy(r.cells, from, n * sizeof(Cell)), from += n;
+        if (r.shared()) memcpy(r.cells, from, n * sizeof(Cell)), from += n;
     }
 }
 
@@ -294,19 +303,18 @@ UNSEEN static std::string text(const Mark& m) {
 
 // ---- called from Python: see cuda_findings.py ------------------------------------------------------------------------------
 
-extern "C" UNSEEN long watch_shared() { return __start_cuda_shared ? __start_cuda_shared - __ehdr_start : 0; }
-
-// Regions begin at addresses[i]; those below `shared` are __shared__ variables, by their place in the library.
-extern "C" UNSEEN void watch_begin(int count, const long* begins, const long* sizes, const int* units, const int* shared,
+// A region begins at an address, or if it is a variable of the library at a place in it.
+extern "C" UNSEEN void watch_begin(int count, const long* begins, const long* sizes, const int* units, const int* spaces,
                                    char* arena, long arena_size, char* dynamic, int tables) {
     using namespace watch;
     for (Region& r : regions) free(r.cells);
     regions.clear(), findings.clear();
-    recent = nullptr, finer = false;
+    recent = nullptr, finer = false, data = _end;
     for (int i = 0; i < count; i++) {
-        char* begin = shared[i] == 2 ? __ehdr_start + begins[i] : (char*)begins[i];
-        size_t cells = (sizes[i] + units[i] - 1) / units[i];
-        regions.push_back({begin, begin + sizes[i], units[i], shared[i] != 0, (Cell*)calloc(cells, sizeof(Cell))});
+        char* begin = spaces[i] >= STATIC ? __ehdr_start + begins[i] : (char*)begins[i];
+        size_t cells = spaces[i] == OTHER ? 0 : (sizes[i] + units[i] - 1) / units[i];
+        regions.push_back({begin, begin + sizes[i], units[i], spaces[i], cells ? (Cell*)calloc(cells, sizeof(Cell)) : nullptr});
+        if (spaces[i] >= STATIC) data = std::min(data, begin);
     }
     watch::arena = arena, arena_end = arena + arena_size, dynamic_memory = dynamic, watch::tables = tables;
 }
@@ -327,7 +335,7 @@ extern "C" UNSEEN long watch_written(int number, long* first) {
 }
 
 extern "C" UNSEEN const char* watch_findings() {  // as JSON
-    static std::string out;
+    std::string& out = watch::told;
     out = "[";
     for (watch::Finding& f : watch::findings) {
         char line[200];
@@ -363,11 +371,14 @@ namespace watch {
 struct Source { const char* file; unsigned line, column; };
 struct Type { uint16_t kind, info; char name[1]; };
 
-UNSEEN static void complain(const char* what, const void* pc, const char* detail, bool stop) {
-    if (!watching) return;
+UNSEEN static bool heard() {  // whether a thread of the kernel complains; then what we do is not seen until `complain`
+    bool is = watching;
     watching = false;
+    return is;
+}
+UNSEEN static void complain(const char* what, const void* pc, const std::string& detail, bool stop) {
     Mark me = mark(pc);
-    report(what, nullptr, nullptr, 0, READ, me, READ, me, detail);
+    report(what, nullptr, nullptr, 0, READ, me, READ, me, detail.c_str());
     if (stop) halt();
     watching = true;
 }
@@ -381,28 +392,35 @@ UNSEEN static std::string number(Type* type, unsigned long value) {  // an integ
 }  // namespace watch
 
 extern "C" UNSEEN void __ubsan_handle_out_of_bounds(void* data, unsigned long index) {
+    if (!watch::heard()) return;
     struct Data { watch::Source at; watch::Type *array, *index; }* d = (Data*)data;
-    watch::complain("index", CALLER, ("index " + watch::number(d->index, index) + " of " + d->array->name).c_str(), true);
+    watch::complain("index", CALLER, "index " + watch::number(d->index, index) + " of " + d->array->name, true);
 }
 extern "C" UNSEEN void __ubsan_handle_type_mismatch_v1(void* data, unsigned long address) {
+    if (!watch::heard()) return;
     struct Data { watch::Source at; watch::Type* type; unsigned char log_align, kind; }* d = (Data*)data;
     unsigned long align = 1ul << d->log_align;
     if (address < 4096) watch::complain("null", CALLER, d->type->name, true);
-    else if (address % align)
-        watch::complain("aligned", CALLER, (std::string(d->type->name) + " needs a multiple of " + std::to_string(align) +
-                        " bytes, and this is " + std::to_string(address % align) + " beyond one").c_str(), true);
+    watch::complain("aligned", CALLER, std::string(d->type->name) + ", which needs a multiple of " + std::to_string(align) +
+                    " bytes, and this is " + std::to_string(address % align) + " beyond one", true);
 }
 #define OVERFLOWS(what, sign) \
     extern "C" UNSEEN void __ubsan_handle_##what##_overflow(void* data, unsigned long a, unsigned long b) { \
+        if (!watch::heard()) return; \
         struct Data { watch::Source at; watch::Type* type; }* d = (Data*)data; \
-        watch::complain("overflow", CALLER, (watch::number(d->type, a) + sign + watch::number(d->type, b) + " in " + \
-                        d->type->name).c_str(), false); \
+        watch::complain("overflow", CALLER, watch::number(d->type, a) + sign + watch::number(d->type, b) + " in " + d->type->name, \
+                        false); \
     }
 OVERFLOWS(add, " + ") OVERFLOWS(sub, " - ") OVERFLOWS(mul, " * ")
-extern "C" UNSEEN void __ubsan_handle_divrem_overflow(void*, unsigned long, unsigned long) { watch::complain("divide", CALLER, "", true); }
-extern "C" UNSEEN void __ubsan_handle_negate_overflow(void*, unsigned long) { watch::complain("overflow", CALLER, "-x of the lowest x", false); }
+extern "C" UNSEEN void __ubsan_handle_negate_overflow(void*, unsigned long) {
+    if (watch::heard()) watch::complain("overflow", CALLER, "-x of the lowest x", false);
+}
+extern "C" UNSEEN void __ubsan_handle_divrem_overflow(void*, unsigned long, unsigned long) {
+    if (watch::heard()) watch::complain("divide", CALLER, "", true);
+}
 extern "C" UNSEEN void __ubsan_handle_float_cast_overflow(void* data, unsigned long) {
+    if (!watch::heard()) return;
     struct Data { watch::Source at; watch::Type *from, *to; }* d = (Data*)data;
-    watch::complain("cast", CALLER, (std::string(d->from->name) + " to " + d->to->name).c_str(), false);
+    watch::complain("cast", CALLER, std::string(d->from->name) + " to " + d->to->name, false);
 }
 #endif
