@@ -3,6 +3,8 @@
 The name is the BLAS's, "general matrix multiply". NumPy hands float32 and float64 to the BLAS that it was built with, which
 cuts the matrices into blocks that fit the caches (Goto & van de Geijn, "Anatomy of high-performance matrix multiplication",
 2008), copying each block into the order in which it is used. That goes for transposed operands too, but takes longer.
+Products of float32 of the sizes that training has are computed by kernels that do the same (gemm_tiled.py) on a CPU with
+AVX-512.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import Kernel, array_module, cublas, parallel
+from . import Kernel, array_module, cublas, gemm_tiled, parallel
 from .blas import matmul
 from .cast import empty
 from .common import Array, at_least_float32
@@ -61,12 +63,8 @@ def gemm_blas(a: Array, b: Array, bias: Array | None) -> Array:
         size = b.size
         if size <= LARGE and len(rows) * size <= ALONE:
             out = rows.dot(b)  # what @ does, in half its time for small matrices
-        elif turns_better(rows, b):
-            out = product(b.T, rows.T).T.copy()
-        elif bias is not None and len(rows) * bias.size > LARGE:
-            out, bias = product_plus_bias(rows, b, bias), None
         else:
-            out = product(rows, b)
+            out, bias = matrix_product(rows, b, bias), None
         if a.ndim > 2:
             out = out.reshape((*a.shape[:-1], b.shape[1]))
     if bias is not None:
@@ -76,6 +74,31 @@ def gemm_blas(a: Array, b: Array, bias: Array | None) -> Array:
 
 LARGE = 1 << 14  # elements, from which on it is worth asking
 ALONE = 1 << 18  # multiply-adds, up to which OpenBLAS does not think of threads
+
+
+@Kernel
+def matrix_product(a: Array, b: Array, bias: Array | None) -> Array:
+    """a @ b, plus bias if there is one, for two matrices (M, K) and (K, N), and bias (N,): as the BLAS does it best.
+
+    Example:
+        >>> matrix_product(np.eye(2), np.array([[1.0, 2.0], [3.0, 4.0]]), None)
+        array([[1., 2.],
+               [3., 4.]])
+    """
+    if turns_better(a, b):
+        out = product(b.T, a.T).T.copy()
+    elif bias is not None and len(a) * bias.size > LARGE:
+        return product_plus_bias(a, b, bias)
+    else:
+        out = product(a, b)
+    if bias is not None:
+        out += bias
+    return out
+
+
+@matrix_product.variant("numba", device="cpu", supports=gemm_tiled.pays)
+def matrix_product_numba(a: Array, b: Array, bias: Array | None) -> Array:
+    return gemm_tiled.product(a, b, bias)
 
 
 def turns_better(a: Array, b: Array) -> bool:

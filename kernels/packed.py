@@ -19,7 +19,7 @@ import numpy as np
 
 from .jit import jit
 from .simd import WIDTH, first, load, splat, store
-from .tile import ROWS, add_products, add_tile, load_tile, store_tile, tile, transposed
+from .tile import ROWS, add_products, add_row, add_tile, load_tile, store_tile, tile, transposed
 
 
 @jit
@@ -49,14 +49,15 @@ def pack(b: Any, scale: float, packed: Any, begin: int) -> None:
             continue
         if b.strides[0] == b.itemsize and min(K, there) >= WIDTH:  # the columns are contiguous
             step = b.strides[1] // b.itemsize
-            for c in range(0, there, WIDTH):
-                c = min(c, there - WIDTH)  # the last block begins earlier, and writes some numbers a second time
-                for k in range(0, K, WIDTH):
-                    k = min(k, K - WIDTH)
+            for k in range(0, K, WIDTH):
+                k = min(k, K - WIDTH)  # the last block begins earlier, and writes some numbers a second time
+                for c in range(0, there, WIDTH):
+                    c = min(c, there - WIDTH)
                     block = load_tile(tile(WIDTH, 1), b, (p * columns + c) * step + k, step)
                     store_tile(panel, k * columns + c, columns, transposed(block), WIDTH)
-            for i in range(0, K * columns, WIDTH):
-                store(panel, i, scale * load(panel, i))
+            if scale != 1:
+                for i in range(0, K * columns, WIDTH):
+                    store(panel, i, scale * load(panel, i))
         else:
             for c in range(there):
                 for k in range(K):
@@ -73,27 +74,43 @@ def product(a: Any, packed: Any, out: Any, add: bool) -> None:
 
     N and K may be smaller than those of b: its first N columns and K rows are read. Nothing is checked.
     """
+    start = np.zeros(2 * WIDTH, np.float32)
     for j in range(0, out.shape[1], 2 * WIDTH):
-        panel, columns = packed[j // (2 * WIDTH)], out[:, j:]
-        if out.shape[1] - j > WIDTH:
-            one_panel(tile(ROWS, 2), tile(4, 2), tile(1, 2), a, panel, columns, add)
-        else:
-            one_panel(tile(ROWS, 1), tile(4, 1), tile(1, 1), a, panel, columns, add)
+        columns(a, packed[j // (2 * WIDTH)], 0, 2 * WIDTH, start, out[:, j : j + 2 * WIDTH], add)
+
+
+@jit(signature=f"void({MATRIX}, {MATRIX}, int64, int64, float32[::1], Array(float32, 2, 'A'), boolean)")
+def columns(a: Any, w: Any, place: int, step: int, start: Any, out: Any, add: bool) -> None:
+    """At most two registers of columns: out = start + a @ b, or out += start + a @ b, where row k of b is w[place + k * step : ...].
+
+    start is a row of two registers, and so are those of b, whether out has as many columns or not.
+    """
+    if out.shape[1] > WIDTH:
+        in_tiles(tile(ROWS, 2), tile(4, 2), tile(1, 2), a, w, place, step, start, out, add)
+    else:
+        in_tiles(tile(ROWS, 1), tile(4, 1), tile(1, 1), a, w, place, step, start, out, add)
 
 
 @jit
-def one_panel(many: Any, four: Any, one: Any, a: Any, panel: Any, out: Any, add: bool) -> None:
-    """The product with a panel, or with its first register of columns: in tiles of these sizes."""
-    M, i = out.shape[0], 0
-    fours = fours_of(M)
+def in_tiles(
+    many: Any, four: Any, one: Any, a: Any, w: Any, place: int, step: int, start: Any, out: Any, add: bool
+) -> None:
+    """The same in tiles of these sizes."""
+    M, K = a.shape
+    row, column, out_row = a.strides[0] // a.itemsize, a.strides[1] // a.itemsize, out.strides[0] // out.itemsize
+    i, fours, lanes = 0, fours_of(M), out.shape[1]
     while i + ROWS <= M - 4 * fours:
-        some_rows(many, a[i:], panel, out[i:], add)
+        some_rows(
+            add_row(many, start, 0), a, i * row, row, column, K, w, place, step, out, i * out_row, out_row, lanes, add
+        )
         i += ROWS
     while i + 4 <= M:
-        some_rows(four, a[i:], panel, out[i:], add)
+        some_rows(
+            add_row(four, start, 0), a, i * row, row, column, K, w, place, step, out, i * out_row, out_row, lanes, add
+        )
         i += 4
     while i < M:
-        single_row(one, a[i:], panel, out[i:], add)
+        single_row(one, a[i], w, place, step, start, out[i : i + 1], add)
         i += 1
 
 
@@ -106,18 +123,32 @@ def fours_of(M: int) -> int:
     return fours
 
 
+@jit(inline="always")
+def some_rows(
+    t: Any, a: Any, begin: int, row: int, column: int, K: int, w: Any, place: int, step: int,
+    out: Any, target: int, out_row: int, lanes: int, add: bool,
+) -> None:  # fmt: skip
+    """As many rows of the product, from a[begin] on, as the tile t has; t is what they begin with."""
+    for k in range(K):
+        t = add_products(t, a, begin + k * column, row, w, place + k * step)
+    if add:
+        add_tile(out, target, out_row, t, lanes)
+    else:
+        store_tile(out, target, out_row, t, lanes)
+
+
 @jit
-def single_row(zeros: Any, a: Any, panel: Any, out: Any, add: bool) -> None:
-    """The first row of the product, in four sums of every fourth k: one or two registers that add up would wait for themselves."""
-    K, column = a.shape[1], a.strides[1] // a.itemsize
-    t, t1, t2, t3 = zeros, zeros, zeros, zeros
+def single_row(zeros: Any, a: Any, w: Any, place: int, step: int, start: Any, out: Any, add: bool) -> None:
+    """The product with a row, in four sums of every fourth k: one or two registers that add up would wait for themselves."""
+    K, column = a.size, a.strides[0] // a.itemsize
+    t, t1, t2, t3 = add_row(zeros, start, 0), zeros, zeros, zeros
     for k in range(0, K - 3, 4):
-        t = add_products(t, a, k * column, 0, panel, k * 2 * WIDTH)
-        t1 = add_products(t1, a, (k + 1) * column, 0, panel, (k + 1) * 2 * WIDTH)
-        t2 = add_products(t2, a, (k + 2) * column, 0, panel, (k + 2) * 2 * WIDTH)
-        t3 = add_products(t3, a, (k + 3) * column, 0, panel, (k + 3) * 2 * WIDTH)
+        t = add_products(t, a, k * column, 0, w, place + k * step)
+        t1 = add_products(t1, a, (k + 1) * column, 0, w, place + (k + 1) * step)
+        t2 = add_products(t2, a, (k + 2) * column, 0, w, place + (k + 2) * step)
+        t3 = add_products(t3, a, (k + 3) * column, 0, w, place + (k + 3) * step)
     for k in range(K // 4 * 4, K):
-        t = add_products(t, a, k * column, 0, panel, k * 2 * WIDTH)
+        t = add_products(t, a, k * column, 0, w, place + k * step)
     if add:
         add_tile(out, 0, 0, t, out.shape[1])
     else:
@@ -126,15 +157,3 @@ def single_row(zeros: Any, a: Any, panel: Any, out: Any, add: bool) -> None:
         add_tile(out, 0, 0, t1, out.shape[1])
         add_tile(out, 0, 0, t2, out.shape[1])
         add_tile(out, 0, 0, t3, out.shape[1])
-
-
-@jit
-def some_rows(t: Any, a: Any, panel: Any, out: Any, add: bool) -> None:
-    """The first rows of the product, as many as the tile t has."""
-    row, column, out_row = a.strides[0] // a.itemsize, a.strides[1] // a.itemsize, out.strides[0] // out.itemsize
-    for k in range(a.shape[1]):
-        t = add_products(t, a, k * column, row, panel, k * 2 * WIDTH)
-    if add:
-        add_tile(out, 0, out_row, t, out.shape[1])
-    else:
-        store_tile(out, 0, out_row, t, out.shape[1])
