@@ -14,8 +14,8 @@ Letters: B batch, C and O channels of x and of the output, G groups, S spatial s
 output; stride, padding and dilation are tuples of one number per spatial dimension.
 
 The Numba variants do not unfold. They compute from x itself, channels-last (layout.py): as a product that finds the windows by
-a table (convolution_direct.py), with a quarter of the multiplications (winograd.py), or, for the gradient of an x of few
-channels, by adding up where the windows are (convolution_spread.py).
+a table (convolution_direct.py), with a quarter of the multiplications (winograd.py), for the gradient of an x of few channels by
+adding up where the windows are (convolution_spread.py), or as a product with the pixels (convolution_pointwise.py).
 
 Source: Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for Document Processing", 2006.
 """
@@ -26,7 +26,7 @@ import itertools
 from math import prod
 from typing import Any
 
-from . import Kernel, array_module, convolution_direct, convolution_spread, winograd
+from . import Kernel, array_module, convolution_direct, convolution_pointwise, convolution_spread, winograd
 from .common import FLOAT32, Array
 from .cuda import ELEMENTS, HALVES, Entry, Source, blocks, launchable, limits
 from .gemm import gemm
@@ -224,6 +224,8 @@ def conv_forward_numba(
     shape = (x.shape[0], weight.shape[0], *output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation))
     if winograd.pays(weight.shape, x.shape[0], shape[2:], stride, padding, dilation, groups):
         return winograd.convolve(x, weight, bias, padding, False)
+    if convolution_pointwise.pays(weight.shape, x.shape[0], shape[2:], stride, padding, groups):
+        return convolution_pointwise.convolve(x, weight, bias, False)
     return convolution_direct.convolve(x, weight, bias, shape, stride, padding, dilation, groups, False)
 
 
@@ -240,6 +242,8 @@ def conv_backward_input_numba(
 ) -> Array:
     if winograd.pays(weight.shape, g.shape[0], x_shape[2:], stride, padding, dilation, groups):
         return winograd.convolve(g, weight, bias, padding, True)
+    if convolution_pointwise.pays(weight.shape, g.shape[0], x_shape[2:], stride, padding, groups):
+        return convolution_pointwise.convolve(g, weight, bias, True)
     if convolution_spread.pays(weight.shape, x_shape, g.shape[2:], stride, dilation, groups):
         return convolution_spread.backward_input(g, weight, bias, x_shape, stride, padding, dilation)
     return convolution_direct.convolve(g, weight, bias, x_shape, stride, padding, dilation, groups, True)
@@ -251,6 +255,8 @@ def conv_backward_weight_numba(
 ) -> tuple[Array, Array]:
     if winograd.pays(weight_shape, g.shape[0], g.shape[2:], stride, padding, dilation, groups):
         return winograd.weight_gradient(g, x, padding)
+    if convolution_pointwise.pays(weight_shape, g.shape[0], g.shape[2:], stride, padding, groups):
+        return convolution_pointwise.weight_gradient(g, x, weight_shape)
     return convolution_direct.weight_gradient(g, x, weight_shape, stride, padding, dilation, groups)
 
 

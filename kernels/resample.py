@@ -22,7 +22,7 @@ import numpy as np
 from . import Kernel, array_module
 from .common import FLOAT32, Array
 from .jit import jit
-from .layout import channels_last_memory, empty_channels_last, is_channels_last, load_some, row_major, store_some
+from .layout import channels_last_memory, empty_channels_last, is_channels_last, load_some, store_some
 from .parallel import MEMORY, share
 from .simd import WIDTH, collect, first, load, select, splat, width
 
@@ -111,20 +111,20 @@ def supports(x: Array, tables: tuple[Table, ...]) -> bool:
 
 @resample.variant("numba", device="cpu", supports=supports)
 def resample_numba(x: Array, tables: tuple[Table, ...]) -> Array:
-    n = len(tables)
-    last = x.ndim == n + 2 and is_channels_last(x)
-    before, sizes = x.shape[:-n], [*x.shape[-n:]]
-    out = (empty_channels_last if last else np.empty)((*before, *(table.new for table in tables)), np.float32)
-    batch, channels = (before[0], before[1]) if last else (prod(before), 1)
-    numbers, target = (channels_last_memory(a) if last else row_major(a).reshape(-1) for a in (x, out))
+    n, shape = len(tables), x.shape
+    before, sizes, after = shape[:-n], [*shape[-n:]], tuple([table.new for table in tables])
+    if not x.flags.c_contiguous and x.ndim == n + 2 and is_channels_last(x):
+        out = empty_channels_last((*before, *after))
+        numbers, target, outer, inner = channels_last_memory(x), channels_last_memory(out), shape[0], shape[1]
+    else:
+        out = np.empty((*before, *after), np.float32)
+        numbers, target, outer, inner = np.ascontiguousarray(x).reshape(-1), out.reshape(-1), prod(before), 1
     # the fewer numbers there are after the first steps, the fewer the later ones read
-    order = range(n) if out.size < x.size else range(n - 1, -1, -1)
-    for step, axis in enumerate(order, 1):
-        table = tables[axis]
-        outer, inner = batch * prod(sizes[:axis]), prod(sizes[axis + 1 :]) * channels
-        sizes[axis] = table.new
-        made = target if step == n else np.empty(outer * table.new * inner, np.float32)
-        along(numbers, made, outer, table, inner)
+    for step, axis in enumerate(range(n) if target.size < numbers.size else range(n - 1, -1, -1), 1):
+        table, sizes[axis] = tables[axis], after[axis]
+        rows, columns = outer * prod(sizes[:axis]), inner * prod(sizes[axis + 1 :])
+        made = target if step == n else np.empty(rows * table.new * columns, np.float32)
+        along(numbers, made, rows, table, columns)
         numbers = made
     return out
 

@@ -5,7 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from minidl.kernels import convolution, convolution_direct, convolution_spread, parallel, winograd
+from minidl.kernels import (
+    convolution,
+    convolution_direct,
+    convolution_pointwise,
+    convolution_spread,
+    parallel,
+    winograd,
+)
 from minidl.kernels.convolution import (
     conv_backward_input,
     conv_backward_weight,
@@ -101,6 +108,8 @@ MORE_CASES = [
     ((2, 3, 14, 15), (17, 3, 3, 3), (2, 1), (1, 1), (2, 1), 1),
     ((1, 2, 6, 7, 8), (9, 2, 3, 2, 3), (1, 2, 1), (1, 0, 1), (1, 1, 1), 1),
     ((2, 5, 17, 17), (20, 5, 2, 2), (3, 3), (0, 0), (1, 1), 1),
+    ((3, 19, 5, 7), (9, 19, 1, 1), (1, 1), (0, 0), (1, 1), 1),
+    ((2, 40, 9), (33, 40, 1), (1,), (0,), (1,), 1),
 ]
 
 
@@ -150,7 +159,8 @@ def test_variants_agree(case, rng, compare):
 def test_all_ways_are_taken(rng, monkeypatch):
     taken = []
     ways = ((winograd, "convolve"), (winograd, "weight_gradient"), (convolution_direct, "convolve"))
-    for module, name in (*ways, (convolution_spread, "backward_input")):
+    ways += ((convolution_spread, "backward_input"), (convolution_pointwise, "convolve"))
+    for module, name in ways:
         real = getattr(module, name)
         label = f"{module.__name__.rpartition('.')[2]}.{name}"
         monkeypatch.setattr(module, name, lambda *a, real=real, label=label: taken.append(label) or real(*a))
@@ -164,6 +174,9 @@ def test_all_ways_are_taken(rng, monkeypatch):
         assert taken[-1] == "convolution_direct.convolve"
     conv_forward(x[:1, :, :5, :5], weight, None, *geometry)  # too few tiles to pay for the change of the weight
     assert taken[-1] == "convolution_direct.convolve"
+    point = drawn(rng, (16, 8, 1, 1)), None, (1, 1), (0, 0), (1, 1), 1
+    conv_forward(x, *point)
+    assert taken[-1] == "convolution_pointwise.convolve"
     lenet = drawn(rng, (16, 6, 5, 5)), None, (2, 6, 14, 14), (1, 1), (0, 0), (1, 1), 1
     conv_backward_input(drawn(rng, (2, 16, 10, 10)), *lenet)
     assert taken[-1] == "convolution_spread.backward_input"
@@ -186,8 +199,13 @@ def test_other_strides_of_memory(rng):
 def test_threads_share_the_work(rng, monkeypatch):
     monkeypatch.setattr(parallel, "LEAST", 1)
     monkeypatch.setattr(parallel, "get_num_threads", lambda: 3)
-    for x_shape, weight_shape in [((5, 8, 20, 20), (8, 8, 3, 3)), ((5, 3, 20, 20), (8, 3, 5, 5))]:
-        x, weight, geometry = drawn(rng, x_shape), drawn(rng, weight_shape), ((1, 1), (1, 1), (1, 1), 1)
+    for x_shape, weight_shape in [
+        ((5, 8, 20, 20), (8, 8, 3, 3)),
+        ((5, 3, 20, 20), (8, 3, 5, 5)),
+        ((5, 3, 20, 20), (8, 3, 1, 1)),
+    ]:
+        pad = (weight_shape[2] // 2,) * 2
+        x, weight, geometry = drawn(rng, x_shape), drawn(rng, weight_shape), ((1, 1), pad, (1, 1), 1)
         out = conv_forward(x, weight, None, *geometry)
         assert accuracy(out, conv_forward.reference(*map(wide, (x, weight)), None, *geometry)) < 3e-6
         found = conv_backward_weight(out, x, weight_shape, *geometry)

@@ -25,7 +25,7 @@ def test_the_transpose_of_a_table_is_that_of_its_matrix(new, old, taps, rng):
 
 
 SIZES = [((2, 3, 7, 9), (5, 20)), ((4, 9), (40,)), ((1, 17, 4, 5, 6), (3, 9, 11)), ((2, 17, 14, 14), (28, 28)),
-         ((2, 40, 33), (3,)), ((3, 1, 1, 1), (4, 5))]  # fmt: skip
+         ((2, 40, 33), (3,)), ((3, 1, 1, 1), (4, 5)), ((2, 3, 7, 9), (7, 4)), ((2, 3, 7, 9), (9, 9))]  # fmt: skip
 
 
 @pytest.mark.parametrize(("shape", "new"), SIZES, ids=str)
