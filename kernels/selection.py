@@ -91,20 +91,35 @@ def top_k(x: Array, k: int, largest: bool) -> Array:
 
 
 # Numba. A sort puts all D elements in order where k are asked for. One pass that keeps the best so far, in order, compares
-# each element with the worst of them; where the row is in no order of its own, few elements get further than that.
+# each element with the worst of them; where the row is in no order of its own, few elements get further than that. Of more, the
+# worst is found first (Hoare, "Algorithm 65: Find", 1961), and only what is not worse is put in order.
 
 FEW = 64  # of so many the row could be in the worst of orders, and the pass would still not take longer than a sort
 
 
 def supports_top_k(x: Array, k: int, largest: bool) -> bool:
-    return x.dtype.kind == "f" and x.dtype.itemsize >= 4 and x.flags.c_contiguous and 0 < k <= FEW
+    some = 0 < k <= max(FEW, x.shape[1] // 4)
+    return x.dtype.kind == "f" and x.dtype.itemsize >= 4 and x.flags.c_contiguous and some
 
 
 @top_k.variant("numba", device="cpu", supports=supports_top_k)
 def top_k_numba(x: Array, k: int, largest: bool) -> Array:
     out = np.empty((len(x), k), np.int64)
-    keep_best(x, np.empty(k, x.dtype), largest, out)
+    if k <= FEW:
+        keep_best(x, np.empty(k, x.dtype), largest, out)
+    else:
+        for row, places in zip(x, out, strict=True):
+            found = not_worse(row, k, largest)
+            places[:] = found[top_k.reference(row[None, found], k, largest)[0]]
     return out
+
+
+def not_worse(x: Array, k: int, largest: bool) -> Array:
+    """Where the elements of x (D,) are that the k largest, or smallest, are among: these, and what equals the last of them."""
+    bound = np.partition(x, len(x) - k)[-k] if largest else np.partition(x, k - 1)[k - 1]
+    if bound != bound:  # NaN, of which there are too many on this side
+        return np.arange(len(x))
+    return np.flatnonzero(~(x < bound) if largest else x <= bound)
 
 
 @jit
