@@ -212,8 +212,17 @@ def _copied(g: Any) -> Tensor:
 
 
 def _kept(g: Any) -> Tensor:
-    """A gradient that nobody else refers to as a tensor: a copy only if the array is a view of other memory."""
-    return wrap(g) if g.__class__ is ndarray and g.flags.owndata else _copied(g)
+    """A gradient that nobody else refers to as a tensor: a copy only if the array is a view of memory that others refer to."""
+    if g.__class__ is ndarray:
+        owner = g.base
+        if owner is None:
+            return wrap(g)
+        # a new array under another shape: only g, and the name here, refer to it
+        if g.flags.c_contiguous and owner.__class__ is ndarray and owner.size == g.size and owner.base is None:
+            del owner
+            if getrefcount(g.base) <= SOLE_HOLDER:
+                return wrap(g)
+    return _copied(g)
 
 
 def _raw(g: Tensor) -> Any:
@@ -389,6 +398,8 @@ def _free(node: Op | None) -> None:
 
 
 def _tuple(x: Any) -> tuple[Any, ...]:
+    if isinstance(x, _op._Tensor):
+        return (x,)
     return tuple(x) if isinstance(x, (list, tuple)) else (x,) if hasattr(x, "node") or x is None else tuple(x)
 
 
@@ -427,8 +438,8 @@ def _starting_points(tensors: tuple[Tensor, ...], grad_tensors: Any, create_grap
                     "take abs() or real"
                 )
             g = wrap(array_module(t.array).empty_like(t.array))
-            g.array.fill(1)
-        elif g.shape != t.shape:
+            g.array.fill(1)  # ones_like takes twice as long
+        elif g.array.shape != t.array.shape:
             raise RuntimeError(
                 f"Mismatch in shape: grad_output[{i}] has a shape of {list(g.shape)} and output[{i}] has a shape of "
                 f"{list(t.shape)}."
@@ -436,5 +447,6 @@ def _starting_points(tensors: tuple[Tensor, ...], grad_tensors: Any, create_grap
         elif g.array.dtype != t.array.dtype:
             g = g.to(t.dtype)
         roots.append(t.node)
-        gradients.append(conjugated(g if create_graph else g.array))
+        g = g if create_graph else g.array
+        gradients.append(g if t.array.dtype.kind == "f" else conjugated(g))
     return roots, gradients

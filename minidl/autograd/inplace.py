@@ -59,16 +59,17 @@ def _done_at_once(ufunc: Any, x: Tensor, y: Any) -> bool:
 
 def check_writable(x: Tensor, name: str) -> None:
     """Raise where an in-place operation cannot be right: on leaves that want gradients, on expanded memory."""
-    if grad_mode.get():
-        root = x if x.base is None else x.base.root
+    root = x if x.base is None else x.base.root
+    if grad_mode.get() and not (x.node is root.node is None):
         for t, what in ((x, "a leaf Variable"), (root, "a view of a leaf Variable")):
             if t.node is not None and t.is_leaf:
                 raise RuntimeError(
                     f"{what} that requires grad is being used in an in-place operation ({name}_). "
                     "Do it under no_grad(), as optimizers do, or on a clone()."
                 )
-    if not getattr(x.array.flags, "writeable", True) or (  # CuPy's arrays always are
-        any(n > 1 and s == 0 for n, s in zip(x.array.shape, x.array.strides, strict=True)) and x.array.size
+    a = x.array
+    if not getattr(a.flags, "writeable", True) or (  # CuPy's arrays always are
+        0 in a.strides and a.size and any(n > 1 and s == 0 for n, s in zip(a.shape, a.strides, strict=True))
     ):  # an array without elements may have any strides
         raise RuntimeError(
             f"unsupported operation ({name}_): more than one element of the written-to tensor refers to a single memory "

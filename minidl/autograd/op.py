@@ -163,7 +163,9 @@ class Op:
             return self.backward(g, _intact_array(self, kept[0]))  # type: ignore[index]
         if len(kept) == 2:  # type: ignore[arg-type]
             x, y = kept  # type: ignore[misc]
-            return self.backward(g, _intact_array(self, x), _intact_array(self, y))
+            a = x.array if isinstance(x, _Tensor) and x.storage is None else _intact_array(self, x)
+            b = y.array if isinstance(y, _Tensor) and y.storage is None else _intact_array(self, y)
+            return self.backward(g, a, b)
         return self.backward(g, *self.unpack())
 
     def rule_on_tensors(self, g: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..autograd.op import Op, SparseOperand
+from ..autograd.op import Op
 from ..autograd.precision import in_float32
 from ..devices import may_look
 from ..kernels import array_module
@@ -152,14 +152,11 @@ method("__truediv__")(Div.apply)
 
 
 def _check_bool_minus(x: Any, y: Any) -> None:
-    try:
-        with_bool = any(isinstance(t, Tensor) and t.array.dtype.kind == "b" for t in (x, y))
-    except SparseOperand:
-        with_bool = any(isinstance(t, Tensor) and t.dtype is dtypes.bool_ for t in (x, y))
-    if with_bool:
-        raise RuntimeError(
-            "sub: subtraction with a bool tensor is not supported; use logical_xor, or `~` to invert a mask"
-        )
+    for t in (x, y):
+        if isinstance(t, Tensor) and t.dtype is dtypes.bool_:
+            raise RuntimeError(
+                "sub: subtraction with a bool tensor is not supported; use logical_xor, or `~` to invert a mask"
+            )
 
 
 @method("add", inplace=np.add)

@@ -71,8 +71,7 @@ def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: b
     """The tensor with another dtype and on another device: x.to(float64), x.to("cuda"), x.to(other). Itself if it is so."""
     from .. import devices
 
-    unknown = set(ignored) - {"non_blocking", "memory_format"}
-    if unknown:
+    if ignored and (unknown := set(ignored) - {"non_blocking", "memory_format"}):
         raise TypeError(f"to: unexpected argument {', '.join(sorted(unknown))}")
     for argument in args:
         if callable(argument) and isinstance(getattr(argument, "dtype", None), dtypes.dtype):
@@ -98,7 +97,7 @@ def to(input: Tensor, *args: Any, dtype: Any = None, device: Any = None, copy: b
 def _conversion(name: str, target: dtypes.dtype | None) -> None:
     @method(name)
     def convert(input: Tensor, memory_format: Any = None) -> Tensor:
-        return input.to(target)
+        return input.to(dtype=target)
 
     convert.__name__ = name
     convert.__doc__ = f"The tensor in {target!r}."

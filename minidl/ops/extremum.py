@@ -150,12 +150,12 @@ min = _extreme("min", amin, MinAt, minimum)
 
 class ArgMax(Op):
     def forward(self, x: Any, *, axis: int | None, keepdim: bool) -> Any:
-        return array_module(x).argmax(x, axis=axis, keepdims=keepdim)
+        return x.argmax(axis=axis, keepdims=keepdim)
 
 
 class ArgMin(Op):
     def forward(self, x: Any, *, axis: int | None, keepdim: bool) -> Any:
-        return array_module(x).argmin(x, axis=axis, keepdims=keepdim)
+        return x.argmin(axis=axis, keepdims=keepdim)
 
 
 def _position(op: type[Op], name: str, input: Tensor, dim: Any, keepdim: bool) -> Tensor:

@@ -8,7 +8,7 @@ picked several times.
 from __future__ import annotations
 
 import builtins
-from math import prod
+from math import isinf, prod
 from typing import Any
 
 import numpy as np
@@ -240,11 +240,30 @@ def _mismatch(value: Any, shape: tuple[int, ...]) -> RuntimeError:
 # Reading an index
 
 
+def plain_index(index: Any) -> tuple[Any, ...] | None:
+    """An index that means the same to NumPy, so written that it leads to a view even of one element; None for any other."""
+    items = index if index.__class__ is tuple else (index,)
+    for item in items:
+        if item.__class__ is slice:
+            if item.step is not None or item.start.__class__ not in BOUNDS or item.stop.__class__ not in BOUNDS:
+                return None
+        elif item.__class__ is not int and item is not None and item is not Ellipsis:
+            return None
+    return items if Ellipsis in items else (*items, Ellipsis)
+
+
 def split_index(x: Tensor, index: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """An index as its basic part, which ends in a view, and the arrays that pick from that view; () if there are none.
 
     Raises IndexError, in PyTorch's words, for whatever does not exist in x.
     """
+    plain = plain_index(index)
+    if plain is not None:
+        try:
+            x.array[plain]
+            return plain, ()
+        except IndexError:
+            pass  # what is wrong with it will be found below
     if isinstance(index, list) and any(not isinstance(i, (bool, int, float, np.generic)) for i in index):
         raise IndexError(
             "a list that holds more than numbers is no index, since it could mean two things: use x[tuple(index)] for "
@@ -361,25 +380,15 @@ def check_bounds(low: int, high: int, dim: int, shape: tuple[int, ...]) -> None:
 @method("__getitem__")
 def getitem(input: Tensor, index: Any) -> Tensor:
     """input[index]: a view for integers, slices, None and Ellipsis; a copy for masks and integer tensors."""
-    items = index if index.__class__ is tuple else (index,)
-    for item in items:
-        if item.__class__ is not int and not _is_plain(item):
-            break
-    else:
+    plain = plain_index(index)
+    if plain is not None:
         try:
-            return Slice.apply(input, index=items if Ellipsis in items else (*items, Ellipsis))
+            return Slice.apply(input, index=plain)
         except IndexError:
             pass  # split_index says it in PyTorch's words
     basic, arrays = split_index(input, index)
     part = input if arrays and is_all(basic) else Slice.apply(input, index=basic)
     return Take.apply(part, index=arrays) if arrays else part
-
-
-def _is_plain(item: Any) -> bool:
-    """Whether an item of an index means the same to NumPy, and leads to a view."""
-    if item.__class__ is slice:
-        return item.step is None and item.start.__class__ in BOUNDS and item.stop.__class__ in BOUNDS
-    return item is None or item is Ellipsis
 
 
 def is_all(basic: tuple[Any, ...]) -> bool:
@@ -428,6 +437,9 @@ def number(value: Any, like: Tensor) -> Tensor:
             whole, limits = int(value), np.iinfo(dtype)  # type: ignore[arg-type]
             fits = min(limits.min, -limits.max) <= whole <= limits.max
             result = np.array(whole).astype(dtype)
+        elif dtype.kind == "f" and value.__class__ in (float, int):
+            result = np.array(value, dtype)
+            fits = not isinf(result) or isinf(value)
         else:
             result = np.asarray(value).astype(dtype)
             fits = (dtype.kind == "c" or not np.iscomplexobj(value)) and bool(np.isinf(result) <= np.isinf(value))

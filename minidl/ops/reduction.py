@@ -25,6 +25,8 @@ from .rearrange import Flip
 from .selection import isnan, where
 from .shape import sizes_of
 
+SMALL = 2**12  # elements up to which repeating costs less than broadcast_to, and the leaf's copy of that
+
 
 class Sum(Op):
     """The sum along dimensions."""
@@ -48,7 +50,13 @@ class Spread(Op):
 
     def forward(self, g: Any, *, shape: tuple[int, ...], axes: tuple[int, ...], keepdim: bool) -> Any:
         self.axes, self.keepdim = axes, keepdim
-        return array_module(g).broadcast_to(restored(g, axes, keepdim), shape)
+        if len(axes) < len(shape):  # else it is one value
+            g = restored(g, axes, keepdim)
+        if isinstance(g, (np.ndarray, np.generic)) and math.prod(shape) < SMALL:
+            out = np.empty(shape, g.dtype)
+            out[...] = g
+            return out
+        return array_module(g).broadcast_to(g, shape)
 
     def backward(self, g: Any) -> Any:
         return Sum.apply(g, axes=self.axes, keepdim=self.keepdim)

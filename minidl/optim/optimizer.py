@@ -300,13 +300,15 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
         self._stepped = True
         if capturing.get():
             self.check_recordable()
-        for hook in tuple(self._pre_hooks.values()):
-            changed = hook(self, args, kwargs)
-            if changed is not None:
-                args, kwargs = changed
+        if self._pre_hooks:
+            for hook in tuple(self._pre_hooks.values()):
+                changed = hook(self, args, kwargs)
+                if changed is not None:
+                    args, kwargs = changed
         result = step(self, *args, **kwargs)
-        for hook in tuple(self._post_hooks.values()):
-            hook(self, args, kwargs)
+        if self._post_hooks:
+            for hook in tuple(self._post_hooks.values()):
+                hook(self, args, kwargs)
         return result
 
     return wrapped
