@@ -28,7 +28,7 @@ def commands():
     inside = [line.partition("#")[0] for block in blocks("bash") for line in block.splitlines()]
     rows = TEXT.partition("| question | answer |")[2].splitlines()[2:]
     assert "only a GPU says" in rows[-1]
-    return [*inside, *(re.search(r"\| [^|]*?`((?:pytest|minidl|python) [^`]*)`", row)[1] for row in rows[:-1])]
+    return [*inside, *(re.search(r"\| .*?`((?:pytest|minidl|python) [^`]*)`", row)[1] for row in rows[:-1])]
 
 
 @pytest.fixture
