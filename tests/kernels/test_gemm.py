@@ -120,5 +120,5 @@ def test_the_blas_keeps_to_one_thread(rng, monkeypatch):
         pytest.skip("the number of threads of this BLAS cannot be set")
     library.set_threads(2)
     monkeypatch.setattr(threads, "_blas_is_held", False)
-    gemm(normal(rng, 200, 100), normal(rng, 100, 100), None)
+    gemm(rng.standard_normal((200, 100)), rng.standard_normal((100, 100)), None)  # of float64: the BLAS computes it
     assert library.get_threads() == 1
