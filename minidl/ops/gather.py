@@ -10,8 +10,9 @@ import numpy as np
 
 from .. import devices, dtypes
 from ..autograd.op import Op, as_array, wrap
+from ..kernels import along as kernels
 from ..kernels import array_module
-from ..kernels.accumulate import add_at, maximum_at, minimum_at, multiply_at
+from ..kernels.along import REDUCTIONS
 from ..tensor import Tensor, method
 from ..testing.samples import Sample, samples
 from .arithmetic import div
@@ -20,60 +21,100 @@ from .indexing import ALL, IndexPut, Take, check_bounds, check_dtype, check_scal
 from .selection import where
 from .shape import movedim, normalize_dim
 
-REDUCTIONS = {"prod": multiply_at, "amax": maximum_at, "amin": minimum_at}  # in place, at an index
+
+class Gather(Op):
+    """The elements of x that an index points to along a dimension; see kernels/along.py."""
+
+    complex_rule = True
+
+    def forward(self, x: Any, *, index: Any, dim: int) -> Any:
+        self.shape, self.index, self.dim = x.shape, index, dim
+        return kernels.take_along(x, index, dim)
+
+    def backward(self, g: Any) -> Any:
+        zeros = array_module(_raw(g)).zeros(self.shape, _raw(g).dtype)
+        return Scatter.apply(zeros, g, index=self.index, dim=self.dim, reduce="sum")
 
 
-def places(index: Any, dim: int) -> tuple[Any, ...]:
-    """The index that names, at each place of `index`, the element it points to along `dim`."""
-    xp, last = array_module(index), index.ndim - 1
-    return tuple(
-        index if d == dim else xp.arange(n).reshape((n,) + (1,) * (last - d)) for d, n in enumerate(index.shape)
-    )
+class Scatter(Op):
+    """x with src written, or reduced in, where an index points to along a dimension; see kernels/along.py."""
+
+    complex_rule = True
+
+    def forward(self, x: Any, src: Any, *, index: Any, dim: int, reduce: str | None = None) -> Any:
+        self.index, self.dim, self.reduce = index, dim, reduce
+        if reduce is None:
+            return kernels.put_along(x, src, index, dim)
+        return kernels.reduce_along(x, src, index, dim, reduce)
+
+    def backward(self, g: Any) -> Any:
+        wants_x, wants_src = self.edges
+        dsrc = Gather.apply(g, index=self.index, dim=self.dim) if wants_src else None
+        if self.reduce is not None or not wants_x:
+            return g if wants_x else None, dsrc
+        zeros = array_module(_raw(g)).zeros(self.index.shape, _raw(g).dtype)
+        return Scatter.apply(g, zeros, index=self.index, dim=self.dim), dsrc
 
 
 class ScatterReduce(Op):
-    """x with elements of src multiplied in, or the largest or smallest kept, at an index."""
+    """x with elements of src multiplied in, or the largest or smallest kept, where an index points to along a dimension."""
 
-    def forward(self, x: Any, src: Any, *, index: tuple[Any, ...], reduce: str) -> Any:
-        self.index, self.reduce = index, reduce
-        out = x.copy()
-        REDUCTIONS[reduce](out, index, src)
-        return out
+    def forward(self, x: Any, src: Any, *, index: Any, dim: int, reduce: str) -> Any:
+        self.index, self.dim, self.reduce = index, dim, reduce
+        return kernels.reduce_along(x, src, index, dim, reduce)
 
     def backward(self, g: Any, x: Any, src: Any, out: Any) -> Any:
         if self.reduce == "prod":
             return self._without_one(g, x, src)
         # those that equal the result share its gradient
         x_won = _raw(x) == _raw(out)
-        src_won = _raw(src) == _raw(out)[self.index]
-        shares = x_won.astype(g.dtype if not isinstance(g, Tensor) else g.array.dtype)
-        add_at(shares, self.index, src_won)
+        src_won = _raw(src) == kernels.take_along(_raw(out), self.index, self.dim)
+        shares = self._counted(x_won, src_won, _raw(g).dtype)
         share = where(shares > 0, g, 0.0) / array_module(shares).maximum(shares, 1)
-        return where(x_won, share, 0.0), where(src_won, Take.apply(share, index=self.index), 0.0)
+        return where(x_won, share, 0.0), where(src_won, Gather.apply(share, index=self.index, dim=self.dim), 0.0)
 
     def _without_one(self, g: Any, x: Any, src: Any) -> Any:
         """The gradient of a product: the product of all other factors. Zeros forbid to get it by a division alone."""
         x_zero, src_zero = _raw(x) == 0, _raw(src) == 0
-        zeros = x_zero.astype(np.int64)
-        add_at(zeros, self.index, src_zero)
+        zeros = self._counted(x_zero, src_zero, _raw(g).dtype)
         x_safe, src_safe = where(x_zero, 1.0, x), where(src_zero, 1.0, src)
-        product = g * ScatterReduce.apply(x_safe, src_safe, index=self.index, reduce="prod")
+        product = g * ScatterReduce.apply(x_safe, src_safe, index=self.index, dim=self.dim, reduce="prod")
         dx = where(zeros - x_zero == 0, product / x_safe, 0.0)
-        return dx, where(zeros[self.index] - src_zero == 0, Take.apply(product, index=self.index) / src_safe, 0.0)
+        alone = kernels.take_along(zeros, self.index, self.dim) - src_zero == 0
+        return dx, where(alone, Gather.apply(product, index=self.index, dim=self.dim) / src_safe, 0.0)
+
+    def _counted(self, x: Any, src: Any, dtype: Any) -> Any:
+        """How many of the masks x and src hold at each place."""
+        return kernels.reduce_along(x.astype(dtype), src.astype(dtype), self.index, self.dim, "sum")
 
 
 def _raw(x: Any) -> Any:
     return x.array if isinstance(x, Tensor) else x
 
 
+@samples(Gather)
+def _(make: Any) -> Any:
+    yield Sample(make(2, 4), index=np.array([[0, 2, 2], [1, 1, 1]]), dim=1)
+    yield Sample(make(3, 4), index=np.array([[0, 2], [1, 1]]), dim=0, note="smaller in the other dimension")
+
+
+@samples(Scatter)
+def _(make: Any) -> Any:
+    at = np.array([[0, 2, 2], [1, 1, 1]])
+    yield Sample(make(2, 4), make(2, 3), index=at, dim=1, reduce="sum")
+    yield Sample(make(2, 4), make(2, 3), index=np.array([[0, 2, 3], [1, 3, 2]]), dim=1)
+    yield Sample(make(3, 4), make(2, 3), index=at, dim=0, reduce="sum", note="smaller in the other dimension")
+
+
 @samples(ScatterReduce)
 def _(make: Any) -> Any:
-    at = places(np.array([[0, 2, 2], [1, 1, 1]]), 1)
-    for reduce in REDUCTIONS:
-        yield Sample(make(2, 4), make(2, 3), index=at, reduce=reduce)
+    at = {"index": np.array([[0, 2, 2], [1, 1, 1]]), "dim": 1}
+    for reduce in ("prod", "amax", "amin"):
+        yield Sample(make(2, 4), make(2, 3), **at, reduce=reduce)
     zeros = np.array([[1.0, 0.0, 3.0], [0.0, 0.0, 2.0]])
-    yield Sample(make(2, 4), zeros, index=at, reduce="prod", second_order=False, note="zeros among the factors")
-    yield Sample(np.zeros(2), np.zeros(2), index=(np.array([0, 0]),), reduce="amax", smooth=False, note="equal values")
+    yield Sample(make(2, 4), zeros, **at, reduce="prod", second_order=False, note="zeros among the factors")
+    equal = {"index": np.array([0, 0]), "dim": 0}
+    yield Sample(np.zeros(2), np.zeros(2), **equal, reduce="amax", smooth=False, note="equal values")
 
 
 def index_array(name: str, index: Any, input: Any = None) -> Any:
@@ -131,7 +172,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     if not input.array.ndim or not index.array.ndim:
         return gather(_at_least_1d(input), dim, _at_least_1d(index)).reshape(index.array.shape)
     dim, at = _check_index("gather", input, dim, index)
-    return Take.apply(input, index=places(at, dim))
+    return Gather.apply(input, index=at, dim=dim)
 
 
 def _at_least_1d(x: Any) -> Any:
@@ -153,7 +194,7 @@ def _scattered(name: str, input: Tensor, dim: int, index: Tensor, src: Any, op: 
     dim, at = _check_index(name, input, dim, index, src)
     if src.array.shape != at.shape:
         src = src[tuple(slice(n) for n in at.shape)]
-    result = op.apply(input, src, index=places(at, dim), **params)
+    result = op.apply(input, src, index=at, dim=dim, **params)
     return result if result.array.shape == shape else result.reshape(shape)
 
 
@@ -174,9 +215,9 @@ def scatter(
         raise TypeError("scatter: expected one of src (a tensor) and value (a number)")
     src = value if src is None else src
     if reduce is None:
-        return _scattered("scatter", input, dim, index, src, IndexPut)
+        return _scattered("scatter", input, dim, index, src, Scatter)
     if reduce == "add":
-        return _scattered("scatter", input, dim, index, src, IndexPut, accumulate=True)
+        return _scattered("scatter", input, dim, index, src, Scatter, reduce="sum")
     if reduce == "multiply":
         return _scattered("scatter", input, dim, index, src, ScatterReduce, reduce="prod")
     raise RuntimeError(f"scatter: reduce argument must be either add or multiply, got {reduce!r}")
@@ -185,7 +226,7 @@ def scatter(
 @method(inplace=True)
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """input with src[i][j] added to out[index[i][j]][j] for dim=0, to out[i][index[i][j]] for dim=1."""
-    return _scattered("scatter_add", input, dim, index, src, IndexPut, accumulate=True)
+    return _scattered("scatter_add", input, dim, index, src, Scatter, reduce="sum")
 
 
 @method(inplace=True)
@@ -196,19 +237,20 @@ def scatter_reduce(
 
     reduce: "sum", "prod", "mean", "amax" or "amin". include_self: whether input's own elements take part.
     """
-    if reduce not in ("sum", "mean", *REDUCTIONS):
+    if reduce not in ("mean", *REDUCTIONS):
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
     name = "scatter_reduce"
     count: Any = None  # how many elements of src arrive at each place
     if reduce == "mean" or not include_self:
         xp = array_module(input.array)
-        zeros, ones = wrap(xp.zeros(input.array.shape, np.int64)), wrap(xp.ones(src.array.shape, np.int64))
-        count = _scattered(name, zeros, dim, index, ones, IndexPut, accumulate=True).array
+        kind = input.array.dtype if input.array.dtype.kind == "f" and input.array.itemsize > 2 else np.int64
+        zeros, ones = wrap(xp.zeros(input.array.shape, kind)), wrap(xp.ones(src.array.shape, kind))
+        count = _scattered(name, zeros, dim, index, ones, Scatter, reduce="sum").array
     if not include_self:
         input = where(wrap(count > 0), _identity(reduce, input.array.dtype), input)
-    if reduce in REDUCTIONS:
+    if reduce not in ("sum", "mean"):
         return _scattered(name, input, dim, index, src, ScatterReduce, reduce=reduce)
-    total = _scattered(name, input, dim, index, src, IndexPut, accumulate=True)
+    total = _scattered(name, input, dim, index, src, Scatter, reduce="sum")
     if reduce == "sum":
         return total
     divisor = wrap(xp.maximum(count + include_self, 1).astype(input.array.dtype))
@@ -325,7 +367,7 @@ def index_reduce(
 
     include_self: whether input's own slices take part.
     """
-    if reduce not in ("mean", *REDUCTIONS):
+    if reduce not in ("mean", "prod", "amax", "amin"):
         raise RuntimeError(f"index_reduce(): reduce must be prod, mean, amax or amin, got {reduce!r}; see index_add")
     dim, at = _along("index_reduce", input, dim, index)
     _check_source("index_reduce", input, dim, at[-1], source)

@@ -11,7 +11,6 @@ from .. import devices, dtypes
 from ..autograd.op import Op, wrap
 from ..autograd.precision import holds_bfloat16, in_float32, rounded, under_autocast, widened
 from ..autograd.storage import mark_written
-from ..kernels import array_module
 from ..kernels import groupnorm as group_kernels
 from ..kernels import layernorm as kernels
 from ..kernels.common import rows
@@ -190,16 +189,11 @@ class NormByRunning(Op):
     mixes = True
 
     def forward(self, x: Any, weight: Any, bias: Any, *, mean: Any, var: Any, eps: float) -> Any:
-        wide = np.result_type(x.dtype, np.float32)
-        self.mean = mean.astype(wide)  # a copy: training may write to the running mean before the backward pass
-        self.rstd = 1 / array_module(x).sqrt(var.astype(wide, copy=False) + eps)
-        self.scale = self.rstd if weight is None else self.rstd * weight
-        shift = -self.mean * self.scale
-        return group_kernels.channel_affine(x, self.scale, shift if bias is None else shift + bias)
+        out, self.mean, self.rstd = group_kernels.running_norm(x, weight, bias, mean, var, eps)
+        return out
 
     def backward(self, g: Any, x: Any, weight: Any) -> Any:
-        dx, dscale, dshift = group_kernels.channel_affine_backward(g, x, self.scale)
-        return dx, (dscale - self.mean * dshift) * self.rstd, dshift
+        return group_kernels.running_norm_backward(g, x, weight, self.mean, self.rstd)
 
     def composite(self, g: Any, x: Any, weight: Any) -> Any:
         every, by_channel = (0, *range(2, x.ndim)), (-1, *(1,) * (x.ndim - 2))
@@ -272,8 +266,8 @@ def batch_norm(
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: Expected running_mean and running_var to be defined when training=False")
     devices.check_same("batch_norm", input, running_mean, running_var)
-    mean, var = widened((running_mean.array, running_var.array))
-    return NormByRunning.apply(input, *widened((weight, bias)), mean=mean, var=var, eps=eps)
+    mean, var = widened(running_mean.array), widened(running_var.array)
+    return NormByRunning.apply(input, widened(weight), widened(bias), mean=mean, var=var, eps=eps)
 
 
 def instance_norm(

@@ -13,8 +13,7 @@ from ..kernels.accumulate import add_at
 from ..kernels.common import row_major
 from ..kernels.selection import top_k
 from ..tensor import Tensor, method
-from .gather import gather, places
-from .indexing import Take
+from .gather import Gather, gather
 from .shape import normalize_dim
 
 
@@ -83,7 +82,7 @@ def _found(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The elements at indices along `dim` that exist, as gather() without its checks."""
     if not input.array.ndim:
         return input.clone()
-    return Take.apply(input, index=places(index.array.copy(), normalize_dim(dim, input.array.ndim, "sort")))
+    return Gather.apply(input, index=index.array.copy(), dim=normalize_dim(dim, input.array.ndim, "sort"))
 
 
 @method()

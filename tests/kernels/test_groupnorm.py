@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl.kernels.groupnorm import channel_affine, channel_affine_backward, group_norm, group_norm_backward
+from minidl.kernels.groupnorm import group_norm, group_norm_backward, running_norm, running_norm_backward
 
 EPS = 1e-3
 
@@ -23,8 +23,10 @@ def test_variants_agree(shape, groups, shared, channels_last, rng, compare):
     compare(group_norm, x, weight, bias, groups, shared, EPS, rtol=1e-4, atol=1e-4)
     compare(group_norm, x, None, None, groups, shared, EPS, rtol=1e-4, atol=1e-4)
     compare(group_norm_backward, g, x, weight, mean, var, groups, shared, EPS, rtol=2e-4, atol=2e-3)
-    compare(channel_affine, x, weight, bias)
-    compare(channel_affine_backward, g, x, weight, rtol=1e-5, atol=1e-2)
+    m, v = rng.standard_normal(6).astype(np.float32), rng.random(6, np.float32) + np.float32(0.5)
+    for w, b in ((weight, bias), (None, None)):
+        compare(running_norm, x, w, b, m, v, EPS, rtol=1e-5, atol=1e-5)
+        compare(running_norm_backward, g, x, w, m, 1 / np.sqrt(v), rtol=1e-5, atol=1e-2)
 
 
 def test_a_missing_number_spoils_its_own_set_alone():
