@@ -15,6 +15,7 @@ import numpy as np
 
 from .elementary import exp32, log32
 from .jit import Lazy, jit
+from .layernorm import put
 from .packed import pack, product, room
 from .random import BATCH, some_blocks
 from .simd import WIDTH, first, load, max_lanes, maximum, select, splat, store, sum_lanes
@@ -158,7 +159,7 @@ def copy(x: Any, out: Any) -> None:
     for i in range(x.shape[0]):
         for j in range(0, x.shape[1], WIDTH):
             there = first(x.shape[1] - j)
-            store(out[i], j, load(x[i], j, there), there)
+            put(out[i], j, load(x[i], j, there), x.shape[1] - j)
 
 
 @jit(fastmath={"contract"})
@@ -186,7 +187,7 @@ def mixed(weights: Any, v: Any, out: Any) -> None:
                 odd += weights[r, s + 1] * load(v, (s + 1) * step + e, there)
             if seen % 2:
                 even += weights[r, seen - 1] * load(v, (seen - 1) * step + e, there)
-            store(out, r * row + e, even + odd, there)
+            put(out, r * row + e, even + odd, E - e)
 
 
 @jit(fastmath={"contract"})
@@ -198,7 +199,7 @@ def largest(x: Any, visible: int, masked: bool, mask: Any) -> Any:
         score = load(x, j, there)
         if masked:
             score += load(mask, j, there)
-            store(x, j, score, there)
+            put(x, j, score, visible - j)
         top = maximum(top, select(there, score, -INFINITY))
     most = max_lanes(top)
     return ZERO if most == -INFINITY else most
@@ -213,9 +214,9 @@ def exponentials(x: Any, visible: int, top: Any) -> Any:
     """
     sums = splat(ZERO)
     for j in range(0, x.size, WIDTH):
-        there, here = first(visible - j), first(x.size - j)
+        there = first(visible - j)
         e = select(there, exp32(load(x, j, there) - top), ZERO)
-        store(x, j, e, here)
+        put(x, j, e, x.size - j)
         sums += e
     return sum_lanes(sums)
 
@@ -235,7 +236,7 @@ def normalizers(tops: Any, totals: Any, logs: Any, lse: Any) -> None:
 def scale_by(x: Any, factor: Any) -> None:
     for j in range(0, x.size, WIDTH):
         there = first(x.size - j)
-        store(x, j, load(x, j, there) * factor, there)
+        put(x, j, load(x, j, there) * factor, x.size - j)
 
 
 @jit(fastmath={"contract"})
@@ -246,18 +247,18 @@ def softmax_gradient(
     high = np.float32(lse)  # lse in two float32 numbers: near the maximum, x - high is exact
     low = ZERO if high == INFINITY else np.float32(lse - high)
     for j in range(0, x.size, WIDTH):
-        there, here = first(visible - j), first(x.size - j)
+        there = first(visible - j)
         score, slope = load(x, j, there), load(d, j, there)
         if masked:
             score += load(mask, j, there)
         weights = select(there, exp32((score - high) - low), ZERO)
         if dropping:
             factor = load(kept, at + j, there)
-            store(x, j, weights * factor, here)
-            store(d, j, weights * (slope * factor - delta), here)
+            put(x, j, weights * factor, x.size - j)
+            put(d, j, weights * (slope * factor - delta), x.size - j)
         else:
-            store(x, j, weights, here)
-            store(d, j, weights * (slope - delta), here)
+            put(x, j, weights, x.size - j)
+            put(d, j, weights * (slope - delta), x.size - j)
 
 
 @jit(fastmath={"contract"})
@@ -273,7 +274,7 @@ def dot(x: Any, y: Any) -> Any:
 def multiply(x: Any, visible: int, y: Any, at: int) -> None:
     for j in range(0, visible, WIDTH):
         there = first(visible - j)
-        store(x, j, load(x, j, there) * load(y, at + j, there), there)
+        put(x, j, load(x, j, there) * load(y, at + j, there), visible - j)
 
 
 @jit

@@ -17,8 +17,9 @@ import numpy as np
 
 from .elementary import sigmoid32, tanh32
 from .jit import jit
+from .layernorm import put
 from .packed import MATRIX, pack, product, room
-from .simd import WIDTH, first, load, maximum, select, store
+from .simd import WIDTH, first, load, maximum, select
 
 ZERO, ONE = np.float32(0), np.float32(1)
 # Explicit types, so that each function is compiled once. What is given may not be written to, and may lie in memory batch first,
@@ -58,7 +59,17 @@ def put_state(h: Any, begin: int, end: int, seen: Any, column: int) -> None:
 
 @jit(signature=f"void({HOW}, boolean, {KEPT}, {PACKED}, int64, {STATE}, {MADE}, {KEPT})", nogil=True)
 def rnn(
-    begin: int, end: int, sizes: Any, reverse: bool, relu: bool, a: Any, w: Any, x_width: int, h: Any, out: Any, seen: Any
+    begin: int,
+    end: int,
+    sizes: Any,
+    reverse: bool,
+    relu: bool,
+    a: Any,
+    w: Any,
+    x_width: int,
+    h: Any,
+    out: Any,
+    seen: Any,
 ) -> None:
     for s in range(len(sizes)):
         t = time(s, len(sizes), reverse)
@@ -72,13 +83,14 @@ def rnn(
 
 @jit(fastmath={"contract"})
 def rnn_step(relu: bool, a: Any, h: Any, out: Any) -> None:
+    H = h.shape[1]
     for b in range(h.shape[0]):
-        for j in range(0, h.shape[1], WIDTH):
-            some = first(h.shape[1] - j)
+        for j in range(0, H, WIDTH):
+            some = first(H - j)
             x = load(a, row(a, b) + j, some)
             y = maximum(ZERO, x) if relu else tanh32(x)
-            store(h, row(h, b) + j, y, some)
-            store(out, row(out, b) + j, y, some)
+            put(h, row(h, b) + j, y, H - j)
+            put(out, row(out, b) + j, y, H - j)
 
 
 @jit(signature=f"void({HOW}, boolean, {PACKED}, {GIVEN}, {GIVEN}, {STATE}, {KEPT})", nogil=True)
@@ -96,13 +108,14 @@ def rnn_backward(
 
 @jit(fastmath={"contract"})
 def rnn_gradients(relu: bool, g: Any, out: Any, dh: Any, da: Any) -> None:
+    H = g.shape[1]
     for b in range(g.shape[0]):
-        for j in range(0, g.shape[1], WIDTH):
-            some = first(g.shape[1] - j)
+        for j in range(0, H, WIDTH):
+            some = first(H - j)
             y = load(out, row(out, b) + j, some)
             d = load(g, row(g, b) + j, some) + load(dh, row(dh, b) + j, some)
             slope = select(y > ZERO, ONE, ZERO) if relu else ONE - y * y
-            store(da, row(da, b) + j, d * slope, some)
+            put(da, row(da, b) + j, d * slope, H - j)
 
 
 @jit(signature=f"void({HOW}, {PACKED}, int64, {STATE}, {STATE}, {MADE}, {KEPT}, {KEPT}, {KEPT})", nogil=True)
@@ -134,19 +147,29 @@ def lstm_step(gates: Any, h: Any, c: Any, out: Any, cells: Any) -> None:
             before = load(c, row(c, b) + j, some)
             after = f * before + i * u
             y = o * tanh32(after)
-            store(gates, at, i, some)
-            store(gates, at + H, f, some)
-            store(gates, at + 2 * H, u, some)
-            store(gates, at + 3 * H, o, some)
-            store(cells, row(cells, b) + j, before, some)
-            store(c, row(c, b) + j, after, some)
-            store(h, row(h, b) + j, y, some)
-            store(out, row(out, b) + j, y, some)
+            put(gates, at, i, H - j)
+            put(gates, at + H, f, H - j)
+            put(gates, at + 2 * H, u, H - j)
+            put(gates, at + 3 * H, o, H - j)
+            put(cells, row(cells, b) + j, before, H - j)
+            put(c, row(c, b) + j, after, H - j)
+            put(h, row(h, b) + j, y, H - j)
+            put(out, row(out, b) + j, y, H - j)
 
 
 @jit(signature=f"void({HOW}, {PACKED}, {GIVEN}, {KEPT}, {KEPT}, {STATE}, {STATE}, {KEPT})", nogil=True)
 def lstm_backward(
-    begin: int, end: int, sizes: Any, reverse: bool, w_hh: Any, g: Any, gates: Any, cells: Any, dh: Any, dc: Any, da: Any
+    begin: int,
+    end: int,
+    sizes: Any,
+    reverse: bool,
+    w_hh: Any,
+    g: Any,
+    gates: Any,
+    cells: Any,
+    dh: Any,
+    dc: Any,
+    da: Any,
 ) -> None:
     for s in range(len(sizes)):
         t = time(s, len(sizes), not reverse)
@@ -171,11 +194,11 @@ def lstm_gradients(g: Any, gates: Any, cells: Any, dh: Any, dc: Any, da: Any) ->
             tanh_c = tanh32(f * before + i * u)
             d_h = load(g, row(g, b) + j, some) + load(dh, row(dh, b) + j, some)
             d_c = load(dc, row(dc, b) + j, some) + d_h * o * (ONE - tanh_c * tanh_c)
-            store(da, to, d_c * u * i * (ONE - i), some)
-            store(da, to + H, d_c * before * f * (ONE - f), some)
-            store(da, to + 2 * H, d_c * i * (ONE - u * u), some)
-            store(da, to + 3 * H, d_h * tanh_c * o * (ONE - o), some)
-            store(dc, row(dc, b) + j, d_c * f, some)
+            put(da, to, d_c * u * i * (ONE - i), H - j)
+            put(da, to + H, d_c * before * f * (ONE - f), H - j)
+            put(da, to + 2 * H, d_c * i * (ONE - u * u), H - j)
+            put(da, to + 3 * H, d_h * tanh_c * o * (ONE - o), H - j)
+            put(dc, row(dc, b) + j, d_c * f, H - j)
 
 
 @jit(signature=f"void({HOW}, {STATE}, {PACKED}, {BIAS}, {STATE}, {MADE}, {KEPT}, {KEPT}, {KEPT})", nogil=True)
@@ -205,12 +228,12 @@ def gru_step(gates: Any, w: Any, b_hh: Any, h: Any, out: Any, inner: Any) -> Non
             from_h = load(w, by + 2 * H, some) + load(b_hh, j + 2 * H, some)
             u = tanh32(load(gates, at + 2 * H, some) + r * from_h)
             y = (ONE - z) * u + z * load(h, row(h, b) + j, some)
-            store(gates, at, r, some)
-            store(gates, at + H, z, some)
-            store(gates, at + 2 * H, u, some)
-            store(inner, row(inner, b) + j, from_h, some)
-            store(h, row(h, b) + j, y, some)
-            store(out, row(out, b) + j, y, some)
+            put(gates, at, r, H - j)
+            put(gates, at + H, z, H - j)
+            put(gates, at + 2 * H, u, H - j)
+            put(inner, row(inner, b) + j, from_h, H - j)
+            put(h, row(h, b) + j, y, H - j)
+            put(out, row(out, b) + j, y, H - j)
 
 
 @jit(signature=f"void({HOW}, {PACKED}, {GIVEN}, {KEPT}, {KEPT}, {KEPT}, {STATE}, {KEPT}, {KEPT})", nogil=True)
@@ -242,10 +265,10 @@ def gru_gradients(g: Any, before: Any, gates: Any, inner: Any, dh: Any, da: Any,
             du = d * (ONE - z) * (ONE - u * u)
             dr = du * load(inner, row(inner, b) + j, some) * r * (ONE - r)
             dz = d * (load(before, row(before, b) + j, some) - u) * z * (ONE - z)
-            store(da, row(da, b) + j, dr, some)
-            store(da, row(da, b) + H + j, dz, some)
-            store(da, row(da, b) + 2 * H + j, du, some)
-            store(dw, row(dw, b) + j, dr, some)
-            store(dw, row(dw, b) + H + j, dz, some)
-            store(dw, row(dw, b) + 2 * H + j, du * r, some)
-            store(dh, row(dh, b) + j, d * z, some)
+            put(da, row(da, b) + j, dr, H - j)
+            put(da, row(da, b) + H + j, dz, H - j)
+            put(da, row(da, b) + 2 * H + j, du, H - j)
+            put(dw, row(dw, b) + j, dr, H - j)
+            put(dw, row(dw, b) + H + j, dz, H - j)
+            put(dw, row(dw, b) + 2 * H + j, du * r, H - j)
+            put(dh, row(dh, b) + j, d * z, H - j)

@@ -98,6 +98,20 @@ def test_multinomial_without_replacement():
     np.testing.assert_allclose(first, [1 / 6, 0, 1 / 3, 1 / 2], atol=4 * 0.5 / np.sqrt(500))
 
 
+def test_a_single_index_is_drawn_as_often_as_its_weight_says():
+    index = md.multinomial(md.tensor([[1.0, 0.0, 2.0, 5.0]]).expand(2000, 4), 1).numpy()
+    assert index.shape == (2000, 1)
+    wanted = np.array([1, 0, 2, 5]) / 8
+    np.testing.assert_allclose(np.bincount(index[:, 0], minlength=4) / 2000, wanted, atol=4 * 0.5 / np.sqrt(2000))
+    for wrong in (md.tensor([1.0, np.nan]), md.tensor([1.0, np.inf])):
+        with pytest.raises(RuntimeError, match="inf"):
+            md.multinomial(wrong, 1)
+    for empty in (md.zeros(3), md.zeros(0), md.zeros(2, 0)):
+        with pytest.raises(RuntimeError, match="sum of probabilities <= 0"):
+            md.multinomial(empty, 1)
+    assert md.multinomial(md.zeros(0, 3), 1).shape == (0, 1)
+
+
 def test_randperm_is_a_permutation():
     assert sorted(md.randperm(50).tolist()) == list(range(50))
     assert md.randperm(0).shape == (0,)

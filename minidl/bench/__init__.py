@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import processes, workloads
+from .decoding import DECODING
 from .sizes import SIZES
 from .small import SMALL
 
@@ -69,7 +70,7 @@ def at_threads(threads: int) -> Iterator[None]:
 def chosen(only: str, sizes: bool = False) -> tuple[dict[str, Callable[[Any], Step]], list[str]]:
     """The workloads, and the measurements that need a process of their own, whose names match a regular expression.
 
-    sizes: those of sizes.py and small.py instead.
+    sizes: those of sizes.py, small.py and decoding.py instead.
 
     Raises ValueError where none does, or the expression is none.
     """
@@ -77,7 +78,7 @@ def chosen(only: str, sizes: bool = False) -> tuple[dict[str, Callable[[Any], St
         wanted = re.compile(only, re.IGNORECASE)
     except re.error as error:
         raise ValueError(f"bench: {only!r} is not a regular expression: {error}") from None
-    table = SIZES | SMALL if sizes else workloads.WORKLOADS
+    table = SIZES | SMALL | DECODING if sizes else workloads.WORKLOADS
     steps = {name: make for name, make in table.items() if wanted.search(name)}
     alone = [name for name in processes.MEASUREMENTS if wanted.search(name) and not sizes]
     if not steps and not alone:

@@ -287,15 +287,15 @@ def multinomial(
     B, N = weights.shape
     if num_samples <= 0:
         raise RuntimeError(f"cannot sample n_sample <= 0 samples, got {num_samples}")
-    total = weights.sum(1)
+    edges = weights.cumsum(1)
+    total = edges[:, -1:]
     if not (weights.min(initial=0) >= 0 and np.isfinite(total).all()):
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-    if (total <= 0).any():
+    if not N or (total <= 0).any():
         raise RuntimeError("multinomial: invalid multinomial distribution (sum of probabilities <= 0)")
     if replacement or num_samples == 1:  # a single one is drawn the same way, and takes one random number instead of N
-        edges = np.cumsum(weights, 1)
-        draws = _uniform64((B, num_samples), generator) * edges[:, -1:]
-        rows = [np.searchsorted(e, d, side="right") for e, d in zip(edges, draws, strict=True)]
+        draws = _uniform64((B, num_samples), generator) * total
+        rows = [e.searchsorted(d, side="right") for e, d in zip(edges, draws, strict=True)]
         index = np.stack(rows) if rows else np.zeros((0, num_samples), np.int64)
     else:
         if ((weights > 0).sum(1) < num_samples).any():
