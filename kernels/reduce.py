@@ -56,8 +56,8 @@ def add_up(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
     if x.size >= LARGE or x.__class__ is not np.ndarray:
         return sum_axes(x, axes, keepdim)
     # not x.sum, whose warnings (of inf - inf) come from NumPy's own Python code and are not filtered
-    out: Array = np.add.reduce(x, axis=axes, keepdims=keepdim)
-    return out if x.ndim < 2 else row_major(out)
+    out: Array = np.add.reduce(x, axes, None, None, keepdim)
+    return out if len(axes) == x.ndim else row_major(out)
 
 
 @Kernel

@@ -162,7 +162,7 @@ def _leading_to(captured: dict[Op, Any], order: list[Op]) -> set[Op]:
 def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Undo broadcasting: add up `g` over the dimensions in which an input of that shape was repeated."""
     lead = g.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(i + lead for i, size in enumerate(shape) if size == 1 and g.shape[i + lead] != 1)
+    axes = tuple([i for i, n in enumerate(g.shape) if n != 1 and (i < lead or shape[i - lead] == 1)])
     if axes:
         g = rounded(sum_along(widened(g), axes, True)) if holds_bfloat16(g) else sum_along(g, axes, True)
     return g.reshape(shape) if lead else g
@@ -452,8 +452,7 @@ def _starting_points(tensors: tuple[Tensor, ...], grad_tensors: Any, create_grap
                     f"grad can be implicitly created only for real scalar outputs but got {t.dtype}; pass gradient=, or "
                     "take abs() or real"
                 )
-            g = wrap(array_module(t.array).empty_like(t.array))
-            g.array.fill(1)  # ones_like takes twice as long
+            g = wrap(array_module(t.array).array(1, t.array.dtype).reshape(t.array.shape))
         elif g.array.shape != t.array.shape:
             raise RuntimeError(
                 f"Mismatch in shape: grad_output[{i}] has a shape of {list(g.shape)} and output[{i}] has a shape of "
