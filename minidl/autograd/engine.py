@@ -452,7 +452,8 @@ def _starting_points(tensors: tuple[Tensor, ...], grad_tensors: Any, create_grap
                     f"grad can be implicitly created only for real scalar outputs but got {t.dtype}; pass gradient=, or "
                     "take abs() or real"
                 )
-            g = wrap(array_module(t.array).array(1, t.array.dtype).reshape(t.array.shape))
+            g = wrap(array_module(t.array).empty_like(t.array))
+            g.array.fill(1)  # on a GPU a kernel, which a graph can record; ones_like takes twice as long
         elif g.array.shape != t.array.shape:
             raise RuntimeError(
                 f"Mismatch in shape: grad_output[{i}] has a shape of {list(g.shape)} and output[{i}] has a shape of "
