@@ -156,7 +156,7 @@ def _leading_to(captured: dict[Op, Any], order: list[Op]) -> set[Op]:
 def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Undo broadcasting: add up `g` over the dimensions in which an input of that shape was repeated."""
     lead = g.ndim - len(shape)
-    axes = tuple(range(lead)) + tuple(i + lead for i, size in enumerate(shape) if size == 1 and g.shape[i + lead] != 1)
+    axes = tuple([i for i, n in enumerate(g.shape) if n != 1 and (i < lead or shape[i - lead] == 1)])
     if axes:
         low = g.__class__ is ndarray and holds_bfloat16(g)  # NumPy would round after every addition
         g = rounded(sum_along(widened(g), axes, True)) if low else sum_along(g, axes, True)
@@ -438,7 +438,7 @@ def _starting_points(tensors: tuple[Tensor, ...], grad_tensors: Any, create_grap
                     "take abs() or real"
                 )
             g = wrap(array_module(t.array).empty_like(t.array))
-            g.array.fill(1)  # ones_like takes twice as long
+            g.array.fill(1)  # on a GPU a kernel, which a graph can record; ones_like takes twice as long
         elif g.array.shape != t.array.shape:
             raise RuntimeError(
                 f"Mismatch in shape: grad_output[{i}] has a shape of {list(g.shape)} and output[{i}] has a shape of "

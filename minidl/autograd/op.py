@@ -455,16 +455,16 @@ def _single_call(cls: type[Op]) -> Callable[..., Any]:
             result = forward(op, a, **params)
         except Exception as error:
             raise _explained(cls, (x,), error) from None
-        if result.__class__ is ndarray:
-            outputs = new(_Tensor)
-            outputs.array = result
-            outputs.node = outputs.grad = outputs.storage = outputs.base = None
-            if view:
-                mark_view(x, outputs, cls, params)
-        else:
+        if result.__class__ is tuple:
             outputs = _wrapped(result)
             if view:
                 mark_views(x, outputs, cls, params)
+        else:
+            outputs = new(_Tensor)
+            outputs.array = result if result.__class__ is ndarray else as_array(result)
+            outputs.node = outputs.grad = outputs.storage = outputs.base = None
+            if view:
+                mark_view(x, outputs, cls, params)
         if x.node is not None and differentiable and is_grad_enabled():
             record(op, (x,), outputs)
         return outputs

@@ -7,7 +7,6 @@ picked several times.
 
 from __future__ import annotations
 
-import builtins
 from math import isinf, prod
 from typing import Any
 
@@ -271,8 +270,7 @@ def split_index(x: Tensor, index: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]
         )
     items = [_item(i, x) for i in (index if isinstance(index, tuple) else (index,))]
     shape = x.array.shape
-    taken = builtins.sum(_dims_of(i) for i in items)
-    _check_count(len(shape), taken, items)
+    taken = _count(items, len(shape))
     basic: list[Any] = []
     arrays: list[Any] = []
     dim = 0
@@ -298,15 +296,15 @@ def split_index(x: Tensor, index: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]
             basic += [ALL] * _dims_of(item)
             arrays.append(item)
         dim += 0 if item is Ellipsis else _dims_of(item)
-    if Ellipsis not in [i for i in basic if not hasattr(i, "dtype")]:
+    if Ellipsis not in basic:
         basic.append(Ellipsis)  # with it, NumPy gives a view even of a single element
-    if x.array.__class__ is np.ndarray and any(
-        devices.of_array(i).type != "cpu" for i in arrays if hasattr(i, "dtype")
-    ):
+    kinds = {i.__class__ for i in arrays} - {slice}
+    if not kinds:
+        return tuple(basic), ()
+    if x.array.__class__ is np.ndarray and kinds != {np.ndarray}:
         raise RuntimeError(f"indices should be on the device of the indexed tensor ({x.device}) or the CPU; use .cpu()")
     # copied, because the gradient rule needs them as they are now
-    arrays = [i if isinstance(i, slice) else devices.move(i, x.device).copy() for i in arrays]
-    return tuple(basic), tuple(arrays) if any(not isinstance(i, slice) for i in arrays) else ()
+    return tuple(basic), tuple([i if isinstance(i, slice) else devices.move(i, x.device).copy() for i in arrays])
 
 
 def _dims_of(item: Any) -> int:
@@ -332,9 +330,9 @@ def _item(item: Any, x: Tensor) -> Any:
         return np.asarray(item)
     array = item.array if isinstance(item, Tensor) else item
     if hasattr(array, "ndim") and not isinstance(array, np.generic):
-        if array.dtype == np.uint8:
+        if array.dtype.char == "B":  # uint8; comparing with NumPy's types makes a dtype each time
             array = array != 0
-        if array.dtype.kind == "b" or array.dtype in (np.int64, np.int32):
+        if array.dtype.kind == "b" or (array.dtype.kind == "i" and array.dtype.itemsize >= 4):
             return array if array.ndim or array.dtype.kind == "b" else int(array)
         raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, not {array.dtype}")
     if not hasattr(item, "__index__"):
@@ -345,15 +343,21 @@ def _item(item: Any, x: Tensor) -> Any:
     return item.__index__()
 
 
-def _check_count(ndim: int, taken: int, items: list[Any]) -> None:
+def _count(items: list[Any], ndim: int) -> int:
+    """How many dimensions an index speaks of. Raises for more than there are, and for two ellipses."""
+    taken = ellipses = 0
+    for item in items:
+        taken += _dims_of(item)
+        ellipses += item is Ellipsis
     if taken > ndim:
         if not ndim:
             raise IndexError(
                 "invalid index of a 0-dim tensor. Use `tensor.item()` in Python to convert a 0-dim tensor to a number"
             )
         raise IndexError(f"too many indices for tensor of dimension {ndim}: got {taken}")
-    if builtins.sum(i is Ellipsis for i in items) > 1:
+    if ellipses > 1:
         raise IndexError("an index can only have a single ellipsis ('...')")
+    return taken
 
 
 def _check_array(item: Any, dim: int, shape: tuple[int, ...]) -> None:

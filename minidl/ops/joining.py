@@ -302,35 +302,36 @@ class Cat(Op):
     promotion = "common"
 
     def forward(self, *xs: Any, dim: int) -> Any:
-        shapes = [x.shape for x in xs]
-        used: Any = xs if (0,) not in shapes else [x for x in xs if x.shape != (0,)] or xs
-        ndim = used[0].ndim
         self.dim = dim
-        self.sizes = [shape[dim] if len(shape) == ndim else None for shape in shapes]
         try:
-            return row_major(array_module(used[0]).concatenate(used, axis=dim))
+            return row_major(array_module(xs[0]).concatenate(xs, axis=dim))
         except ValueError:
-            first = used[0].shape[:dim] + used[0].shape[dim + 1 :]
-            wrong = [x.ndim != ndim or x.shape[:dim] + x.shape[dim + 1 :] != first for x in used]
+            used = [x for x in xs if x.shape != (0,)]
+            if 0 < len(used) < len(xs):
+                return self.forward(*used, dim=dim)
+            first = xs[0].shape[:dim] + xs[0].shape[dim + 1 :]
+            wrong = [x.ndim != xs[0].ndim or x.shape[:dim] + x.shape[dim + 1 :] != first for x in xs]
             if not any(wrong):
                 raise
             i = wrong.index(True)
             raise RuntimeError(
-                f"cat: sizes of tensors must match except in dimension {dim}. Expected {list(used[0].shape)} but "
-                f"got {list(used[i].shape)} for tensor number {i} in the list"
+                f"cat: sizes of tensors must match except in dimension {dim}. Expected {list(xs[0].shape)} but "
+                f"got {list(xs[i].shape)} for tensor number {i} in the list"
             ) from None
 
     def backward(self, g: Any) -> Any:
         gradients: list[Any] = []
-        start = 0
-        for n, edge in zip(self.sizes, self.edges, strict=True):
+        start, ndim = 0, g.ndim
+        for shape, edge in zip(self.shapes, self.edges, strict=True):  # type: ignore[arg-type]
+            skipped = len(shape) < ndim  # a vector of size 0
+            n = 0 if skipped else shape[self.dim]
             if edge is None:
                 gradients.append(None)
-            elif n is None:  # the vector of size 0 that was skipped
+            elif skipped:
                 gradients.append(Narrow.apply(g.reshape(-1), dim=0, start=0, length=0))
             else:
                 gradients.append(Narrow.apply(g, dim=self.dim, start=start, length=n))
-            start += n or 0
+            start += n
         return tuple(gradients)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.engine import sum_along
+from ..autograd.engine import sum_to
 from ..autograd.op import Op
 from ..autograd.precision import holds_bfloat16, in_float32, under_autocast, widened
 from ..kernels import array_module
@@ -121,7 +121,7 @@ class Linear(Op):
         dweight = None
         if wants_weight:
             dweight = product(rows.swapaxes(0, 1), x.reshape((-1, x.shape[-1])) if x.ndim != 2 else x)
-        return dx, dweight, sum_along(rows, (0,), False) if wants_bias else None
+        return dx, dweight, sum_to(rows, rows.shape[1:]) if wants_bias else None
 
 
 @samples(Linear)
