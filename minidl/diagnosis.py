@@ -63,8 +63,7 @@ def _cache() -> tuple[str, str, str]:
             pass
     except OSError:
         return "kernel cache", f"{place} (read-only)", "Numba uses a folder of your own, or set NUMBA_CACHE_DIR"
-    files = [path for pattern in ("*.nbi", "*.nbc") for path in place.rglob(pattern)]
-    size = sum(path.stat().st_size for path in files) / 1e6
+    size = sum(path.stat().st_size for path in place.rglob("*.nbc")) / 1e6
     return "kernel cache", f"{place}, {size:.1f} MB", "kernels are compiled once; `minidl warmup` does it now"
 
 

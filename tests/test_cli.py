@@ -253,7 +253,7 @@ def test_warmup_leaves_nothing_to_compile():
         f
         for name in names
         for f in vars(importlib.import_module(name)).values()
-        if isinstance(f, LazyJit) and f.compiled is None
+        if isinstance(f, LazyJit) and f.compiled is None and f.callee is None
     }
     # what other kernels contain or no operation calls: it is there to be called by name
     alone = {"erf_loop", "philox_loop", "matmul", "row_step", "gemm_loops"}

@@ -56,8 +56,13 @@ def test_compiled_once_and_loaded_then(warm):
 
 @pytest.mark.parametrize(
     ("pattern", "damage"),
-    [("*.nbi", lambda data: b"garbage"), ("*.nbc", lambda data: b""), ("*.nbc", lambda data: data[: len(data) // 2])],
-    ids=["garbage index", "empty code", "half of the code"],
+    [
+        ("*.nbc", lambda data: b"garbage"),
+        ("*.nbc", lambda data: b""),
+        ("*.nbc", lambda data: data[: len(data) // 2]),
+        ("*.nbc", lambda data: data[:-100] + bytes(100)),
+    ],
+    ids=["garbage", "empty", "half of the code", "other code"],
 )
 def test_damaged_files_are_replaced(warm, tmp_path, pattern, damage):
     folder = shutil.copytree(warm[0], tmp_path / "damaged")
@@ -71,24 +76,24 @@ def test_damaged_files_are_replaced(warm, tmp_path, pattern, damage):
 def test_no_folder_to_write_to(tmp_path):
     # permissions do not bind the superuser, who may run this: every place that Numba tries is a file, not a folder
     program = f"""
-import numba.core.caching as caching
 def refuse(*args, **kwargs):
     return None
-for locator in caching.FunctionCache._impl_class._locator_classes:
+from minidl.kernels._cache import Places
+for locator in Places._locator_classes:
     locator.from_function = classmethod(lambda cls, *args: None)
 {PROGRAM}"""
     count, warned, text = run(tmp_path, program)
     assert count > 0 and warned == 1 and "cannot be kept on disk" in text and "NUMBA_CACHE_DIR" in text
-    assert files(tmp_path, "*.nbi") == []
+    assert files(tmp_path, "*.nbc") == []
 
 
 def test_full_disk(tmp_path):
     program = f"""
 import errno, os
-import numba.core.caching as caching
 def full(self, key, data):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-caching.IndexDataCacheFile.save = full
+import minidl.kernels._cache
+minidl.kernels._cache.Files.save = full
 {PROGRAM}"""
     count, warned, text = run(tmp_path, program)
     assert count > 0 and warned == 1 and "No space left on device" in text
