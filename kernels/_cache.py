@@ -34,8 +34,11 @@ class Home(caching.UserWideCacheLocator):
 
     @classmethod
     def from_function(cls, py_func: Any, py_file: Any) -> Any:
-        homeless = not Path("~").expanduser().is_absolute() and not os.environ.get("XDG_CACHE_HOME")
-        return None if homeless else super().from_function(py_func, py_file)  # type: ignore[no-untyped-call]
+        try:
+            Path.home()
+        except RuntimeError:
+            return None
+        return super().from_function(py_func, py_file)  # type: ignore[no-untyped-call]
 
 
 class Places(caching.CompileResultCacheImpl):
@@ -94,8 +97,8 @@ class KernelCache(caching.FunctionCache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
-        locator = self._impl.locator  # type: ignore[attr-defined]
-        self._cache_file = Files(self.cache_path, self._impl.filename_base, locator.get_source_stamp())  # type: ignore[attr-defined]
+        place: Any = self._impl
+        self._cache_file: Any = Files(self.cache_path, place.filename_base, place.locator.get_source_stamp())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -114,11 +117,21 @@ def cache_of(function: Callable[..., Any]) -> Any:
     """The cache for a function; one that keeps nothing where no folder can be written to."""
     try:
         cache = KernelCache(function)
-        folders.add(str(cache.cache_path))
-        return cache
-    except (RuntimeError, OSError) as error:
-        _warn_once(f"compiled kernels cannot be kept on disk ({error})")
+    except (RuntimeError, OSError):
+        own = Path(function.__code__.co_filename).parent / "__pycache__"
+        _warn_once(
+            f"compiled kernels cannot be kept on disk (neither {own} nor a cache folder of yours can be written to)"
+        )
         return caching.NullCache()
+    folders.add(cache.cache_path)
+    return cache
+
+
+def folder() -> str:
+    """Where kernels are kept; the empty string where no folder can be written to."""
+    from .jit import jit
+
+    return str(cache_of(jit).cache_path or "")
 
 
 folders: set[str] = set()  # where compiled kernels are kept

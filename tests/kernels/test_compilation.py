@@ -14,8 +14,11 @@ import pytest
 
 import minidl as md
 from minidl.kernels import blas, threads
+from minidl.kernels.jit import jit
 
 pytest.importorskip("numba")
+
+from minidl.kernels._cache import announcer  # it needs Numba
 
 PROGRAM = """
 import warnings
@@ -110,6 +113,43 @@ def test_two_processes_at_once(tmp_path):
     assert run(tmp_path)[0] == 0
 
 
+def test_a_file_is_found_by_what_it_is_compiled_from(tmp_path):
+    from minidl.kernels._cache import Files
+
+    old, one, other = Files(tmp_path, "f[1]", "old"), Files(tmp_path, "f[1]", "new"), Files(tmp_path, "f[1]", "new")
+    old.save("float32", "stale")
+    (tmp_path / f"f[1].{old.source}.part").touch()  # what a killed process leaves
+    assert one.load("float32") is None
+    one.save("float32", "code")
+    other.save("float64", "other code")  # of a process that did not see the first
+    assert (one.load("float32"), one.load("float64"), one.load("int32")) == ("code", "other code", None)
+    assert len(files(tmp_path, "*")) == 2
+    one.path("float32").write_bytes(one.path("float64").read_bytes()[:-1])
+    with pytest.raises(ValueError, match="is damaged"):
+        one.load("float32")
+
+
+def test_an_account_without_a_home_gets_no_folder(tmp_path, monkeypatch):
+    from minidl.kernels._cache import Home
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert Home.from_function(run, __file__) is None and list(tmp_path.iterdir()) == []
+
+
+def test_python_collects_garbage_again_after_a_compilation_that_fails():
+    import gc
+
+    from numba.core.errors import TypingError
+
+    with pytest.raises(TypingError):
+        jit(cache=False)(lambda x: x.nonsense)(1.0)
+    assert gc.isenabled() and announcer.begins == []
+
+
 def in_terminal(folder, **environment):
     """Standard error of the program, where that is a terminal."""
     here, there = pty.openpty()
@@ -132,7 +172,7 @@ def in_terminal(folder, **environment):
 
 def test_compiling_is_announced_in_a_terminal_and_wiped_off(tmp_path):
     text = in_terminal(tmp_path / "a")
-    assert "minidl: compiling kernels, once: " in text and text.endswith("\r\x1b[K")
+    assert "minidl: compiling kernels, once: number 1, gelu_loop (0 s so far)" in text and text.endswith("\r\x1b[K")
     assert in_terminal(tmp_path / "b", MINIDL_QUIET="1") == ""
 
 

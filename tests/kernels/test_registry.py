@@ -265,6 +265,9 @@ def test_cached_code_is_renewed_when_a_called_file_changes(tmp_path):
         callee.write_text(f"from minidl.kernels.jit import jit\n\n@jit\ndef callee(x):\n    return x + {number}\n")
         os.utime(callee, (number, number))
         assert run_python("import caller; print(caller.caller(0))", path=tmp_path) == f"{number}\n"
+    os.utime(callee, (3, 3))  # touched, but the same
+    count = "import caller; caller.caller(0); from minidl.kernels._cache import announcer; print(announcer.count)"
+    assert run_python(count, path=tmp_path) == "0\n"
 
 
 def run_python(code: str, path: Path | None = None, **environment: str) -> str:
