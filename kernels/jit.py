@@ -3,6 +3,7 @@
 `@jit` marks a function as a Numba kernel and costs nothing until the function is called. Then Numba is imported,
 the function and every `@jit` function it calls are compiled (and cached on disk, so that the next process only
 loads them), and the module's global name is rebound to the compiled function: later calls do not pass through here.
+The kernels that it calls are compiled without what only a call by Python needs, and their names stay as they are.
 
 `@instruction` marks a function that Python cannot be compiled into: `load` and `fma` of simd.py. What it means is written
 in NumPy where it is named, what it compiles to in the module of the same name with an underscore before it, which imports
@@ -15,6 +16,8 @@ import importlib
 import threading
 import zlib
 from collections.abc import Callable
+from functools import cache, update_wrapper
+from types import FunctionType
 from typing import Any, overload
 
 import numpy as np
@@ -34,25 +37,43 @@ class LazyJit(Lazy):
 
     With a `signature` it is compiled for these types and no others, instead of for those of each call: a memory order "A" takes
     arrays of any order, which would be one compilation each.
+
+    Called by Python and called by other kernels it is compiled apart, since most functions are only one of the two: Python
+    needs a wrapper that takes its objects apart, which for a small function is more code than the function.
     """
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
         self.function = function
         self.signature = options.pop("signature", "")
         self.options = options
-        self.compiled: Any = None
+        self.compiled: Any = None  # for Python
+        self.callee: Any = None  # for kernels
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
 
-    def compile(self) -> Callable[..., Any]:
-        """The compiled function. Raises ImportError where Numba is not installed."""
+    def __call__(self, *args: Any) -> Any:
+        return self.entry()(*args)
+
+    def entry(self) -> Callable[..., Any]:
+        """The function that Python calls. Raises ImportError where Numba is not installed."""
         with compiling:
             if self.compiled is None:  # no other thread was here first
-                self.compile_now()
+                self.compiled = made = self.made()
+                scope = self.function.__globals__
+                if scope.get(self.function.__name__) is self:
+                    scope[self.function.__name__] = made
             return self.compiled
 
-    def compile_now(self) -> None:
+    def compile(self) -> Any:
+        """The function that kernels call. It has no wrapper: a call by Python would end the process."""
+        with compiling:
+            if self.callee is None:
+                self.callee = self.made("-callee", no_cpython_wrapper=True)
+            return self.callee
+
+    def made(self, suffix: str = "", **options: Any) -> Any:
+        """The dispatcher of Numba's for the function, with compiled callees in the place of `@jit` functions."""
         from .simd import aim_numba
 
         aim_numba()
@@ -60,28 +81,33 @@ class LazyJit(Lazy):
 
         from ._cache import cache_of
 
-        scope: dict[str, Any] = self.function.__globals__
+        function = self.function
+        scope: dict[str, Any] = dict(function.__globals__)
         callees = []
         constants = []
-        for name in self.function.__code__.co_names:  # Numba must see compiled callees, not these stubs
-            if isinstance(scope.get(name), Lazy):
-                scope[name] = scope[name].compile()
+        for name in function.__code__.co_names:  # Numba must see compiled callees, not these stubs
             value: Any = scope.get(name)
+            value = getattr(value, "lazy", value)  # what Python called before, too
+            if isinstance(value, Lazy):
+                value = scope[name] = value.compile()
             if hasattr(value, "py_func"):
                 callees.append(value.py_func)
             elif isinstance(value, int | float | str | tuple | np.generic):
                 constants.append((name, value))
-        self.function.__qualname__ += self.origin(callees, constants)
-        # numpy's error model: with Python's, the branch that raises ZeroDivisionError prevents vectorisation
-        made = numba.njit(**{"error_model": "numpy", **self.options})(self.function)
+        inner = FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
+        update_wrapper(inner, function)
+        inner.__qualname__ += self.origin(callees, constants) + suffix
+        # numpy's error model: with Python's, the branch that raises ZeroDivisionError prevents vectorisation.
+        # A wrapper for calls from C nobody needs.
+        options = {"error_model": "numpy", "no_cfunc_wrapper": True, **self.options, **options}
+        made = numba.njit(**options)(inner)
+        made.lazy = self
         if self.options.get("cache", True):
-            made._cache = cache_of(self.function)  # what njit(cache=True) does, with a cache that does not fail
+            made._cache = cache_of(inner)  # what njit(cache=True) does, with a cache that does not fail
         if self.signature:
             made.compile(self.signature)
             made.disable_compile()
-        if scope.get(self.function.__name__) is self:
-            scope[self.function.__name__] = made
-        self.compiled = made
+        return made
 
     def origin(self, callees: list[Callable[..., Any]], constants: list[tuple[str, Any]]) -> str:
         """A suffix for the name of this function, another one when what it is compiled from outside of it has changed:
@@ -91,16 +117,18 @@ class LazyJit(Lazy):
         callees and the constants inside. Under another name it finds no old entry. The suffixes of the callees pass on
         what they call.
         """
-        from pathlib import Path  # here, for the sake of the time that importing minidl takes
-
         own = self.function.__code__.co_filename
-        files = {f.__code__.co_filename for f in callees} - {own}
-        stamps = [Path(file).stat().st_mtime_ns for file in sorted(files)]
+        stamps = [content(file) for file in sorted({f.__code__.co_filename for f in callees} - {own})]
         names = [f.__qualname__ for f in callees]
         return f"-{zlib.crc32(repr((names, stamps, constants)).encode()):08x}" if names or constants else ""
 
-    def __call__(self, *args: Any) -> Any:
-        return self.compile()(*args)
+
+@cache
+def content(file: str) -> int:
+    """A checksum of a source file: its time would be another one in each copy of the project."""
+    from pathlib import Path  # here, for the sake of the time that importing minidl takes
+
+    return zlib.crc32(Path(file).read_bytes())
 
 
 class Instruction(Lazy):

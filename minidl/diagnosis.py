@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import sys
-import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +56,20 @@ def _numba() -> tuple[str, str, str]:
 
 
 def _cache() -> tuple[str, str, str]:
-    place = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent / "kernels" / "__pycache__")
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError:
-        return "kernel cache", f"{place} (read-only)", "Numba uses a folder of your own, or set NUMBA_CACHE_DIR"
-    files = [path for pattern in ("*.nbi", "*.nbc") for path in place.rglob(pattern)]
-    size = sum(path.stat().st_size for path in files) / 1e6
+    if importlib.util.find_spec("numba") is None:
+        return "kernel cache", "none", "without Numba nothing is compiled"
+    from .kernels._cache import folder
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        place = folder()
+    if not place:
+        return (
+            "kernel cache",
+            "no folder can be written to",
+            "kernels are compiled in each process; set NUMBA_CACHE_DIR",
+        )
+    size = sum(path.stat().st_size for path in Path(place).glob("*.nbc")) / 1e6
     return "kernel cache", f"{place}, {size:.1f} MB", "kernels are compiled once; `minidl warmup` does it now"
 
 

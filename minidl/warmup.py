@@ -55,6 +55,8 @@ def _more() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "uniform, float64", lambda: m.rand(3, dtype=m.float64)
     image = np.ones((1, 4, 4, 3), np.uint8)
     yield "windows of bytes", lambda: windows(image, (3, 3), (1, 1), (1, 1), (1, 1), 0, 28)
+    blocks = m.ones(8, 8).to_sparse_bsr((4, 4))
+    yield "blocks times a vector", lambda: without_gradient(m.matmul, blocks, m.ones(8))
     four = m.ao.quantization.WeightOnlyLinear.from_float(m.nn.Linear(64, 32))
     for rows in (1, 40):
         yield f"weights of four bits, {rows} rows", lambda rows=rows: without_gradient(four, x[:rows])  # type: ignore[misc]
@@ -98,13 +100,14 @@ def _optimizer_step(name: str) -> None:
 def warmup(progress: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
     """Compile every kernel that is not on disk yet: {"kernels": how many, "seconds": of compiling, "folder": where}.
 
+    "table" has (seconds without callees, name, types) for each function that was compiled, callees of kernels too.
     progress(name, done, total) is called before each call.
     Raises ImportError where Numba is not installed.
     """
     from .kernels._cache import announcer, folders
     from .random import fork_rng
 
-    before = announcer.count, announcer.seconds
+    before = announcer.count, announcer.seconds, len(announcer.table)
     announcer.listening = lambda name: None
     try:
         with fork_rng():
@@ -118,5 +121,6 @@ def warmup(progress: Callable[[str, int, int], None] | None = None) -> dict[str,
     return {
         "kernels": announcer.count - before[0],
         "seconds": announcer.seconds - before[1],
-        "folder": ", ".join(sorted(folders)) or "nowhere: no folder can be written to",
+        "folder": ", ".join(sorted(folders)),
+        "table": announcer.table[before[2] :],
     }

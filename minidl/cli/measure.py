@@ -79,7 +79,9 @@ def profile(
 
 
 @app.command()
-def warmup() -> None:
+def warmup(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="list what was compiled, slowest first")] = False,
+) -> None:
     """Compile the CPU kernels now, so that no first call has to wait. They are kept on disk; `minidl doctor` says where."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -99,7 +101,13 @@ def warmup() -> None:
     except KeyboardInterrupt:
         typer.echo("\nminidl: stopped; what was compiled is kept", err=True)
         raise typer.Exit(130) from None
-    typer.echo(f"{found['kernels']} kernels compiled in {found['seconds']:.1f} s, kept in {found['folder']}")
+    if verbose:
+        typer.echo("seconds  function, without what it calls; the types that it was compiled for")
+        for seconds, name, types in sorted(found["table"], reverse=True):
+            typer.echo(f"{seconds:7.2f}  {name}{types}")
+        typer.echo(f"{len(found['table'])} functions, a kernel with those that it calls:")
+    kept = f"kept in {found['folder']}" if found["folder"] else "kept nowhere: no folder can be written to"
+    typer.echo(f"{found['kernels']} kernels compiled in {found['seconds']:.1f} s, {kept}")
 
 
 def _bench_gpu(only: str, json: Path | None, names: bool) -> None:

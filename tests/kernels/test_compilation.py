@@ -14,8 +14,11 @@ import pytest
 
 import minidl as md
 from minidl.kernels import blas, threads
+from minidl.kernels.jit import jit
 
 pytest.importorskip("numba")
+
+from minidl.kernels._cache import announcer  # it needs Numba
 
 PROGRAM = """
 import warnings
@@ -56,8 +59,13 @@ def test_compiled_once_and_loaded_then(warm):
 
 @pytest.mark.parametrize(
     ("pattern", "damage"),
-    [("*.nbi", lambda data: b"garbage"), ("*.nbc", lambda data: b""), ("*.nbc", lambda data: data[: len(data) // 2])],
-    ids=["garbage index", "empty code", "half of the code"],
+    [
+        ("*.nbc", lambda data: b"garbage"),
+        ("*.nbc", lambda data: b""),
+        ("*.nbc", lambda data: data[: len(data) // 2]),
+        ("*.nbc", lambda data: data[:-100] + bytes(100)),
+    ],
+    ids=["garbage", "empty", "half of the code", "other code"],
 )
 def test_damaged_files_are_replaced(warm, tmp_path, pattern, damage):
     folder = shutil.copytree(warm[0], tmp_path / "damaged")
@@ -71,24 +79,24 @@ def test_damaged_files_are_replaced(warm, tmp_path, pattern, damage):
 def test_no_folder_to_write_to(tmp_path):
     # permissions do not bind the superuser, who may run this: every place that Numba tries is a file, not a folder
     program = f"""
-import numba.core.caching as caching
 def refuse(*args, **kwargs):
     return None
-for locator in caching.FunctionCache._impl_class._locator_classes:
+from minidl.kernels._cache import Places
+for locator in Places._locator_classes:
     locator.from_function = classmethod(lambda cls, *args: None)
 {PROGRAM}"""
     count, warned, text = run(tmp_path, program)
     assert count > 0 and warned == 1 and "cannot be kept on disk" in text and "NUMBA_CACHE_DIR" in text
-    assert files(tmp_path, "*.nbi") == []
+    assert files(tmp_path, "*.nbc") == []
 
 
 def test_full_disk(tmp_path):
     program = f"""
 import errno, os
-import numba.core.caching as caching
 def full(self, key, data):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-caching.IndexDataCacheFile.save = full
+import minidl.kernels._cache
+minidl.kernels._cache.Files.save = full
 {PROGRAM}"""
     count, warned, text = run(tmp_path, program)
     assert count > 0 and warned == 1 and "No space left on device" in text
@@ -103,6 +111,43 @@ def test_two_processes_at_once(tmp_path):
         worker.join()
     assert len(results) == 2 and all(warned == 0 for _, warned, _ in results)
     assert run(tmp_path)[0] == 0
+
+
+def test_a_file_is_found_by_what_it_is_compiled_from(tmp_path):
+    from minidl.kernels._cache import Files
+
+    old, one, other = Files(tmp_path, "f[1]", "old"), Files(tmp_path, "f[1]", "new"), Files(tmp_path, "f[1]", "new")
+    old.save("float32", "stale")
+    (tmp_path / f"f[1].{old.source}.part").touch()  # what a killed process leaves
+    assert one.load("float32") is None
+    one.save("float32", "code")
+    other.save("float64", "other code")  # of a process that did not see the first
+    assert (one.load("float32"), one.load("float64"), one.load("int32")) == ("code", "other code", None)
+    assert len(files(tmp_path, "*")) == 2
+    one.path("float32").write_bytes(one.path("float64").read_bytes()[:-1])
+    with pytest.raises(ValueError, match="is damaged"):
+        one.load("float32")
+
+
+def test_an_account_without_a_home_gets_no_folder(tmp_path, monkeypatch):
+    from minidl.kernels._cache import Home
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert Home.from_function(run, __file__) is None and list(tmp_path.iterdir()) == []
+
+
+def test_python_collects_garbage_again_after_a_compilation_that_fails():
+    import gc
+
+    from numba.core.errors import TypingError
+
+    with pytest.raises(TypingError):
+        jit(cache=False)(lambda x: x.nonsense)(1.0)
+    assert gc.isenabled() and announcer.begins == []
 
 
 def in_terminal(folder, **environment):
@@ -127,7 +172,7 @@ def in_terminal(folder, **environment):
 
 def test_compiling_is_announced_in_a_terminal_and_wiped_off(tmp_path):
     text = in_terminal(tmp_path / "a")
-    assert "minidl: compiling kernels, once: " in text and text.endswith("\r\x1b[K")
+    assert "minidl: compiling kernels, once: number 1, gelu_loop (0 s so far)" in text and text.endswith("\r\x1b[K")
     assert in_terminal(tmp_path / "b", MINIDL_QUIET="1") == ""
 
 

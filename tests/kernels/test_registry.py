@@ -215,6 +215,16 @@ def jitted_outer(x):
     return 2 * jitted_inner(x)
 
 
+@jit.jit
+def jitted_plus(x):
+    return x + 1
+
+
+@jit.jit
+def jitted_caller(x):
+    return 2 * jitted_plus(x)
+
+
 def test_jit_compiles_at_the_first_call_and_rebinds_the_names():
     pytest.importorskip("numba")
     stub = jitted_outer
@@ -222,9 +232,17 @@ def test_jit_compiles_at_the_first_call_and_rebinds_the_names():
     assert stub.compiled is None
     assert jitted_outer(3) == 8
     assert not isinstance(jitted_outer, jit.LazyJit)
-    assert not isinstance(jitted_inner, jit.LazyJit)
     assert jitted_outer is stub.compiled
     assert stub(4) == 10  # a stub that somebody kept still works
+
+
+def test_jit_compiles_for_kernels_and_for_python_apart():
+    pytest.importorskip("numba")
+    inner, compiled = jit.jit(jitted_plus.function), jitted_plus.compile()
+    assert compiled is jitted_plus.compile() and compiled.targetoptions["no_cpython_wrapper"]
+    assert inner(3) == 4 and jitted_plus(3) == 4  # the name was not rebound to what Python cannot call
+    assert jitted_plus.lazy.compile() is compiled
+    assert jitted_caller(3) == 8 and jitted_caller.py_func.__globals__["jitted_plus"] is compiled
 
 
 def test_jit_options():
@@ -247,6 +265,9 @@ def test_cached_code_is_renewed_when_a_called_file_changes(tmp_path):
         callee.write_text(f"from minidl.kernels.jit import jit\n\n@jit\ndef callee(x):\n    return x + {number}\n")
         os.utime(callee, (number, number))
         assert run_python("import caller; print(caller.caller(0))", path=tmp_path) == f"{number}\n"
+    os.utime(callee, (3, 3))  # touched, but the same
+    count = "import caller; caller.caller(0); from minidl.kernels._cache import announcer; print(announcer.count)"
+    assert run_python(count, path=tmp_path) == "0\n"
 
 
 def run_python(code: str, path: Path | None = None, **environment: str) -> str:
