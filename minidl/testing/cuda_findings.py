@@ -50,7 +50,7 @@ class Variable(NamedTuple):
     shared: bool
 
 
-OURS = re.compile(r"_ZZNK?(3cpu|5watch|S|9__gnu)")  # functions of the headers and of the standard library
+OURS = re.compile(r"_ZZ(14watch_findings|NK?(3cpu|5watch|S|9__gnu))")  # functions of the headers and of the standard library
 LOCAL = re.compile(r"E(\d+)(\w+)$")  # how the name of a variable within a function ends, mangled
 
 

@@ -210,9 +210,10 @@ def running(
 def build_all() -> None:
     """Compile all kernels as the tests use them, two files at a time: a compiler is a process of one thread."""
     work = [
-        (source.path, cuda.macros(element, {}), names_for(source, element))
+        (source.path, cuda.macros(element, {}), names_for(source, element), extra)
         for source in cuda.SOURCES.values()
         for element in sorted({element for entry in source.entries.values() for element in entry.types})
+        for extra in ((), WATCH)[: 2 if element == "float32" else 1]
     ]
     with ThreadPoolExecutor(2) as pool:
         for built in [pool.submit(build, *arguments) for arguments in work]:
