@@ -120,7 +120,13 @@ def _parsed(given: Sequence[str], seed: int) -> tuple[Any, ...]:
 
 
 def _watch(
-    path: Path, name: str, grid: tuple[int, ...], block: tuple[int, ...], values: tuple[Any, ...], shared: int, order: str
+    path: Path,
+    name: str,
+    grid: tuple[int, ...],
+    block: tuple[int, ...],
+    values: tuple[Any, ...],
+    shared: int,
+    order: str,
 ) -> None:
     """Run a kernel of a .cu file with every access watched, and say what it did wrong."""
     from ..kernels import cuda

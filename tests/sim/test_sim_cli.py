@@ -130,7 +130,9 @@ def test_a_kernel_in_cuda_is_watched(tmp_path):
     done = trace(*arguments, "i32:=19")
     assert done.exit_code == 0 and done.output == "verdict: twice: no errors\n"
     done = trace(*arguments, "i32:=20")
-    assert done.exit_code == 1 and done.stderr.startswith("minidl: twice.cu: twice: out of bounds: thread 20 at twice.cu:3 `")
+    assert done.exit_code == 1 and done.stderr.startswith(
+        "minidl: twice.cu: twice: out of bounds: thread 20 at twice.cu:3 `"
+    )
     assert "partly  out: 11 of 20 elements" in trace(*arguments, "i32:=10").output
     for wrong, message in (
         ((f"{path}:thrice",), 'name a kernel as FILE:KERNEL; under extern "C" __global__ it has: twice'),

@@ -34,7 +34,9 @@ def test_agrees_with_the_reference(kernel, name):
 @ALL
 def test_watched_in_reverse_order_nothing_is_wrong(kernel, name):
     """No race, no index out of bounds, no shared memory that was not set, nor another value where the last thread runs first."""
-    found = [(element, args) for element, args in supported(kernel, name) if element == "float32"] or list(supported(kernel, name))
+    found = [(element, args) for element, args in supported(kernel, name) if element == "float32"] or list(
+        supported(kernel, name)
+    )
     with cuda_on_cpu.running(order="reverse", check=True):
         for element, args in sorted(found, key=elements)[: len(found) // 2 : 3]:
             agree(kernel, kernel.variants["cuda", name], args, element)
