@@ -26,7 +26,7 @@ def start(context: typer.Context) -> None:
             "  minidl doctor    what this machine has, and what that means\n"
             "  minidl bench     measure against PyTorch, where it is installed\n"
             "  minidl profile   where the time and the memory of a program go\n"
-            "  minidl trace     run a CUDA kernel written in Python without a GPU: races, transactions, bank conflicts\n"
+            "  minidl trace     run a CUDA kernel, in Python or C++, without a GPU: races, indices out of bounds, bank conflicts\n"
             "  minidl warmup    compile the CPU kernels now instead of at their first calls\n\n"
             "In Python: `import minidl as torch`, then as you know it. `minidl COMMAND --help` says more."
         )

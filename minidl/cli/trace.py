@@ -1,7 +1,8 @@
-"""`minidl trace`: run a CUDA kernel written in Python without a GPU, and see what its threads do to memory."""
+"""`minidl trace`: run a CUDA kernel without a GPU, and see what its threads do to memory."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from .app import app, fail
 @app.command()
 def trace(
     kernel: Annotated[
-        str, typer.Argument(metavar="FILE[:KERNEL]", help="a Python file, and the kernel if it has several")
+        str, typer.Argument(metavar="FILE[:KERNEL]", help="a Python or .cu file, and the kernel if it has several")
     ],
     grid: Annotated[str, typer.Option(help="blocks: 4, or 4,2, or 4,2,1")] = "1",
     block: Annotated[str, typer.Option(help="threads of a block: 128, or 32,8")] = "32",
@@ -31,8 +32,9 @@ def trace(
 
     The kernel is a function under @cuda.jit, with `from numba import cuda` or `from minidl.sim import cuda`. Its arguments are
     what a function KERNEL_inputs() or inputs() in the file returns, or those of --arg. Types of --arg: f16 f32 f64, i8 to i64, u8
-    to u64, b. The file is executed. Ends with 0 if nothing is wrong, with 1 after a race, a read of memory that was never set or an
-    error of the kernel, with 2 where it could not be run.
+    to u64, b. The file is executed. A kernel in CUDA C++ (.cu, its arguments by --arg) is compiled by g++ and watched: races, indices
+    out of bounds, shared memory that was not set and more, but no counts. Ends with 0 if nothing is wrong, with 1 after a race, a
+    read of memory that was never set or an error of the kernel, with 2 where it could not be run.
 
     Example: minidl trace transpose.py:naive --grid 1,1 --block 32,32 --arg f32:32x32 --arg f32:32x32=0 --plot naive.svg
     """
@@ -45,6 +47,12 @@ def trace(
     if order not in sim.ORDERS:
         fail(f"--order {order}: it is one of {', '.join(sim.ORDERS)}")
     sizes = _sizes("--grid", grid), _sizes("--block", block)
+    path, name = _file_and_name(kernel)
+    if path.suffix in (".cu", ".cuh"):
+        if plot is not None or json:
+            fail(f"trace: --plot and --json are for kernels in Python, and {path.name} is CUDA C++")
+        _watch(path, name, *sizes, _parsed(arg or (), seed), shared, order)
+        return
     function, values = _kernel_and_arguments(kernel, arg, seed)
     try:
         report = sim.simulate(function, *sizes, *values, order=order, seed=seed, shared=shared)
@@ -73,19 +81,9 @@ def _sizes(option: str, text: str) -> tuple[int, ...]:
 
 def _kernel_and_arguments(what: str, given: list[str] | None, seed: int) -> tuple[Any, tuple[Any, ...]]:
     """The kernel that FILE[:KERNEL] names and what it is called with."""
-    import numpy as np
-
     from ..sim import files
 
-    file, _, name = what.rpartition(":") if ":" in what and not Path(what).is_file() else (what, "", "")
-    path = Path(file)
-    if path.suffix in (".cu", ".cuh"):
-        fail(
-            f"trace: {path.name} is CUDA C++, which runs on the CPU by minidl.testing.cuda_on_cpu (see kernels/README.md); "
-            "trace is for Python"
-        )
-    if not path.is_file():
-        fail(f"trace: there is no file {path}")
+    path, name = _file_and_name(what)
     try:
         module = files.load(path)
         found = files.kernels_of(module)
@@ -99,10 +97,52 @@ def _kernel_and_arguments(what: str, given: list[str] | None, seed: int) -> tupl
         raise
     except Exception as error:
         fail(f"trace: {path.name}: {type(error).__name__}: {error}")
-    if values is None:
-        rng = np.random.default_rng(seed)
-        try:
-            values = tuple(files.parse(text, rng) for text in given or ())
-        except ValueError as error:
-            fail(f"--arg {error}")
-    return found[name], values
+    return found[name], _parsed(given or (), seed) if values is None else values
+
+
+def _file_and_name(what: str) -> tuple[Path, str]:
+    file, _, name = what.rpartition(":") if ":" in what and not Path(what).is_file() else (what, "", "")
+    if not Path(file).is_file():
+        fail(f"trace: there is no file {file}")
+    return Path(file), name
+
+
+def _parsed(given: Sequence[str], seed: int) -> tuple[Any, ...]:
+    import numpy as np
+
+    from ..sim import files
+
+    rng = np.random.default_rng(seed)
+    try:
+        return tuple(files.parse(text, rng) for text in given)
+    except ValueError as error:
+        fail(f"--arg {error}")
+
+
+def _watch(
+    path: Path,
+    name: str,
+    grid: tuple[int, ...],
+    block: tuple[int, ...],
+    values: tuple[Any, ...],
+    shared: int,
+    order: str,
+) -> None:
+    """Run a kernel of a .cu file with every access watched, and say what it did wrong."""
+    from ..kernels import cuda
+    from ..testing import cuda_on_cpu
+
+    try:
+        found = sorted(cuda.signatures(path.read_text()))
+        if name not in found:
+            name = found[0] if not name and len(found) == 1 else fail(
+                f"trace: {path.name}: name a kernel as FILE:KERNEL; under extern \"C\" __global__ it has: {', '.join(found) or 'nothing'}"
+            )  # fmt: skip
+        remarks = cuda_on_cpu.kernel(path, name, grid, block, *values, shared=shared, order=order)
+    except cuda_on_cpu.CudaOnCpuError as error:
+        fail(str(error), code=1)
+    except (cuda.LaunchError, RuntimeError) as error:
+        fail(f"trace: {path.name}: {error}")
+    for remark in remarks:
+        typer.echo(f"partly  {remark}")
+    typer.echo(f"verdict: {name}: no errors")

@@ -28,7 +28,8 @@ Python that CUDA does not have (lists, strings, try, sum, ...).
 
 **What is only seen in the trace** is in the Report: `races`, `uninitialized`; `loads` and `stores`, each an Access with the line
 of the source, `transactions_per_warp` (global memory) and `bank_conflicts` (shared memory); `reads_per_thread`, `atomics`,
-`barriers`; `verdict()` in words, `svg(path)` as a picture. Races are found whatever the order of the threads was; the
+`barriers`; `partly_written`, arrays of which some elements were written; `warnings`, such as numbers that an integer array cannot
+hold; `verdict()` in words, `svg(path)` as a picture. Races are found whatever the order of the threads was; the
 order (`order="forward"`, "reverse", "random" with a `seed`) shows what they do to the result.
 
 **The model**: 32 threads in a warp, memory in lines of 128 bytes and sectors of 32, 32 banks of 4 bytes. It counts, and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from types import CodeType, FrameType
@@ -28,6 +29,7 @@ class Memory:
         self.log: list[Entry] = []
         self.segments: list[tuple[int, int, int, int, int]] = []
         self.unwritten: dict[tuple[int, int, str], Unwritten] = {}
+        self.cut: dict[Any, list[Any]] = {}  # stores of numbers that the array's type does not hold, by place
         self.thread: Any = None  # the one that runs now, and the number of its block
         self.block = 0
 
@@ -82,6 +84,11 @@ class Buffer:
             if self.strides[axis]:
                 found[axis], rest = divmod(rest, self.strides[axis])
         return tuple(found)
+
+    def places(self) -> np.ndarray[Any, Any]:
+        """The byte offsets of all elements of the first array over this buffer, in its order."""
+        index = np.indices(self.shape).reshape(len(self.shape), -1)
+        return self.start + np.array(self.strides, np.int64) @ index
 
     def element(self, offset: int) -> str:
         return f"{self.name}[{', '.join(map(str, self.index_of(offset)))}]"
@@ -147,19 +154,25 @@ class Array:
         frame = sys._getframe(1)
         if self.log is not None:
             self.log.append((frame.f_code, frame.f_lasti, self.key, offset, WRITE))
-        self.store(index, offset, value)
+        self.store(index, offset, value, frame)
 
-    def store(self, index: Any, offset: int, value: Any) -> None:
+    def store(self, index: Any, offset: int, value: Any, frame: FrameType) -> None:
         if not self.writable:
             raise Fault("memory", f"{self.buffer.name} is constant memory: a kernel can only read it")
         if value.__class__ is Array:
             raise Fault("unsupported", f"a whole array is stored into one element of {self.buffer.name}: index it")
         if self.written is not None:
             self.written[offset : offset + self.itemsize] = ONES[self.itemsize]
+        if self.integer and value.__class__ is not int and self.dtype.kind != "b" and not fits(value, self.dtype):
+            self.note_cut(frame, value)
         try:
             self.data[index] = value
-        except OverflowError:  # NumPy refuses what C and Numba cut off
-            self.data[index] = wrapped(int(value), self.dtype)
+        except (OverflowError, ValueError):  # NumPy refuses what C and Numba cut off, and to make an integer of NaN
+            if value.__class__ is int and (
+                self.dtype.kind == "i" or self.itemsize < 4
+            ):  # what is unsigned and wide is meant to go round: hashes, random bits
+                self.note_cut(frame, value)
+            self.data[index] = wrapped(int(value), self.dtype) if math.isfinite(value) else 0
 
     def atomic(self, index: Any, change: Callable[[Any], Any]) -> Any:
         """Replace an element by change(element); returns what was there. For the functions of cuda.atomic."""
@@ -173,7 +186,7 @@ class Array:
             self.note_unwritten(frame, offset)
         old = self.data[index]
         old = old.item() if self.integer else old
-        self.store(index, offset, change(old))
+        self.store(index, offset, change(old), frame)
         return old
 
     def offset(self, index: Any) -> int:
@@ -228,6 +241,17 @@ class Array:
             found = Unwritten(frame.f_code, frame.f_lasti, self.buffer, offset, memory.thread, memory.block)
             self.memory.unwritten[place] = found
         found.count += 1
+
+    def note_cut(self, frame: FrameType, value: Any) -> None:
+        place = id(frame.f_code), frame.f_lasti, self.buffer.name
+        first = self.memory.cut.setdefault(place, [frame.f_code, frame.f_lasti, value, self.dtype, 0])
+        first[-1] += 1
+
+
+def fits(value: Any, dtype: np.dtype[Any]) -> bool:
+    """Whether a float that becomes an integer stays within the type's range: NaN does not."""
+    limits = np.iinfo(dtype)
+    return bool(limits.min - 1 < value < limits.max + 1)
 
 
 def wrapped(value: int, dtype: np.dtype[Any]) -> int:

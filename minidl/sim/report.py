@@ -24,7 +24,7 @@ class Report:
 
     kernel, grid, block, order: what was launched. args: the arrays it was given, which hold the results.
     barriers: the most barriers that a block has passed.
-    warnings: sentences about the source, such as two shared arrays on one line.
+    warnings: sentences about what may be meant, such as two shared arrays on one line, or a number that its array cannot hold.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Report:
     ) -> None:
         self.kernel, self.file = program.main.name, program.main.file
         self.grid, self.block, self.order, self.args, self.barriers = grid, block, order, args, barriers
-        self.warnings = list(program.warnings)
+        self.warnings = list(program.warnings) + [cut_off(program, *row) for row in memory.cut.values()]
         self.memory, self.program = memory, program
         self.threads_per_block = block.x * block.y * block.z
         self.threads = self.threads_per_block * grid.x * grid.y * grid.z
@@ -133,6 +133,22 @@ class Report:
             )
         return sentences
 
+    @functools.cached_property
+    def partly_written(self) -> list[str]:
+        """A sentence for each array of global memory that was written to, but not all of it: meant so, or a missing tail?"""
+        sentences = []
+        for number, buffer in enumerate(self.memory.buffers):
+            rows = (self.log.buffer == number) & (self.log.kind != READ)
+            if buffer.space == "global" and rows.any():
+                places = buffer.places()
+                missing = np.flatnonzero(~np.isin(places, self.log.offset[rows]))
+                if 0 < missing.size < places.size:
+                    sentences.append(
+                        f"{buffer.name}: {places.size - missing.size} of {places.size} elements are written, the first that is not is "
+                        f"{buffer.element(int(places[missing[0]]))}"
+                    )
+        return sentences
+
     @property
     def ok(self) -> bool:
         """Whether there are neither races nor reads of memory that nothing was written to."""
@@ -201,6 +217,16 @@ class Report:
     def __repr__(self) -> str:
         wrong = f"{len(self.races)} races, {len(self.uninitialized)} uninitialized reads"
         return f"<Report of {self.kernel}: {self.threads} threads, {self.barriers} barriers, {wrong}>"
+
+
+def cut_off(program: Program, code: Any, instruction: int, value: Any, dtype: Any, count: int) -> str:
+    """The sentence about a number that was stored into a type that cannot hold it."""
+    more = f", and {count - 1} more" if count > 1 else ""
+    limits = np.iinfo(dtype)
+    return (
+        f"{site_of(program, code, instruction)} stores {value} into {dtype}, which holds {limits.min} to {limits.max}{more}: "
+        f"limit it before, max({limits.min}, min({limits.max}, x))"
+    )
 
 
 __all__ = ["MODEL", "Access", "Race", "Report", "Site"]

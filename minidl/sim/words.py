@@ -28,6 +28,7 @@ def verdict(report: Report) -> str:
     for race in report.races:
         lines.append(f"race    {race.message}")
     lines += [f"unset   {sentence}" for sentence in report.uninitialized]
+    lines += [f"partly  {sentence}" for sentence in report.partly_written]
     count = f"{len(report.races)}" if report.races else "none"
     lines.append(
         f"races   {count}    barriers {report.barriers}    atomics {report.atomics}    "
@@ -94,7 +95,7 @@ def advice(access: Access) -> str:
 
 def as_json(report: Report) -> dict[str, Any]:
     names = ("kernel", "order", "threads", "barriers", "atomics", "shared_atomics", "global_reads", "global_writes",
-             "reads_per_thread", "writes_per_thread", "shared_bytes", "bank_conflicts", "warnings", "uninitialized",
+             "reads_per_thread", "writes_per_thread", "shared_bytes", "bank_conflicts", "warnings", "uninitialized", "partly_written",
              "ok")  # fmt: skip
     out: dict[str, Any] = {name: getattr(report, name) for name in names}
     out |= {"grid": list(report.grid), "block": list(report.block), "file": Path(report.file).name}

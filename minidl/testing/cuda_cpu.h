@@ -559,8 +559,8 @@ template <class V> BUILT_IN V atomicExch(V* p, V v) { return atomically(p, CALLE
 template <class V> BUILT_IN V atomicCAS(V* p, V expected, V v) {
     return atomically(p, CALLER, [=](V old) { return old == expected ? v : old; });
 }
-template <class V> static inline V __ldg(const V* p) { return *p; }
-template <class V> static inline V __ldcg(const V* p) { return *p; }
+template <class V> BUILT_IN V __ldg(const V* p) { return watch::reads(p, sizeof(V), CALLER), *p; }
+template <class V> BUILT_IN V __ldcg(const V* p) { return watch::reads(p, sizeof(V), CALLER), *p; }
 static inline void __threadfence() { watch::fence(); }
 static inline void __threadfence_block() {}
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }

@@ -50,14 +50,18 @@ class Variable(NamedTuple):
     shared: bool
 
 
-OURS = re.compile(r"_ZZNK?(3cpu|5watch|S|9__gnu)")  # functions of the headers and of the standard library
+OURS = re.compile(
+    r"_ZZ(14watch_findings|NK?(3cpu|5watch|S|9__gnu))"
+)  # functions of the headers and of the standard library
 LOCAL = re.compile(r"E(\d+)(\w+)$")  # how the name of a variable within a function ends, mangled
 
 
 @functools.cache
 def variables(library: Path) -> tuple[Variable, ...]:
     """The variables of a library. Those within functions of a kernel's file are its shared memory: CUDA has no others."""
-    text = subprocess.run(["nm", "-S", "--defined-only", str(library)], text=True, capture_output=True, check=True).stdout
+    text = subprocess.run(
+        ["nm", "-S", "--defined-only", str(library)], text=True, capture_output=True, check=True
+    ).stdout
     found = []
     for row in (line.split() for line in text.splitlines()):
         if len(row) == 4 and row[2] in "bBdDu":
@@ -102,7 +106,7 @@ class Arena:
         at = self.begin + gap
         for begin, end, members in spans:
             at += (begin - at) % 256  # aligned as before
-            for name, a in members:
+            for _, a in members:
                 self.address[id(a)] = at + a.ctypes.data - begin
                 self.moved.append((a, self.view(self.address[id(a)], a)))
                 self.moved[-1][1][...] = a
@@ -176,7 +180,7 @@ class Finding(NamedTuple):
     region: Region | None
     offset: int
     size: int
-    count: int
+    times: int
     kinds: tuple[int, int]
     first: Actor
     second: Actor
@@ -208,9 +212,16 @@ def findings(library: ctypes.CDLL, path: Path, regions: list[Region]) -> list[Fi
     found: dict[Any, Finding] = {}
     for what, number, offset, size, count, one, other, first, second, detail in rows:
         region = regions[number] if number >= 0 else None
-        new = Finding(what, region, offset, size, count, (one, other), actor(*first), actor(*second), detail.replace("'", ""))
-        key = (what, number, *sorted((new.first.places[0][:2], new.second.places[0][:2])), new.first.block == new.second.block)
-        found[key] = found[key]._replace(count=found[key].count + count) if key in found else new
+        new = Finding(
+            what, region, offset, size, count, (one, other), actor(*first), actor(*second), detail.replace("'", "")
+        )
+        key = (
+            what,
+            number,
+            *sorted((new.first.places[0][:2], new.second.places[0][:2])),
+            new.first.block == new.second.block,
+        )
+        found[key] = found[key]._replace(times=found[key].times + count) if key in found else new
     racing = {(key[1], place) for key in found if key[0] == "race" for place in key[2:4]}
     # what is not set because another thread has yet to set it is a race already
     return [f for key, f in found.items() if key[0] != "unset" or (key[1], key[2]) not in racing]
@@ -256,14 +267,12 @@ class Teller:
     def sentence(self, f: Finding) -> str:
         """What is wrong, how often, and what to do."""
         told, remedy = getattr(self, f.what)(f, f"{self.who(f.second)} at {f.second.where()}")
-        return f"{told}{f' ({f.count} times)' if f.count > 1 else ''}; {remedy}"
+        return f"{told}{f' ({f.times} times)' if f.times > 1 else ''}; {remedy}"
 
     def race(self, f: Finding, at: str) -> tuple[str, str]:
         same = f.first.places[0][:2] == f.second.places[0][:2]
         if f.first.block != f.second.block:
-            remedy = (
-                "blocks run in no order: give each its own elements, use atomicAdd or the like, or split the kernel in two"
-            )
+            remedy = "blocks run in no order: give each its own elements, use atomicAdd or the like, or split the kernel in two"
         elif 2 in f.kinds:
             remedy = "put __syncthreads() between the atomic updates and the other access"
         elif same and f.kinds == (1, 1):

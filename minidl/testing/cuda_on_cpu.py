@@ -3,9 +3,13 @@
     with cuda_on_cpu.running():
         y = softmax.variants["cuda", "cuda"].run(x, -1)      # NumPy arrays in, NumPy arrays out
 
-It is for tests and for learning, not for speed. See cuda_cpu.h for what it checks: barriers that not all threads reach, warp
-operations that name absent lanes, shared memory that nothing was written to. `python -m minidl.testing.cuda_on_cpu
-SCRIPT` runs a script with every kernel compiled under AddressSanitizer, which names the line that leaves an array.
+    cuda_on_cpu.kernel("twice.cu", "twice", 1, 32, x, out, 20)    # a kernel of your own, with every access watched
+
+It is for tests and for learning, not for speed. cuda_cpu.h runs the threads, and refuses barriers that not all of them reach and
+warp operations that name absent lanes. With check=True, cuda_watch.h sees every access to memory besides: races whatever the order of
+threads, indices out of bounds, shared memory that nothing was written to, asynchronous copies that are still under way, misaligned
+and null pointers, overflows; README.md lists what it cannot see. `python -m minidl.testing.cuda_on_cpu SCRIPT` runs a script with every
+kernel compiled under AddressSanitizer, which also sees the threads' own arrays and what addresses in memory point to.
 """
 
 from __future__ import annotations
@@ -23,7 +27,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -74,7 +77,9 @@ def library(path: Path, options: tuple[str, ...], names: tuple[str, ...], extra:
     built = build(path, options, names, extra)
     lib = ctypes.CDLL(str(built))
     shared = [v for v in cuda_findings.variables(built) if v.shared]
-    places, sizes = ((ctypes.c_long * len(shared))(*column) for column in ([v.place for v in shared], [v.nbytes for v in shared]))
+    places, sizes = (
+        (ctypes.c_long * len(shared))(*column) for column in ([v.place for v in shared], [v.nbytes for v in shared])
+    )
     lib.set_shared(len(shared), places, sizes)
     return lib
 
@@ -191,10 +196,12 @@ def running(
         element = next(o.removeprefix("-DTYPE_") for o in options if o.startswith("-DTYPE_"))
         if launched is not None:
             launched.add((entry, element))
-        launch = Launch(
-            source.path, source.signatures[entry], grid, block, values, shared, options, names_for(source, element), turn
-        )
-        run = partial(launch.run, check)
+        names, signature = names_for(source, element), source.signatures[entry]
+        launch = Launch(source.path, signature, grid, block, values, shared, options, names, turn)
+
+        def run() -> None:
+            launch.run(check)
+
         if any(hasattr(value, "host") for value in values):
             stand_in.do(run)  # at once, or at every replay of the graph that is being recorded
         else:
@@ -211,10 +218,11 @@ def running(
 def build_all(names: set[str]) -> None:
     """Compile what kernels of these names launch, as the tests use it, two files at a time: a compiler is a process of one thread."""
     work = [
-        (source.path, cuda.macros(element, {}), names_for(source, element))
+        (source.path, cuda.macros(element, {}), names_for(source, element), extra)
         for source in cuda.SOURCES.values()
         if any(entry.of in names for entry in source.entries.values())
         for element in sorted({element for entry in source.entries.values() for element in entry.types})
+        for extra in ((), WATCH)[: 2 if element == "float32" else 1]
     ]
     with ThreadPoolExecutor(2) as pool:
         for built in [pool.submit(build, *arguments) for arguments in work]:

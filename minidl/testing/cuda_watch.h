@@ -33,7 +33,6 @@ inline void restore(const Cells&) {}
 }  // namespace watch
 #else
 #define UNSEEN WITHOUT_SANITIZER
-#include <string>
 
 namespace cpu {
 static void wait_in(State state, Place at);
@@ -76,12 +75,12 @@ struct Finding {
     long offset, count;
     int size;
     Mark first, second;
-    std::string detail;
+    char detail[160];
 };
 
 static std::vector<Region> regions;
-static std::vector<Finding> findings;
-static std::string told;           // the findings in words for Python
+static Finding findings[MOST];
+static int found;                  // how many of them there are
 static Region* recent;             // the one that was accessed last
 static char *arena, *arena_end;    // all arguments and the dynamic memory, with gaps between
 static char* data;                 // where the variables of this library begin
@@ -106,15 +105,18 @@ UNSEEN static Mark mark(const void* pc) {
 UNSEEN static void report(const char* what, Region* region, const void* address, int size, Kind a, const Mark& first, Kind b,
                    const Mark& second, const char* detail = "") {
     int number = region ? int(region - regions.data()) : -1;
-    for (Finding& f : findings)
+    for (int i = 0; i < found; i++) {
+        Finding& f = findings[i];
         if (!strcmp(f.what, what) && f.region == number && f.second.pc == second.pc && f.first.pc == first.pc &&
             (f.first.block == f.second.block) == (first.block == second.block)) {
             f.count++;
             return;
         }
-    if (findings.size() == MOST) return;
+    }
+    if (found == MOST) return;
     long offset = region ? (const char*)address - region->begin : 0;
-    findings.push_back({what, number, {a, b}, offset, 1, size, first, second, detail});
+    findings[found] = {what, number, {a, b}, offset, 1, size, first, second, ""};
+    snprintf(findings[found++].detail, sizeof findings->detail, "%s", detail);
 }
 
 UNSEEN static void halt() {  // the running thread never goes on
@@ -292,12 +294,9 @@ UNSEEN static void restore(const Cells& cells) {
     }
 }
 
-UNSEEN static std::string text(const Mark& m) {
-    char line[160];
+UNSEEN static void tell(FILE* out, const Mark& m) {
     long origin = (long)__ehdr_start;
-    snprintf(line, sizeof line, "[%ld, %ld, %u, %u]", m.pc ? (long)m.pc - origin - 1 : 0, m.from ? (long)m.from - origin - 1 : 0,
-             m.block, m.thread);
-    return line;
+    fprintf(out, "[%ld, %ld, %u, %u]", m.pc ? (long)m.pc - origin - 1 : 0, m.from ? (long)m.from - origin - 1 : 0, m.block, m.thread);
 }
 }  // namespace watch
 
@@ -308,8 +307,8 @@ extern "C" UNSEEN void watch_begin(int count, const long* begins, const long* si
                                    char* arena, long arena_size, char* dynamic, int tables) {
     using namespace watch;
     for (Region& r : regions) free(r.cells);
-    regions.clear(), findings.clear();
-    recent = nullptr, finer = false, data = _end;
+    regions.clear();
+    found = 0, recent = nullptr, finer = false, data = _end;
     for (int i = 0; i < count; i++) {
         char* begin = spaces[i] >= STATIC ? __ehdr_start + begins[i] : (char*)begins[i];
         size_t cells = spaces[i] == OTHER ? 0 : (sizes[i] + units[i] - 1) / units[i];
@@ -335,16 +334,22 @@ extern "C" UNSEEN long watch_written(int number, long* first) {
 }
 
 extern "C" UNSEEN const char* watch_findings() {  // as JSON
-    std::string& out = watch::told;
-    out = "[";
-    for (watch::Finding& f : watch::findings) {
-        char line[200];
-        snprintf(line, sizeof line, "%s[\"%s\", %d, %ld, %d, %ld, %d, %d, ", out.size() > 1 ? ",\n" : "", f.what, f.region, f.offset,
-                 f.size, f.count, f.kinds[0], f.kinds[1]);
-        out += line + watch::text(f.first) + ", " + watch::text(f.second) + ", \"" + f.detail + "\"]";
+    static char* text;
+    static size_t size;
+    free(text);
+    FILE* out = open_memstream(&text, &size);
+    for (int i = 0; i < watch::found; i++) {
+        watch::Finding& f = watch::findings[i];
+        fprintf(out, "%c[\"%s\", %d, %ld, %d, %ld, %d, %d, ", i ? ',' : '[', f.what, f.region, f.offset, f.size, f.count, f.kinds[0],
+                f.kinds[1]);
+        watch::tell(out, f.first);
+        fprintf(out, ", ");
+        watch::tell(out, f.second);
+        fprintf(out, ", \"%s\"]", f.detail);
     }
-    out += "]";
-    return out.c_str();
+    fprintf(out, watch::found ? "]" : "[]");
+    fclose(out);
+    return text;
 }
 
 // ---- called by the compiled code --------------------------------------------------------------------------------------
@@ -376,51 +381,52 @@ UNSEEN static bool heard() {  // whether a thread of the kernel complains; then 
     watching = false;
     return is;
 }
-UNSEEN static void complain(const char* what, const void* pc, const std::string& detail, bool stop) {
+template <class... V>
+UNSEEN static void complain(const char* what, const void* pc, bool stop, const char* format, V... values) {
+    char detail[160];
+    snprintf(detail, sizeof detail, format, values...);
     Mark me = mark(pc);
-    report(what, nullptr, nullptr, 0, READ, me, READ, me, detail.c_str());
+    report(what, nullptr, nullptr, 0, READ, me, READ, me, detail);
     if (stop) halt();
     watching = true;
 }
-UNSEEN static std::string number(Type* type, unsigned long value) {  // an integer, as the sanitizer hands it over
+UNSEEN static long number(Type* type, unsigned long value) {  // an integer, as the sanitizer hands it over
     int bits = 1 << (type->info >> 1);
     bool is_signed = type->info & 1;
-    if (bits > 64) return "a large number";
-    if (is_signed && bits < 64) return std::to_string((long)(value << (64 - bits)) >> (64 - bits));
-    return is_signed ? std::to_string((long)value) : std::to_string(value);
+    return is_signed && bits < 64 ? (long)(value << (64 - bits)) >> (64 - bits) : (long)value;
 }
 }  // namespace watch
 
 extern "C" UNSEEN void __ubsan_handle_out_of_bounds(void* data, unsigned long index) {
     if (!watch::heard()) return;
     struct Data { watch::Source at; watch::Type *array, *index; }* d = (Data*)data;
-    watch::complain("index", CALLER, "index " + watch::number(d->index, index) + " of " + d->array->name, true);
+    watch::complain("index", CALLER, true, "index %ld of %s", watch::number(d->index, index), d->array->name);
 }
 extern "C" UNSEEN void __ubsan_handle_type_mismatch_v1(void* data, unsigned long address) {
     if (!watch::heard()) return;
     struct Data { watch::Source at; watch::Type* type; unsigned char log_align, kind; }* d = (Data*)data;
     unsigned long align = 1ul << d->log_align;
-    if (address < 4096) watch::complain("null", CALLER, d->type->name, true);
-    watch::complain("aligned", CALLER, std::string(d->type->name) + ", which needs a multiple of " + std::to_string(align) +
-                    " bytes, and this is " + std::to_string(address % align) + " beyond one", true);
+    if (address < 4096) watch::complain("null", CALLER, true, "%s", d->type->name);
+    watch::complain("aligned", CALLER, true, "%s, which needs a multiple of %lu bytes, and this is %lu beyond one", d->type->name, align,
+                    address % align);
 }
 #define OVERFLOWS(what, sign) \
     extern "C" UNSEEN void __ubsan_handle_##what##_overflow(void* data, unsigned long a, unsigned long b) { \
         if (!watch::heard()) return; \
         struct Data { watch::Source at; watch::Type* type; }* d = (Data*)data; \
-        watch::complain("overflow", CALLER, watch::number(d->type, a) + sign + watch::number(d->type, b) + " in " + d->type->name, \
-                        false); \
+        watch::complain("overflow", CALLER, false, "%ld " sign " %ld in %s", watch::number(d->type, a), watch::number(d->type, b), \
+                        d->type->name); \
     }
-OVERFLOWS(add, " + ") OVERFLOWS(sub, " - ") OVERFLOWS(mul, " * ")
+OVERFLOWS(add, "+") OVERFLOWS(sub, "-") OVERFLOWS(mul, "*")
 extern "C" UNSEEN void __ubsan_handle_negate_overflow(void*, unsigned long) {
-    if (watch::heard()) watch::complain("overflow", CALLER, "-x of the lowest x", false);
+    if (watch::heard()) watch::complain("overflow", CALLER, false, "-x of the lowest x");
 }
 extern "C" UNSEEN void __ubsan_handle_divrem_overflow(void*, unsigned long, unsigned long) {
-    if (watch::heard()) watch::complain("divide", CALLER, "", true);
+    if (watch::heard()) watch::complain("divide", CALLER, true, "");
 }
 extern "C" UNSEEN void __ubsan_handle_float_cast_overflow(void* data, unsigned long) {
     if (!watch::heard()) return;
     struct Data { watch::Source at; watch::Type *from, *to; }* d = (Data*)data;
-    watch::complain("cast", CALLER, std::string(d->from->name) + " to " + d->to->name, false);
+    watch::complain("cast", CALLER, false, "%s to %s", d->from->name, d->to->name);
 }
 #endif

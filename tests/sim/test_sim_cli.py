@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ def test_launches_that_cannot_be(file, arguments, message):
     "arguments, message",
     [
         (["nowhere.py:k"], "there is no file nowhere.py"),
-        (["softmax.cu"], "is CUDA C++, which runs on the CPU by minidl.testing.cuda_on_cpu"),
+        (["softmax.cu"], "there is no file softmax.cu"),
         (
             ["{}"],
             "several kernels, or none; name one as FILE:KERNEL; under @cuda.jit it has: racy, transpose, unguarded",
@@ -116,6 +117,30 @@ def test_launches_that_cannot_be(file, arguments, message):
 def test_mistakes_in_the_command_are_one_line(file, arguments, message):
     done = trace(*(a.format(file) for a in arguments))
     assert done.exit_code == 2 and message in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_a_kernel_in_cuda_is_watched(tmp_path):
+    path = tmp_path / "twice.cu"
+    path.write_text(
+        '#include "common.cuh"\nextern "C" __global__ void twice(const T* x, T* out, int n) {\n'
+        "    if (threadIdx.x <= n) out[threadIdx.x] = 2 * x[threadIdx.x];\n}\n"
+    )
+    arguments = (path, "--block", 32, "--arg", "f32:20", "--arg", "f32:20=0", "--arg")
+    done = trace(*arguments, "i32:=19")
+    assert done.exit_code == 0 and done.output == "verdict: twice: no errors\n"
+    done = trace(*arguments, "i32:=20")
+    assert done.exit_code == 1 and done.stderr.startswith(
+        "minidl: twice.cu: twice: out of bounds: thread 20 at twice.cu:3 `"
+    )
+    assert "partly  out: 11 of 20 elements" in trace(*arguments, "i32:=10").output
+    for wrong, message in (
+        ((f"{path}:thrice",), 'name a kernel as FILE:KERNEL; under extern "C" __global__ it has: twice'),
+        ((path, "--json"), "--plot and --json are for kernels in Python"),
+        ((path,), "takes 3 arguments (x, out, n), got 0"),
+    ):
+        done = trace(*wrong)
+        assert done.exit_code == 2 and message in done.stderr
 
 
 def test_a_file_that_does_not_run(tmp_path):

@@ -209,6 +209,37 @@ def test_two_shared_arrays_on_a_line(line_of):
     assert out[0] == 1  # here they are two
 
 
+@cuda.jit
+def quantize(x, out):
+    i = cuda.grid(1)
+    if i < x.size:
+        out[i] = x[i] * 100
+
+
+def test_numbers_that_the_array_does_not_hold(line_of):
+    x = np.arange(4, dtype=np.float32)
+    for dtype, low, high in ((np.int8, -128, 127), (np.uint8, 0, 255)):
+        (warning,) = simulate(quantize, 1, 32, x, np.zeros(4, dtype)).warnings
+        assert warning.startswith(
+            f"line {line_of(quantize, 'out[i] =')} `out[i]` stores {200 if low else 300}.0 into {np.dtype(dtype)}, which holds {low} to "
+            f"{high}{', and 1 more' if low else ''}: limit it before"
+        )
+    (warning,) = simulate(quantize, 1, 32, np.array([np.nan], np.float32), np.zeros(1, np.int32)).warnings
+    assert "stores nan into int32" in warning
+    report = simulate(quantize, 1, 32, np.full(1, 2**31), np.zeros(1, np.uint32))  # hashes and random bits go round
+    assert report.warnings == [] and report.ok
+
+
+def test_an_array_that_is_written_in_part(order):
+    report = simulate(quantize, 1, 16, np.zeros(20, np.float32), np.zeros((2, 20), np.float32)[0], order=order)
+    assert report.ok and report.partly_written == [
+        "out: 16 of 20 elements are written, the first that is not is out[16]"
+    ]
+    assert "partly  out: 16 of 20" in report.verdict() and report.json()["partly_written"]
+    x = np.zeros(40, np.float32)
+    assert simulate(quantize, 1, 32, x[:20], x[20:]).partly_written == []
+
+
 def make_transpose(width):
     @cuda.jit
     def transpose(a, out):

@@ -278,7 +278,7 @@ def test_what_is_right_passes(plants, kernel, block, args, options, order):
 ], ids=lambda v: v if isinstance(v, str) else "")  # fmt: skip
 @pytest.mark.parametrize("order", cuda_on_cpu.ORDERS)
 def test_a_race_is_seen_in_every_order(plants, kernel, block, args, order):
-    with pytest.raises(cuda_on_cpu.CudaOnCpuError, match="race: .*nothing orders them"):
+    with pytest.raises(cuda_on_cpu.CudaOnCpuError, match=r"race: .*nothing orders them"):
         cuda_on_cpu.kernel(plants, kernel, 1, block, *args, order=order)
 
 
@@ -292,7 +292,9 @@ def test_an_array_that_is_written_in_part_is_a_remark(plants):
 
 def test_restrict_and_an_alias(plants):
     x = np.arange(64, dtype=np.float32)
-    with pytest.raises(cuda_on_cpu.CudaOnCpuError, match="alias: x is const and __restrict__, and the launch gives out the same memory"):
+    with pytest.raises(
+        cuda_on_cpu.CudaOnCpuError, match="alias: x is const and __restrict__, and the launch gives out the same memory"
+    ):
         cuda_on_cpu.kernel(plants, "shared_input", 1, 32, x[:32], x[1:33])
     cuda_on_cpu.kernel(plants, "shared_input", 1, 32, x[:32], x[32:])
     np.testing.assert_array_equal(x[32:], x[:32])
