@@ -27,7 +27,7 @@ from math import prod
 from typing import Any
 
 from . import Kernel, array_module, convolution_direct, convolution_spread, winograd
-from .common import FLOAT32, Array, at_least_float32
+from .common import FLOAT32, Array
 from .cuda import ELEMENTS, HALVES, Entry, Source, blocks, launchable, limits
 from .gemm import gemm
 from .reduce import add_partial, sum_axes

@@ -233,7 +233,9 @@ def reduce(name: str, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
             return part
         steps -= 1
         dtype = FLOAT32 if steps and name == "sum" else x.dtype
-        return reduce_rows(name, part, terms, dtype) if inside == 1 else reduce_columns(name, part, terms, inside, dtype)
+        return (
+            reduce_rows(name, part, terms, dtype) if inside == 1 else reduce_columns(name, part, terms, inside, dtype)
+        )
 
     out = along(middle, x, axes, keepdim)
     return out if out.size < x.size else out.copy()
@@ -285,7 +287,9 @@ def reduce_columns(name: str, x: Array, terms: int, width: int, dtype: np.dtype[
     out = array_module(x).empty(layers * width, dtype)
     for first in range(0, layers, MOST_LAYERS):
         end = min(first + MOST_LAYERS, layers)
-        launch_columns(name, x[first * terms * width : end * terms * width], out[first * width : end * width], terms, width)
+        launch_columns(
+            name, x[first * terms * width : end * terms * width], out[first * width : end * width], terms, width
+        )
     return out
 
 
