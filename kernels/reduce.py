@@ -285,11 +285,10 @@ def reduce_columns(name: str, x: Array, terms: int, width: int, dtype: np.dtype[
     """The middle axis of x (layers * terms * width,), as (layers * width,) of a dtype."""
     layers = x.size // (terms * width)
     out = array_module(x).empty(layers * width, dtype)
-    for first in range(0, layers, MOST_LAYERS):
-        end = min(first + MOST_LAYERS, layers)
-        launch_columns(
-            name, x[first * terms * width : end * terms * width], out[first * width : end * width], terms, width
-        )
+    for begin in range(0, layers, MOST_LAYERS):
+        end = min(begin + MOST_LAYERS, layers)
+        part = x[begin * terms * width : end * terms * width]
+        launch_columns(name, part, out[begin * width : end * width], terms, width)
     return out
 
 
