@@ -69,7 +69,9 @@ class Kernel:
         for device, name in REFERENCE.items():
             self.variants[device, name] = Variant(name, device, reference, None, "" if name == "numpy" else name)
         self.takes_bfloat16 = False  # whether the reference does, on a GPU
-        self.statistics: tuple[int, ...] = ()  # which of its results stay float32 where the others are rounded to bfloat16
+        self.statistics: tuple[
+            int, ...
+        ] = ()  # which of its results stay float32 where the others are rounded to bfloat16
         self.choice: dict[str, str | Callable[..., Any]] = {}  # device -> what `use` asked for
         self._resolved: dict[type, tuple[Any, Any, Any]] = {}  # array type -> what runs, for which arguments, what else
         self.__name__, self.__doc__, self.__wrapped__ = reference.__name__, reference.__doc__, reference
@@ -146,7 +148,9 @@ class Kernel:
         wide = [astype(x, FLOAT32) if getattr(x, "dtype", None) == low else x for x in args]
         out = self.reference(*wide)
         found = out if isinstance(out, tuple) else (out,)
-        results = [astype(x, low) if x.dtype == FLOAT32 and i not in self.statistics else x for i, x in enumerate(found)]
+        results = [
+            astype(x, low) if x.dtype == FLOAT32 and i not in self.statistics else x for i, x in enumerate(found)
+        ]
         return tuple(results) if isinstance(out, tuple) else results[0]
 
     def in_force(self, device: str = "cpu") -> Variant:

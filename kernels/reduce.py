@@ -235,7 +235,9 @@ def reduce(name: str, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
             return part
         steps -= 1
         dtype = FLOAT32 if steps and name == "sum" else x.dtype
-        return reduce_rows(name, part, terms, dtype) if inside == 1 else reduce_columns(name, part, terms, inside, dtype)
+        return (
+            reduce_rows(name, part, terms, dtype) if inside == 1 else reduce_columns(name, part, terms, inside, dtype)
+        )
 
     out = along(middle, x, axes, keepdim)
     return out if out.size < x.size else out.copy()
@@ -276,9 +278,10 @@ def reduce_columns(name: str, x: Array, terms: int, width: int, dtype: np.dtype[
     """The middle axis of x (layers * terms * width,), as (layers * width,) of a dtype."""
     layers = x.size // (terms * width)
     out = array_module(x).empty(layers * width, dtype)
-    for first in range(0, layers, MOST_LAYERS):
-        end = min(first + MOST_LAYERS, layers)
-        launch_columns(name, x[first * terms * width : end * terms * width], out[first * width : end * width], terms, width)
+    for begin in range(0, layers, MOST_LAYERS):
+        end = min(begin + MOST_LAYERS, layers)
+        part = x[begin * terms * width : end * terms * width]
+        launch_columns(name, part, out[begin * width : end * width], terms, width)
     return out
 
 

@@ -109,7 +109,9 @@ def _forward(self: Any, *arrays: Any, **params: Any) -> Any:
 
 def all_bfloat16_on_gpu(arrays: tuple[Any, ...]) -> bool:
     """Whether the arrays, leaving out None, are a GPU's and all bfloat16. Not so for Tensors."""
-    return all(a is None or (devices.is_array(a) and a.__class__ is not np.ndarray and holds_bfloat16(a)) for a in arrays)
+    return all(
+        a is None or (devices.is_array(a) and a.__class__ is not np.ndarray and holds_bfloat16(a)) for a in arrays
+    )
 
 
 def _rule(plain: Any, has_kernels: bool) -> Any:

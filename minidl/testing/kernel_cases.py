@@ -399,7 +399,15 @@ def gru_inputs(rng: np.random.Generator, H: int, reverse: bool, sizes: Any = THR
     return normal(rng, T, B, 5), *weights, *biases, normal(rng, B, H), sizes, reverse
 
 
-GRUS = ((1, False), (33, False), (40, True), (1, True, ALL_RUN), (36, False, ALL_RUN), (35, True, ALL_RUN), (35, True, MANY_RUN))
+GRUS = (
+    (1, False),
+    (33, False),
+    (40, True),
+    (1, True, ALL_RUN),
+    (36, False, ALL_RUN),
+    (35, True, ALL_RUN),
+    (35, True, MANY_RUN),
+)
 
 
 @cases("gru")

@@ -120,7 +120,13 @@ def test_against_pytorch(rng):
     for approximate in a.APPROXIMATIONS:
         wanted = functional.gelu(t, approximate=approximate)
         check(a.gelu(x, approximate), a.gelu_backward(g, x, approximate), wanted)
-    functions = (torch.relu, torch.sigmoid, torch.tanh, functional.gelu, lambda z: functional.gelu(z, approximate="tanh"))
+    functions = (
+        torch.relu,
+        torch.sigmoid,
+        torch.tanh,
+        functional.gelu,
+        lambda z: functional.gelu(z, approximate="tanh"),
+    )
     for activation, function in zip(a.ACTIVATIONS, functions, strict=True):
         out = a.bias_activation(x, bias, activation)
         if activation in a.FROM_RESULT:

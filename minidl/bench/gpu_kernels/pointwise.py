@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from ...dtypes import bfloat16
 from ...kernels import Kernel
-from ...kernels.activation import bias_activation, bias_activation_backward, bias_gelu_backward, gelu, gelu_backward, relu, relu_backward, sigmoid
+from ...kernels.activation import (
+    bias_activation,
+    bias_activation_backward,
+    bias_gelu_backward,
+    gelu,
+    gelu_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+)
 from ...kernels.cast import astype, narrow, widen
 from ...kernels.random import dropout, normal, uniform
 from .registry import Machine, Work, versions, workload

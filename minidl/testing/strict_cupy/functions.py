@@ -23,7 +23,8 @@ SYNCHRONIZING = {"nonzero", "argwhere", "flatnonzero", "unique", "bincount", "ex
                  "setdiff1d", "intersect1d", "unique_all", "unique_values"}  # fmt: skip
 
 
-# whose loops for bfloat16 are counted on: CuPy has them where ml_dtypes is installed, see tests/test_cupy_calls.py
+# Whose loops for bfloat16 are counted on. CuPy has many more where ml_dtypes is installed: an operation of several would be rounded
+# after each, and float32 is better.
 BFLOAT16 = {"add", "subtract", "multiply", "negative"}
 PRODUCTS = {"matmul", "dot", "vdot", "inner", "tensordot", "einsum"}  # by cuBLAS, for floats
 
@@ -34,7 +35,8 @@ class ufunc:
     def __init__(self, name: str, host: Callable[..., Any], facts: dict[str, Any]) -> None:
         self.__name__ = self.name = name
         self.host, self.nin, self.casting, self.has_at = host, facts["nin"], facts["casting"], facts["at"]
-        self.loops = [tuple(t.split("->")) for t in facts["types"].split()]
+        # E is bfloat16, of which only what BFLOAT16 names is counted on
+        self.loops = [tuple(t.split("->")) for t in facts["types"].split() if "E" not in t]
         self.nout = len(self.loops[0][1])
 
     def __repr__(self) -> str:
@@ -66,7 +68,7 @@ class ufunc:
         ]
         return given[0] if self.nout == 1 else tuple(given)
 
-    def _loop(self, inputs: Any, dtype: Any) -> tuple[str, str]:
+    def _loop(self, inputs: Any, dtype: Any) -> tuple[Any, Any]:
         """The first loop that the inputs fit into without loss; Python's numbers fit wherever their kind does."""
         if dtype is not None:
             for ins, outs in self.loops:
@@ -228,6 +230,16 @@ def concatenate(tup: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, 
     return call(lambda *a: np.concatenate(a, axis, dtype=dtype, casting=casting), tuple(tup), out)
 
 
+def unique(
+    ar: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False, axis: Any = None, *,
+    equal_nan: bool = True,
+) -> Any:  # fmt: skip
+    device.transferring("D2H")
+    if axis is not None and ar.dtype.kind == "b":
+        raise TypeError("unique along an axis takes differences, which bools have none of")  # in subtract()
+    return call(lambda a: np.unique(a, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan), (ar,))
+
+
 def sort(a: Any, axis: Any = -1, kind: Any = None) -> Any:
     result = a.copy() if axis is not None else a.ravel().copy()
     result.sort(-1 if axis is None else axis, kind)
@@ -313,7 +325,7 @@ def floor_divide(x: Any, y: Any) -> Any:
 HOST = {"floor_divide": floor_divide, "remainder": lambda x, y: x - floor_divide(x, y) * y}
 SPECIAL_CASES = {f.__name__: f for f in (
     array, asarray, ascontiguousarray, asnumpy, get_array_module, empty, empty_like, where, searchsorted, take,
-    take_along_axis, concatenate, diagonal, sort, argsort, nonzero, copyto,
+    take_along_axis, concatenate, diagonal, sort, argsort, nonzero, copyto, unique,
 )}  # fmt: skip
 
 

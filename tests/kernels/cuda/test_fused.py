@@ -53,7 +53,9 @@ def test_feed_forward_networks_of_transformers(launched, layer, activation):
             return self.layer(x, x) if layer is nn.TransformerDecoderLayer else self.layer(x)
 
     compare(Layer, 2, 5, 8)
-    wanted = "bias_relu" if activation == "relu" else "bias_gelu_tanh" if isinstance(activation, nn.GELU) else "bias_gelu"
+    wanted = (
+        "bias_relu" if activation == "relu" else "bias_gelu_tanh" if isinstance(activation, nn.GELU) else "bias_gelu"
+    )
     assert wanted in names(launched)
 
 

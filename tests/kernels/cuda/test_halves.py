@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import minidl as md
-from minidl import nn
 from minidl.nn import functional as F
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
