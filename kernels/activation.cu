@@ -9,8 +9,8 @@
 //                      request of 128 bytes, coalesced; but each thread has a single load under way: 8 KB for 64 warps.
 //   2  gelu_stride     a fixed grid, each thread strides through the array ("grid-stride loop"): fewer blocks to start,
 //                      the same one load at a time.
-//   3  *_packed        16 bytes a load and four loads before the first use: 2 KB under way for each warp, so that a quarter of
-//                      the warps would do.
+//   3  *_packed        16 bytes a load and four loads before the first use: 2 KB under way for each warp, so that seven
+//                      warps would do.
 //
 // bias_* fuse the addition of a bias, which costs no time: without fusion the sum would be written and read again. Their
 // backward passes give the gradient of the bias too, the column sums of what they write, which would have to be read again; and

@@ -169,7 +169,8 @@ __device__ inline OnlineSums online_sums(const T* __restrict__ x, int width, int
 
 // ---- Philox4x32-10 ------------------------------------------------------------------------------------------------
 // Four random words from the number of their block: a function, so that any thread computes any part of the stream, and
-// the stream is bit for bit that of kernels/random.py. Source: Salmon, Moraes, Dror and Shaw, 2011.
+// the stream is bit for bit that of kernels/random.py. The constants are the paper's: two multipliers, and what the key grows by in
+// each round, the fractions of the golden ratio and of the root of 3. Source: Salmon, Moraes, Dror and Shaw, 2011.
 
 __device__ inline uint4 philox(u64 block, u64 low, u64 high, u64 key) {
     block += low;

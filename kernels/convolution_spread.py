@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .common import Array
-from .convolution_direct import Sizes, sums, three
+from .convolution_tables import Sizes, sums, three
 from .jit import jit
 from .layout import channels_last_memory, channels_last_numbers, copy, empty_channels_last
 from .parallel import share

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .common import Array
-from .convolution_direct import Sizes, three
+from .convolution_tables import Sizes, three
 from .jit import jit
 from .layout import (
     channels_last_memory,

@@ -44,7 +44,7 @@ extern "C" __global__ void philox_blocks(unsigned* __restrict__ out, long long n
 }
 
 // The upper 24 bits as a number in [0, 1): both steps are exact.
-__device__ inline T upper_24_bits(unsigned word) { return (T)((float)(int)(word >> 8) * 5.9604644775390625e-08f); }
+__device__ inline T upper_24_bits(unsigned word) { return (T)((float)(int)(word >> 8) * 5.9604644775390625e-08f); }  // 2^-24
 
 extern "C" __global__ void uniform_blocks(T* __restrict__ out, long long n, unsigned long long low, unsigned long long high,
                                           unsigned long long key) {

@@ -6,7 +6,7 @@ data") in the time that one number would take, so code that does not use them le
 
 A compiler can find the lanes by itself ("auto-vectorisation"), and for `out[i] = f(x[i])` it does. It gives up silently,
 or does it badly, once a loop has an inner sum, a branch, a call, two strides, or values that should stay in registers from
-one iteration to the next: a kernel of this kind is often 5 to 10 times slower than it could be, and nothing says so. Hence
+one iteration to the next: a kernel of this kind is often several times slower than it could be, and nothing says so. Hence
 the functions here. A value that `load` returns *is* a register of WIDTH lanes; the code is still Python with ordinary
 variables, and which register holds what is left to the compiler. y += a * x, and the sum of the result:
 

@@ -33,7 +33,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .common import Array
-from .convolution_direct import Sizes, add_rows, add_tiles, panels
+from .convolution_direct import add_rows, add_tiles, panels
+from .convolution_tables import Sizes
 from .jit import jit
 from .layout import channels_last_memory, cut_out, empty_channels_last, memory, transpose
 from .parallel import share

@@ -14,7 +14,7 @@ from ..quantization.fuse_modules import EVAL
 from ..quantization.observer import FixedQParamsObserver
 from ..quantization.qconfig import QConfig, get_default_qconfig
 from ..quantization.quantize import STATIC
-from ..quantization.static import _Product
+from ..quantization.static import WeightedQuantizedModule
 from ..quantization.stubs import DeQuantStub, QuantStub
 from ..tensor import Tensor
 from .pruning import copy_of, make_permanent
@@ -41,7 +41,7 @@ def leaves(model: Module) -> Iterator[Module]:
 
 def products(model: Module) -> int:
     """How many layers multiply bytes."""
-    return sum(isinstance(layer, _Product) for layer in model.modules())
+    return sum(isinstance(layer, WeightedQuantizedModule) for layer in model.modules())
 
 
 def static_int8(model: Module, calibration: Tensor | None = None, batch_size: int = 64) -> Module:

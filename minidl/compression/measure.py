@@ -16,7 +16,7 @@ from .. import serialization
 from ..autograd.grad_mode import no_grad
 from ..nn.module import Module
 from ..quantization import dynamic
-from ..quantization.static import _Product
+from ..quantization.static import WeightedQuantizedModule
 from ..tensor import Tensor
 from ..utils.flop_counter import PRODUCTS, FlopCounterMode
 from .distillation import features_of
@@ -75,7 +75,7 @@ def multiply_adds(model: Module, x: Tensor) -> int:
     of_bytes = {  # products that are no operations, and how many multiplications an element of the result takes
         path: m.weight().numel() // len(m.weight())
         for path, m in model.named_modules()
-        if isinstance(m, (dynamic.Linear, _Product))
+        if isinstance(m, (dynamic.Linear, WeightedQuantizedModule))
     }
     with FlopCounterMode(display=False) as counter, features_of(model, of_bytes) as outputs:
         model(x)

@@ -20,6 +20,7 @@ from .joining import *
 from .legacy import *
 from .linalg import *
 from .loss import *
+from .masks import *
 from .matrix_functions import *
 from .normalization import *
 from .products import *

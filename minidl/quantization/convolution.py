@@ -16,11 +16,11 @@ from ..kernels.quantize import windows
 from ..nn import functional as F
 from ..tensor import Tensor
 from .dynamic import quantized_weight
-from .static import _Product, integers_without_sign, product
+from .static import WeightedQuantizedModule, integers_without_sign, product
 from .tensor import QTensor
 
 
-class _Conv(_Product):
+class _Conv(WeightedQuantizedModule):
     """Quantized images (B, C, *S) convolved with filters (O, C / groups, *K): quantized (B, O, *S').
 
     Padding is with the zero point, which stands for 0 exactly, or as padding_mode says.

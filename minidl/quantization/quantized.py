@@ -19,7 +19,7 @@ from ..ops.selection import clamp
 from ..tensor import Tensor
 from .convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .embedding import Embedding, EmbeddingBag
-from .static import _Product, _Quantized, integers_without_sign, product
+from .static import WeightedQuantizedModule, _Quantized, integers_without_sign, product
 from .tensor import QTensor
 from .through_floats import (
     ELU,
@@ -75,7 +75,7 @@ class DeQuantize(Module):
         return Xq.dequantize()
 
 
-class Linear(_Product):
+class Linear(WeightedQuantizedModule):
     """x Wᵀ + b, quantized (*, in_features) to quantized (*, out_features), with ReLU or without."""
 
     @classmethod

@@ -63,8 +63,8 @@ def integers_without_sign(name: str, input: Any) -> tuple[Any, Any, int]:
     raise TypeError(f"quantized.{name}: expected an input of quint8 or qint8, got {input.dtype}")
 
 
-class _Product(_Quantized):
-    """What Linear and the convolutions share: int8 weights, a float bias, ReLU or not."""
+class WeightedQuantizedModule(_Quantized):
+    """What Linear and the convolutions share: int8 weights, a float bias, ReLU or not. These are the layers that multiply bytes."""
 
     def __init__(self, weight: QTensor, bias: Tensor | None, relu: bool, scale: Any, zero_point: Any) -> None:
         super().__init__(scale, zero_point)
@@ -120,7 +120,7 @@ class _Product(_Quantized):
         return f"{super()._get_name()}{'ReLU' if self.relu else ''}"
 
 
-def product(layer: _Product, x: Any, scale: Any, zero: int, weights: Weights, bias: Any) -> Any:
+def product(layer: WeightedQuantizedModule, x: Any, scale: Any, zero: int, weights: Weights, bias: Any) -> Any:
     """Rows of bytes times weights, in the integers of the layer's result."""
     out_scale, out_zero = np.float32(layer.scale.array), int(layer.zero_point.array)
     return qlinear_requantized(x, scale, zero, weights, bias, layer.relu, out_scale, out_zero)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minidl import devices
 from minidl.bench import gpu, gpu_kernels
 from minidl.bench.gpu_kernels import registry
 from minidl.kernels.softmax import softmax
@@ -76,3 +77,20 @@ def test_the_command_line_names_the_workloads_and_asks_for_a_gpu():
     assert names[0] == "ceilings" and "softmax 2^20 x 128" in names and not any("gelu" in name for name in names)
     wrong = subprocess.run([sys.executable, "-m", "minidl", "bench", "--device", "tpu"], text=True, capture_output=True)
     assert wrong.returncode and "--device tpu: it is cpu or cuda" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["minidl bench --device cuda", "minidl.bench.gpu", "pytest --device cuda tests/test_views.py"]
+)
+def test_without_a_gpu_a_command_ends_with_one_line_that_says_why(command):
+    count, why = devices.gpus()
+    if count:
+        pytest.skip("there is a GPU")
+    done = subprocess.run([sys.executable, "-m", *command.split()], text=True, capture_output=True)
+    lines = [line for line in done.stderr.splitlines() if line and not line.startswith(("usage:", " "))]
+    assert done.returncode and len(lines) == 1, done.stderr
+    assert (
+        why in lines[0]
+        and lines[0].endswith("; `minidl doctor` says what this machine has")
+        and not done.stdout.strip()
+    )

@@ -64,3 +64,25 @@ def test_spills_are_seen():
     many += " for (int i = 0; i < 200; i++) x[i * 1024 + threadIdx.x] = v[i]; }"
     usage = nvrtc.compile(many, 80)["f"]
     assert usage.spills + usage.stack > 0
+
+
+def test_the_table_of_a_file(monkeypatch, capsys):
+    source = cuda.SOURCES["cast.cu"]
+    command = ["nvrtc", str(source.path), "--arch", "90", "--type", "float16", "--only", "packed"]
+    monkeypatch.setattr("sys.argv", command)
+    assert nvrtc.main() == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["kernel", "type", "arch", "registers", "shared", "stack", "spills"]
+    assert [line.split()[:3] for line in lines] == [
+        [name, "float16", "sm_90"] for name in ("widen_packed", "narrow_packed")
+    ]
+    monkeypatch.setitem(source.entries, "widen_packed", source.entries["widen_packed"]._replace(registers=1))
+    assert nvrtc.main() == 1
+    assert capsys.readouterr().out.splitlines()[1].endswith(", allowed 1")
+
+
+def test_what_is_beyond_the_budget_is_named():
+    entry = cuda.Entry("f", "g", registers=40)
+    assert nvrtc.excess(nvrtc.Usage(registers=40, shared=0, spills=0, stack=0), entry) == ""
+    over = nvrtc.excess(nvrtc.Usage(registers=41, shared=4, spills=8, stack=0), entry)
+    assert over == "registers: 41, allowed 40, shared: 4, allowed 0, spills: 8, allowed 0"

@@ -260,6 +260,13 @@ def test_address_sanitizer_from_the_command_line(lessons, tmp_path):
     assert done.returncode and "heap-buffer-overflow" in done.stderr and "lessons.cu:" in done.stderr
 
 
+@pytest.mark.parametrize("tool", ["cuda_on_cpu", "nvrtc"])
+def test_a_file_that_is_not_there_ends_with_one_line(tool):
+    command = [sys.executable, "-m", f"minidl.testing.{tool}", "nosuch"]
+    done = subprocess.run(command, text=True, capture_output=True)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].endswith("error: there is no file nosuch")
+
+
 # ---- launches -------------------------------------------------------------------------------------------------------
 
 
