@@ -1,30 +1,32 @@
 """Matrix products of float32 by kernels of minidl's own.
 
-The reference is three loops, of which the inner one adds up K products:
+The reference is three loops, the inner one of which adds up K products:
 
     for i in range(M):
         for j in range(N):
             out[i, j] = sum(a[i, k] * b[k, j] for k in range(K))
 
-That reads two numbers for each multiplication, of a core that can do 32 multiplications and additions in the time of one or
-two reads. What makes it ten to a hundred times faster is reading each number seldom, and from near:
+It reads two numbers for each multiplication, and a core with AVX-512 does 16 multiplications and additions in the time in
+which it reads one or two. What helps is to use a number often once it was read, and to read it from near:
 
-    registers   A tile of the result, ROWS x 2 registers, stays in registers while k runs (tile.py). A step reads ROWS numbers
-                of a and two registers of b, and does 2 ROWS multiply-adds with them: so now these are what it waits for.
-    panels      All tiles in the same columns read the same part of b, which is K rows of two registers. One panel at a time
-                is worked off for all rows of a, so it is read from memory once and then from a cache.
-    blocks      A panel of K rows fits no cache if K is large. So k is cut into blocks of at most DEEP; the second one adds to
-                what the first one wrote.
-    packing     The rows of a panel are 128 bytes each and lie N numbers apart, which is bad for a cache: it cannot foresee
-                them, and where N is a power of two it has only a few places for all of them. So a panel is copied first, row
-                after row. If b is a transposed matrix, as a layer's weight is in x @ weight.T, the copy also transposes it
-                (a register holds neighbours in a row). A copy takes about as long as the products with five rows of a, and so
-                b is read where it is if its rows are contiguous and a has no more than FEW rows.
+    registers   A tile of the result, ROWS x 2 registers, stays in registers while k runs (tile.py). Step k reads ROWS numbers
+                of a and two registers of b, and does 2 ROWS multiply-adds with them, which take longer than the reading.
+    panels      All tiles of the same columns use the same part of b: K rows of two registers. This panel is worked off for all
+                rows of a before the next one, so it comes from memory once, and then from a cache.
+    blocks      A panel of K rows fits no cache if K is large. So k is cut into blocks of at most DEEP, and each but the first
+                adds to what is there.
+    packing     A panel's rows are 128 bytes each and lie N numbers apart. Caches are bad at this: they cannot guess which row
+                comes next, and have only a few places for rows that a power of two lies between. So a panel is copied, row
+                after row (packed.py). If b lies transposed in memory, as a layer's weight in x @ weight.T does, then the copy
+                also turns it, since a register holds neighbours in a row. Copying takes about as long as five rows of a do.
+                So it is lost in many rows; with up to FEW rows b is read where it is, if that is possible; and with few rows
+                and a transposed b, outᵀ = bᵀ @ aᵀ is computed: there it is a, the smaller one, that is copied.
 
-The numbers of a are read one at a time, and so it may lie in any order: each of ROWS rows is read from left to right, or
-ROWS neighbours in each of the rows of what is transposed.
+The numbers of a are read singly, each into all lanes of a register. So a may lie in any order, transposed too, as it does in
+the gradient of a weight, gᵀ @ x.
 
-A BLAS does the same, and packs both operands always. It is faster where there are only a few rows, or columns; see `pays`.
+A BLAS is made in the same way, and packs both matrices whatever their sizes are. In large products that is lost in the rest; in
+those of training, where a batch has 128 rows or K is 128, it is not. `pays` says where the kernels here take less time.
 
 Source: Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", 2008.
 """
@@ -38,12 +40,12 @@ import numpy as np
 from . import parallel
 from .common import FLOAT32, Array
 from .jit import jit
+from .layout import exchange_axes
 from .packed import MATRIX, columns, pack
 from .simd import WIDTH, width
 
 DEEP = 512  # rows of a panel: 64 KB with AVX-512
 FEW = 512  # rows of a, up to which b is not packed
-LEAST = 32  # rows, and columns, of the result
 FAR = 4096  # bytes from row to row of what lies transposed: a cache has few places for numbers that are a power of two apart
 
 
@@ -52,21 +54,39 @@ def pays(a: Array, b: Array, bias: Array | None) -> bool:
 
     With narrower registers than those of AVX-512, a BLAS takes about as long, and there its own choice is not overruled.
     """
-    (M, _), N = a.shape, b.shape[1]
-    if M < LEAST or N < LEAST or -N % 16 * 8 > N or width() != 16:  # lanes that compute nothing: one in eight at most
-        return False
     if a.dtype != FLOAT32 or b.dtype != FLOAT32 or (bias is not None and bias.dtype != FLOAT32):
         return False
-    if a.strides[1] != 4 and (a.strides[0] != 4 or a.strides[1] >= FAR):
+    if 4 not in a.strides or 4 not in b.strides or not (a.flags.aligned and b.flags.aligned):
         return False
-    return 4 in b.strides and bool(a.flags.aligned and b.flags.aligned)
+    M, N = len(a), b.shape[1]
+    if turns(a, b):
+        M, N = N, M
+    elif a.strides[1] != 4 and a.strides[1] >= FAR:
+        return False
+    filled = idle(N, 8 if b.strides[0] == 4 else 16)  # with a transposed b, a BLAS leaves more to gain
+    return filled and M >= 32 and N >= 16 and M * N >= 4096 and width() == 16
+
+
+def idle(n: int, most: int) -> bool:
+    """Whether at most one in `most` lanes has nothing to do where n numbers fill registers of 16."""
+    return -n % 16 * most <= n
+
+
+def turns(a: Array, b: Array) -> bool:
+    """Whether to compute out.T = b.T @ a.T. If b lies transposed, it is the smaller a that is packed then, and the result that
+    has to be transposed: this pays where a has few rows, and they fill registers."""
+    (M, K), N = a.shape, b.shape[1]
+    return b.strides[0] == 4 and a.strides[1] == 4 and (N - M) * K > 2 * M * N and idle(M, 16)
 
 
 def product(a: Array, b: Array, bias: Array | None = None) -> Array:
     """a @ b + bias for (M, K), (K, N) and (N,), one part for each thread."""
     M, N = len(a), b.shape[1]
-    out, work = np.empty((M, N), np.float32), a.size * N
-    bias = NOTHING if bias is None else bias
+    out = np.empty((M, N), np.float32)
+    if turns(a, b):
+        exchange_axes(product(b.T, a.T).reshape(-1), out.reshape(-1), 1, N, M)
+        return out if bias is None else np.add(out, bias, out=out)
+    bias, work = NOTHING if bias is None else bias, a.size * N
     if work < 2 * parallel.LEAST:
         multiply(a, b, bias, out)
     elif M >= N:

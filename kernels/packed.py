@@ -123,7 +123,7 @@ def fours_of(M: int) -> int:
     return fours
 
 
-@jit(inline="always")
+@jit(forceinline=True)
 def some_rows(
     t: Any, a: Any, begin: int, row: int, column: int, K: int, w: Any, place: int, step: int,
     out: Any, target: int, out_row: int, lanes: int, add: bool,

@@ -116,6 +116,17 @@ def test_threads_share_whole_tiles(M, N, rng, monkeypatch):
     assert sum(n % gemm_tiled.EACH > 0 for _, n in parts) <= 1 or M > N
 
 
+@pytest.mark.parametrize("M, K, N", [(16, 60, 100), (32, 513, 130), (47, 110, 1700), (1, 8, 70)])
+def test_few_rows_meet_a_transposed_matrix(M, K, N, rng):
+    a, weight, bias = drawn(rng, M, K), drawn(rng, N, K), drawn(rng, N)
+    assert gemm_tiled.turns(a, weight.T) is (M > 1), "a register of one row would be idle"
+    assert not gemm_tiled.turns(a, np.ascontiguousarray(weight.T)), "nothing is transposed"
+    for given in (None, bias):
+        out = gemm_tiled.product(a, weight.T, given)
+        assert out.flags.c_contiguous
+        close(out, a, weight.T, 0 if given is None else given)
+
+
 @wide
 def test_who_computes(rng, compare):
     def pays(a, b, bias=None):
@@ -123,8 +134,10 @@ def test_who_computes(rng, compare):
 
     a, b = drawn(rng, 64, 48), drawn(rng, 48, 80)
     assert all(pays(left, right) is True for left in orders(a) for right in orders(b))
-    assert not pays(a[:31], b) and not pays(a, b[:, :31]), "few rows or columns"
-    assert not pays(a, b[:, :65]), "15 of 80 lanes would be idle"
+    assert not pays(a[:31], b) and not pays(a, b[:, :32]), "few rows or columns"
+    assert pays(a[:16], np.ascontiguousarray(drawn(rng, 48, 400).T).T) is True, "few rows, but that is turned round"
+    assert not pays(a, drawn(rng, 48, 72)) and not pays(a, drawn(rng, 65, 48).T), "8 or 15 of 80 lanes would be idle"
+    assert pays(a, drawn(rng, 72, 48).T) is True, "8 are, but a BLAS is slower with what is transposed"
     assert not pays(a.astype(np.float64), b) and not pays(a, b.astype(np.float64))
     assert not pays(a, b, np.zeros(80)), "a bias of float64"
     assert not pays(a[:, ::2], b[::2]) and not pays(a[:, :24], b[::2, ::2]), "neither rows nor columns are contiguous"
