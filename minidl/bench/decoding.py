@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .sizes import Piece, Rows, layer
+from .pieces import Piece, Rows, layer
 from .workloads import Step, _random
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .sizes import Piece, Rows, of
+from .pieces import Piece, Rows, of
 from .workloads import Step, _random
 
 TIMES = 100

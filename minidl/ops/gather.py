@@ -107,13 +107,13 @@ def _(make: Any) -> Any:
 
 @samples(ScatterReduce)
 def _(make: Any) -> Any:
-    at = {"index": np.array([[0, 2, 2], [1, 1, 1]]), "dim": 1}
+    at = np.array([[0, 2, 2], [1, 1, 1]])
     for reduce in ("prod", "amax", "amin"):
-        yield Sample(make(2, 4), make(2, 3), **at, reduce=reduce)
+        yield Sample(make(2, 4), make(2, 3), index=at, dim=1, reduce=reduce)
     zeros = np.array([[1.0, 0.0, 3.0], [0.0, 0.0, 2.0]])
-    yield Sample(make(2, 4), zeros, **at, reduce="prod", second_order=False, note="zeros among the factors")
-    equal = {"index": np.array([0, 0]), "dim": 0}
-    yield Sample(np.zeros(2), np.zeros(2), **equal, reduce="amax", smooth=False, note="equal values")
+    yield Sample(make(2, 4), zeros, index=at, dim=1, reduce="prod", second_order=False, note="zeros among the factors")
+    twice = np.array([0, 0])
+    yield Sample(np.zeros(2), np.zeros(2), index=twice, dim=0, reduce="amax", smooth=False, note="equal values")
 
 
 def index_array(name: str, index: Any, input: Any = None) -> Any:
