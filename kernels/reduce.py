@@ -56,7 +56,7 @@ def add_up(x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
     if x.size >= LARGE or x.__class__ is not np.ndarray:
         return sum_axes(x, axes, keepdim)
     # not x.sum, whose warnings (of inf - inf) come from NumPy's own Python code and are not filtered
-    out: Array = np.add.reduce(x, axes, None, None, keepdim)
+    out: Array = np.add.reduce(x, axis=axes, keepdims=keepdim)  # type: ignore[call-overload]  # a bool is either
     return out if len(axes) == x.ndim else row_major(out)
 
 
@@ -131,7 +131,7 @@ def sum_middle(x: Array, terms: int, inside: int) -> Array:
     if inside == 1:
         sum_rows(x.reshape(-1, terms), out)
     elif terms <= 8 and inside >= 256:  # a few long rows, which NumPy adds one to the other without looking twice
-        np.add.reduce(x.reshape(-1, terms, inside), 1, None, out.reshape(-1, inside))
+        np.add.reduce(x.reshape(-1, terms, inside), axis=1, out=out.reshape(-1, inside))
     else:
         sum_columns(x.reshape(-1, terms, inside), out.reshape(-1, inside))
     return out

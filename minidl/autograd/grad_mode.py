@@ -21,7 +21,7 @@ class _Mode:
     enabled = True
     _before: list[bool]
 
-    def __new__(cls, *args: Any) -> Any:
+    def __new__(cls, *args: Any) -> Self:
         mode = object.__new__(cls)
         mode._before = []
         return mode
@@ -82,9 +82,9 @@ class _Mode:
 class _Switchable(_Mode):
     """A mode that may also be written as a bare decorator: @no_grad as well as @no_grad()."""
 
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Self:
         mode = _Mode.__new__(cls)
-        return mode if function is None else mode(function)
+        return mode if function is None else mode(function)  # type: ignore[return-value]
 
 
 class no_grad(_Switchable):
