@@ -101,10 +101,14 @@ class KernelCache(caching.FunctionCache):
         self._cache_file: Any = Files(self.cache_path, place.filename_base, place.locator.get_source_stamp())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        begin = time.perf_counter()
         try:
             return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as all of Numba
         except Exception:  # a damaged file, or one that cannot be read: anything that unpickling can raise
             return None  # the next save writes a new one
+        finally:
+            if not announcer.begins:  # else it is part of compiling
+                announcer.loading += time.perf_counter() - begin
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
@@ -158,7 +162,7 @@ class Announcer(event.Listener):
 
     def __init__(self) -> None:
         self.count = 0
-        self.seconds = 0.0
+        self.seconds = self.loading = 0.0  # of compiling, and of loading what was compiled before
         self.begins: list[
             list[float]
         ] = []  # of each function that is being compiled: when it began, what its callees took

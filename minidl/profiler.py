@@ -19,8 +19,10 @@ import functools
 import inspect
 import json
 import os
+import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
@@ -46,6 +48,7 @@ class Event(NamedTuple):
     depth: int
     flops: int  # floating-point operations, if asked for
     moved: int  # bytes of the arrays that it read and made, of operations
+    thread: int = 0  # counted from 0 in the order of their first calls
 
     @property
     def self_time(self) -> float:
@@ -113,9 +116,12 @@ class profile:
         self.peak_bytes = 0  # the most memory that was allocated at one time, with profile_memory
         self.wall_time = 0.0  # seconds from beginning to end
         self.step_num = 0
-        self._open: list[list[float]] = []  # of each call under way, the time of the timed calls inside
+        # by thread, of each call under way the time of the timed calls inside
+        self._open: dict[int, list[list[float]]] = {}
         self._undo: list[Callable[[], None]] = []
-        self._paths: dict[int, str] = {}  # a module's place in the outermost one
+        self._paths: weakref.WeakKeyDictionary[Any, str] = (
+            weakref.WeakKeyDictionary()
+        )  # a module's place in the outermost one
         self._counted: dict[int, tuple[Any, int]] = {}  # by id, the nodes of operations and the flops of their forward
 
     # -- beginning and end
@@ -163,7 +169,7 @@ class profile:
 
     def _enter(self) -> tuple[list[float], float]:
         inside = [0.0]
-        self._open.append(inside)
+        self._open.setdefault(threading.get_ident(), []).append(inside)
         return inside, time.perf_counter()
 
     def _leave(
@@ -172,11 +178,14 @@ class profile:
     ) -> None:  # fmt: skip
         end = time.perf_counter()
         inside, begin = entered
-        self._open.pop()
-        if self._open:
-            self._open[-1][0] += end - begin
+        thread = threading.get_ident()
+        around = self._open[thread]
+        around.pop()
+        if around:
+            around[-1][0] += end - begin
         times = begin - self._begin, end - self._begin
-        self.recorded.append(Event(name, kind, *times, inside[0], nbytes, shapes, len(self._open), flops, moved))
+        number = list(self._open).index(thread)
+        self.recorded.append(Event(name, kind, *times, inside[0], nbytes, shapes, len(around), flops, moved, number))
 
     def _timed(self, call: Callable[[], Any], name: str, kind: str) -> Any:
         """The result of the call of a module or an optimizer, of which an event is kept."""
@@ -265,10 +274,10 @@ class profile:
 
     def _path(self, module: Any) -> str:
         """A module's place in the outermost module that was called, and its class."""
-        if id(module) not in self._paths:
+        if module not in self._paths:
             for path, part in module.named_modules():
-                self._paths[id(part)] = f"{path or '(model)'} {type(part).__name__}"
-        return self._paths[id(module)]
+                self._paths[part] = f"{path or '(model)'} {type(part).__name__}"
+        return self._paths[module]
 
     # -- what was found
 
@@ -295,7 +304,7 @@ class profile:
         target = Path(path)
         rows = [
             {
-                "name": e.name, "cat": e.kind, "ph": "X", "pid": os.getpid(), "tid": 0,
+                "name": e.name, "cat": e.kind, "ph": "X", "pid": os.getpid(), "tid": e.thread,
                 "ts": e.start * 1e6, "dur": (e.end - e.start) * 1e6,
                 "args": {"bytes": e.nbytes, **({"shapes": [list(s) for s in e.shapes]} if e.shapes else {})},
             }

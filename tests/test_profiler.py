@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
 
 import pytest
 from typer.testing import CliRunner
@@ -145,6 +147,66 @@ def test_command_line(tmp_path):
     assert result.exit_code == 0
     assert "['--rows', '7'] [2.0, 2.0, 2.0]" in result.output and "MulBackward" in result.output
     assert "wall time" in result.output and json.loads(trace.read_text())["traceEvents"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "words"),
+    [
+        ("sys.exit('no good')", 1, ["no good"]),
+        ("sys.exit(3)", 3, []),
+        ("raise ValueError('my bug')", 1, ["Traceback", "ValueError: my bug", "the program failed"]),
+        ("raise KeyboardInterrupt", 130, ["stopped"]),
+    ],
+)
+def test_a_program_that_ends_early_is_reported_on(tmp_path, ending, code, words):
+    (tmp_path / "program.py").write_text(f"import sys, minidl\nminidl.ones(3).exp()\n{ending}\n")
+    result = CliRunner().invoke(app, ["profile", str(tmp_path / "program.py")])
+    assert result.exit_code == code and re.search(r"^Exp +1 ", result.stdout, re.MULTILINE)
+    assert all(word in result.stderr for word in words) and "runpy" not in result.stderr
+
+
+def test_a_module_is_run_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "profiled_module.py").write_text(
+        "import sys, minidl\nprint(__name__, sys.argv[1:], minidl.ones(3).exp())"
+    )
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["profile", "-m", "profiled_module", "--lr", "1"])
+    assert result.exit_code == 0, result.output
+    assert "__main__ ['--lr', '1']" in result.output and "Exp" in result.output
+
+
+def test_each_thread_has_calls_of_its_own(tmp_path):
+    inside, done = threading.Event(), threading.Event()
+
+    def other():
+        with record_function("other"):
+            inside.set()
+            done.wait()
+
+    with profile() as prof:
+        thread = threading.Thread(target=other)
+        thread.start()
+        inside.wait()
+        with record_function("one"):  # within the time of the other, but not in it
+            md.ones(3).exp()
+        done.set()
+        thread.join()
+    found = {e.name: e for e in prof.events()}
+    assert found["one"].thread == found["Exp"].thread != found["other"].thread
+    assert found["other"].inside == 0.0 and found["one"].depth == 0 and found["Exp"].depth == 1
+    prof.export_chrome_trace(tmp_path / "t.json")
+    assert {e["tid"] for e in json.loads((tmp_path / "t.json").read_text())["traceEvents"]} == {0, 1}
+
+
+def test_memory_is_that_of_the_arrays():
+    x = md.ones(1000, 2500)  # 10 MB
+    x.exp()  # a first call loads compiled code
+    with profile(profile_memory=True) as prof:
+        y = x.exp()
+        y.T, y[:10]  # views are not new memory
+    rows = {row.name: row.nbytes for row in prof.key_averages()}
+    assert rows["Exp"] == y.numpy().nbytes == 10_000_000 and not rows["Slice"]
+    assert 10_000_000 <= prof.peak_bytes < 11_000_000
 
 
 @pytest.mark.parametrize(

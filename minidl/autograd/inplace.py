@@ -16,7 +16,7 @@ from ..kernels import array_module
 from . import op as _op
 from .grad_mode import enable_grad, grad_mode
 from .op import NUMBERS, Op, SparseOperand, new, record, same_memory, wrap
-from .storage import View, live_views, mark_written, next_seq
+from .storage import View, live_views, mark_written, next_seq, take_again
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -164,7 +164,8 @@ class _ReplaceRegion(Op):
         raise AssertionError("recorded when a view is written to, never called")
 
     def locate(self, root: Tensor, base: View) -> None:
-        self.region_of = base.of
+        # not `base.of`: the base has the owner, whose history this is, and its memory would wait for the garbage collector
+        self.region_of = functools.partial(take_again, base.steps)
         self.outside = array_module(root.array).ones_like(root.array, dtype=bool)  # in the owner's own memory layout
         self.region_of(self.outside)[...] = False
 

@@ -69,9 +69,14 @@ class View:
 
     def of(self, x: Any) -> Any:
         """The same view of another tensor or array."""
-        for op, params in self.steps or ():
-            x = op.apply(x, **params)
-        return x
+        return take_again(self.steps, x)
+
+
+def take_again(steps: tuple[tuple[type[Op], dict[str, Any]], ...] | None, x: Any) -> Any:
+    """The view of x to which the steps lead."""
+    for op, params in steps or ():
+        x = op.apply(x, **params)
+    return x
 
 
 def mark_view(x: Tensor, t: Tensor, op: type[Op], params: dict[str, Any] | None) -> None:

@@ -28,8 +28,9 @@ def doctor() -> None:
 
 @app.command(context_settings={"allow_interspersed_args": False})
 def profile(
-    script: Annotated[Path, typer.Argument(help="a Python program that uses minidl")],
+    script: Annotated[str, typer.Argument(help="a Python program that uses minidl; with -m the name of a module")],
     arguments: Annotated[list[str] | None, typer.Argument(help="its own arguments")] = None,
+    module: Annotated[bool, typer.Option("-m", help="run a module by its name, as python -m does")] = False,
     rows: Annotated[int, typer.Option(min=1, help="lines per table")] = 20,
     sort: Annotated[str, typer.Option(help="self_time, total_time, count or bytes")] = "self_time",
     shapes: Annotated[bool, typer.Option(help="a line for each combination of input shapes")] = False,
@@ -41,41 +42,80 @@ def profile(
     """Run a program and say where its time and memory go: by operation, by module, by optimizer.
 
     Example: minidl profile --trace trace.json train.py --epochs 1
+
+    In the tables "total" is the time of the calls, "self" that without timed calls within them, "self %" its share of the table,
+    "MB" (10^6 bytes) the new arrays that the calls returned; views are none. Modules are timed in forward; their backward is in the rows
+    of the operations. Work in other processes, such as DataLoader workers, is not seen.
     """
-    import runpy
     import sys
+    import traceback
 
     from .. import profiler
 
-    if not script.is_file():
-        fail(f"profile: there is no file {script}")
+    if not module and not Path(script).is_file():
+        fail(f"profile: there is no file {script}; -m runs a module")
     if sort not in profiler.SORTS:
         fail(f"--sort {sort}: it is one of self_time, total_time, count, bytes")
     if trace is not None and not trace.absolute().parent.is_dir():
         fail(f"--trace {trace}: there is no folder {trace.absolute().parent}")
-    sys.argv = [str(script), *(arguments or [])]
-    sys.path.insert(0, str(script.absolute().parent))
+    sys.argv = [script, *(arguments or [])]
+    sys.path.insert(0, str(Path.cwd() if module else Path(script).absolute().parent))
     found = profiler.profile(record_shapes=shapes, profile_memory=memory)
-    code = 0
+    before, code = _compiling(), 0
     try:
         with found:
-            runpy.run_path(str(script), run_name="__main__")
+            _run(script, module)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if stop.code is not None and not isinstance(stop.code, int):
+            typer.echo(stop.code, err=True)  # as Python does
     except KeyboardInterrupt:
         typer.echo("\nminidl: stopped; what was measured until then:", err=True)
         code = 130
+    except Exception as error:
+        program = error.__traceback__
+        while program is not None and program.tb_frame.f_globals.get("__name__") != "__main__":
+            program = program.tb_next  # past what ran it
+        traceback.print_exception(error.with_traceback(program or error.__traceback__))
+        typer.echo("minidl: the program failed; what was measured until then:", err=True)
+        code = 1
     averages = found.key_averages(group_by_input_shape=shapes)
+    typer.echo("operations, their gradients, and optimizers")
     typer.echo(averages.of("op", "backward", "optimizer", "user").table(sort, rows))
+    typer.echo("modules, forward")
     typer.echo(averages.of("module").table("total_time", rows))
     timed = averages.total_average().self_time
     typer.echo(f"wall time {found.wall_time:.3f} s, of which {timed:.3f} s in the calls above")
+    kernels, seconds = (now - then for now, then in zip(_compiling(), before, strict=True))
+    if seconds > 0.01:
+        typer.echo(
+            f"{seconds:.3f} s of it went into {kernels} kernels that were compiled and others that were loaded, at first calls; "
+            "in a longer run they count less"
+        )
     if memory:
         typer.echo(f"peak of allocated memory {found.peak_bytes / 1e6:.1f} MB")
     if trace is not None:
         found.export_chrome_trace(trace)
         typer.echo(f"timeline: {trace}")
     raise typer.Exit(code)
+
+
+def _run(script: str, module: bool) -> None:
+    """Run a file, or a module by its name, as a program."""
+    import runpy
+
+    if module:
+        runpy.run_module(script, run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(script, run_name="__main__")
+
+
+def _compiling() -> tuple[int, float]:
+    """How many kernels this process has compiled, and the seconds that compiling and loading them took."""
+    import sys
+
+    cache = sys.modules.get(f"{__package__.partition('.')[0]}.kernels._cache")
+    return (cache.announcer.count, cache.announcer.seconds + cache.announcer.loading) if cache is not None else (0, 0.0)
 
 
 @app.command()
