@@ -29,7 +29,13 @@ def test_list_and_only():
 def test_sizes_are_a_list_of_their_own():
     names = run("--sizes", "--list").stdout.splitlines()
     assert names == [*sizes.SIZES, *small.SMALL, *decoding.DECODING] and not set(names) & set(workloads.WORKLOADS)
-    result = run("--sizes", "--only", "linear 200 to 100, batch 1$|Adam on 7|train MLP 100|33 to 100, 20 steps, batch 1|one of 20$", "--rounds", 1)
+    result = run(
+        "--sizes",
+        "--only",
+        "linear 200 to 100, batch 1$|Adam on 7|train MLP 100|33 to 100, 20 steps, batch 1|one of 20$",
+        "--rounds",
+        1,
+    )
     assert result.exit_code == 0, result.output
 
 
