@@ -1,4 +1,4 @@
-// Tensor cores and asynchronous copies: the PTX instructions behind plain functions. (On the CPU cuda_cpu.h defines the same
+// Tensor cores and asynchronous copies: the PTX instructions behind plain functions. (On the CPU cuda_mma_cpu.h defines the same
 // functions from the layouts that the PTX manual documents, so that what surrounds them is tested there too.)
 //
 // A tensor core multiplies two small matrices at once. The 32 lanes of a warp hold them together, each lane a few elements,

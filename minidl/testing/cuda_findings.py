@@ -20,7 +20,6 @@ import numpy as np
 
 GAP = 1 << 20  # bytes between two arrays at least: an index that is wrong by less does not meet the next one
 WIDTH = 70  # of a line of source in a message
-MOST = 8  # findings that a message lists
 
 
 ARGUMENT, DYNAMIC, STATIC, OTHER = range(4)  # as in cuda_watch.h

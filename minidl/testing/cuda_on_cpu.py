@@ -38,13 +38,14 @@ from . import cuda_findings
 from .strict_cupy import device as stand_in
 
 HEADER = Path(__file__).with_name("cuda_cpu.h")
-HEADERS = (HEADER, HEADER.with_name("cuda_watch.h"))
+HEADERS = (HEADER, HEADER.with_name("cuda_watch.h"), HEADER.with_name("cuda_mma_cpu.h"))
 FLAGS = ("-x", "c++", "-std=c++17", "-O1", "-g1", "-fPIC", "-shared", "-fno-strict-aliasing", "-ffp-contract=off",
          "-ftrivial-auto-var-init=pattern",  # a thread's array that is not set is not 0 by chance
          "-Werror=return-type")  # fmt: skip
 SANITIZE = ("-fsanitize=address,bounds", "-fno-omit-frame-pointer")
 WATCH = ("-DCUDA_WATCH", "-Werror=uninitialized", "-Werror=maybe-uninitialized",
          "-fsanitize=thread,bounds,alignment,null,signed-integer-overflow,integer-divide-by-zero,float-cast-overflow")  # fmt: skip
+MOST = 8  # mistakes that one message lists
 ORDERS = {"forward": 0, "reverse": 1, "random": 2}
 BOUND = re.compile(r"__launch_bounds__\(([^,()]*)[^)]*\)\s*(\w+)\(")
 ASKED = "MINIDL_CUDA_SANITIZE"  # set in the process in which AddressSanitizer has been loaded first
@@ -166,10 +167,11 @@ class Launch(NamedTuple):
         arena.back()
         kernel = self.signature.kernel
         tell = cuda_findings.Teller(self.grid, self.block, self.shared)
-        found = [tell.sentence(f) for f in cuda_findings.findings(lib, built, regions)]
-        found += [wrong] if wrong else []
+        found = [wrong] if wrong else []
         found += cuda_findings.aliases(self.path.read_text(), kernel, regions, lib)
+        found += [tell.sentence(f) for f in cuda_findings.findings(lib, built, regions)]
         if found:
+            found[MOST:] = [f"and {len(found) - MOST} more"] if len(found) > MOST else []
             raise CudaOnCpuError("\n".join(f"{self.path.name}: {kernel}: {sentence}" for sentence in found))
         return cuda_findings.unwritten(lib, regions)
 
