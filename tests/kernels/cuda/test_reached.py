@@ -234,6 +234,8 @@ CALLS = {
         of(attention, *HEADS, dtype="float16"),
         "attention_mma attention_delta attention_backward_kv_mma attention_backward_q_mma",
     ),
+    "RNN": (layer(lambda: nn.RNN(7, 6), 3, 19, 7), "rnn_sequence rnn_sequence_backward"),
+    "RNN, relu": (layer(lambda: nn.RNN(7, 6, nonlinearity="relu"), 3, 2, 7), "rnn_sequence rnn_sequence_backward"),
     "LSTM": (layer(lambda: nn.LSTM(7, 6), 3, 2, 7), "lstm_sequence lstm_sequence_backward"),
     "LSTM of several groups": (layer(lambda: nn.LSTM(7, 6), 3, 19, 7), "lstm_sequence lstm_sequence_backward"),
     "LSTM of a large batch": (layer(lambda: nn.LSTM(7, 6), 3, 65, 7), "lstm_step lstm_step_backward"),
