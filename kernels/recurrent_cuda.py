@@ -88,7 +88,15 @@ def launch(entry: str, n: int, width: int, *arrays: Array | None) -> None:
 
 
 def launch_sequence(
-    entry: str, rows: int, each: int, T: int, B: int, H: int, reverse: bool, *arrays: Array | None, more: tuple[int, ...] = ()
+    entry: str,
+    rows: int,
+    each: int,
+    T: int,
+    B: int,
+    H: int,
+    reverse: bool,
+    *arrays: Array | None,
+    more: tuple[int, ...] = (),
 ) -> None:
     groups = blocks(B, rows)
     arrived = array_module(arrays[0]).zeros(groups, "uint32")  # how many blocks of each have come to the barriers

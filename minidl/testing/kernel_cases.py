@@ -366,10 +366,25 @@ THREE_LENGTHS, ALL_RUN, MANY_RUN = (4, 3, 3), (7, 7, 7), (19, 19, 19)
 def rnn_inputs(rng: np.random.Generator, H: int, relu: bool, sizes: Any) -> tuple[Any, ...]:
     T, B = len(sizes), sizes[0]
     bias = normal(rng, H) if H != 35 else None
-    return normal(rng, T, B, 5), normal(rng, H, 5) / 4, normal(rng, H, H) / 4, bias, normal(rng, B, H), sizes, H == 35, relu
+    return (
+        normal(rng, T, B, 5),
+        normal(rng, H, 5) / 4,
+        normal(rng, H, H) / 4,
+        bias,
+        normal(rng, B, H),
+        sizes,
+        H == 35,
+        relu,
+    )
 
 
-RNNS = ((1, False, ALL_RUN), (36, True, ALL_RUN), (35, False, ALL_RUN), (35, True, MANY_RUN), (33, False, THREE_LENGTHS))
+RNNS = (
+    (1, False, ALL_RUN),
+    (36, True, ALL_RUN),
+    (35, False, ALL_RUN),
+    (35, True, MANY_RUN),
+    (33, False, THREE_LENGTHS),
+)
 
 
 @cases("rnn")
