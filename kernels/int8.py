@@ -6,11 +6,14 @@ The sums are exact: K products of signed bytes fit into int32 for every K below 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from . import Kernel, array_module
 from .common import Array
 from .cuda import Entry, Source, aligned, blocks, launchable, limits
+from .quantize import not_finite
 
 
 @Kernel
@@ -28,6 +31,46 @@ def gemm_int8(x: Array, w: Array, scale_x: Array, scale_w: Array, bias: Array | 
     sums = xp.asarray(x, "float64") @ xp.asarray(w, "float64").T
     out = sums.astype(scale_x.dtype) * (scale_x[:, None] * scale_w)
     return out if bias is None else out + bias
+
+
+class Weights(NamedTuple):
+    """int8 weights of a linear layer on a GPU: (N, K), filled up with zeros to a multiple of 16 columns; scales and sums of rows (N,)."""
+
+    integers: Array
+    scales: Array
+    sums: Array
+
+
+def weights(integers: Array, scale: Array) -> Weights:
+    """Weights (N, K), int8, with a scale for all or for each row, which may be NumPy's."""
+    xp, (N, K) = array_module(integers), integers.shape
+    whole = xp.zeros((N, 16 * blocks(K, 16)), np.int8)
+    whole[:, :K] = integers
+    scales = xp.asarray(np.ascontiguousarray(np.broadcast_to(np.float32(scale), N)))
+    return Weights(whole, scales, whole.sum(1, dtype=np.int32))
+
+
+def linear_int8(x: Array, weights: Weights, bias: Array | None) -> Array:
+    """x (M, K), float32, quantized to a byte with the scale that its range needs, times the weights, plus bias (N,): (M, N).
+
+    The bytes are those of quantize.py less 128, so that they have signs; what that and the zero point add to a sum is the same for
+    all rows of x and goes into the bias. Raises ValueError where an element is not finite, for which it waits for the GPU.
+    """
+    xp, (M, K) = array_module(x), x.shape
+    if not x.size:
+        return xp.zeros((M, len(weights.scales)), np.float32) + (0 if bias is None else bias)
+    low, high = xp.minimum(x.min(), 0).astype(np.float64), xp.maximum(x.max(), 0).astype(np.float64)
+    if not bool(xp.isfinite(high - low)):
+        raise not_finite()
+    scale = ((high - low) / 255).astype(np.float32)
+    scale = xp.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale)
+    zero = xp.clip(-xp.rint(low / scale.astype(np.float64)), 0, 255).astype(np.float32)
+    q = xp.rint(xp.clip(x * (1 / scale), -zero, 255 - zero)) + (zero - 128)
+    whole = xp.zeros((M, weights.integers.shape[1]), np.int8)
+    whole[:, :K] = q.astype(np.int8)
+    shift = (weights.sums * (zero - 128).astype(np.float64) * weights.scales * scale).astype(np.float32)
+    shifted = -shift if bias is None else bias - shift
+    return gemm_int8(whole, weights.integers, xp.zeros(M, np.float32) + scale, weights.scales, shifted)
 
 
 CU = Source(
@@ -63,12 +106,10 @@ def launch(
     return out
 
 
-def supports_mma(x: Array, w: Array, scale_x: Array, scale_w: Array, bias: Array | None) -> bool:
-    return supports_packs(x, w, scale_x, scale_w, bias) and limits(x).capability >= 80
-
-
-@gemm_int8.variant("cuda", device="cuda", supports=supports_mma, copies=True)
+@gemm_int8.variant("cuda", device="cuda", supports=supports_packs, copies=True)
 def gemm_int8_mma(x: Array, w: Array, scale_x: Array, scale_w: Array, bias: Array | None) -> Array:
+    if limits(x).capability < 80:  # no such instruction of the tensor cores
+        return gemm_int8_dp4a(x, w, scale_x, scale_w, bias)
     return launch("int8_mma", (128, 128), 256, MMA_SHARED, x, w, scale_x, scale_w, bias)
 
 

@@ -1,4 +1,4 @@
-// An LSTM and a GRU, forward and backward. The formulas are in recurrent.py.
+// An LSTM, a GRU and a plain recurrent layer, forward and backward. The formulas are in recurrent.py.
 //
 //   1  lstm_step, gru_step      all of one time step that is not a matrix product. Written with array operations a step of an LSTM is
 //                               some fifteen launches, for arrays so small that each takes less time to compute than to launch.
@@ -10,6 +10,7 @@
 //                               of each gate in its registers for the whole sequence: H = 512 fits into 128 blocks of 4 units.
 //                               What a step hands on to the next, the state, is small, but every block needs all of it, so that
 //                               between two steps all blocks wait for each other.
+//      rnn_sequence             One gate: a step has little besides its product, and version 1 does not exist for it.
 //   3  the same, for batches     Sequences know nothing of each other. So a batch is dealt out to groups of blocks, each with all
 //      of up to 64               weights and some rows of the batch, and only the blocks of a group wait for each other: a step takes
 //                               what its few rows take, and more multiprocessors have work. How many groups there are follows from
@@ -258,6 +259,55 @@ __device__ inline float column_product(const float (&kept)[GATES][PARTS], const 
         if (lane_index() == b) product = sum;
     }
     return product;
+}
+
+// x (T, B, H): what the input gives, with the bias; w (H, H); h (B, H): the state before; out (T, B, H). relu: for tanh.
+extern "C" __global__ void __launch_bounds__(128, 1) rnn_sequence(const float* __restrict__ x, const float* __restrict__ w,
+                                                                  const float* h, float* out, unsigned* arrived, int T, int B, int H,
+                                                                  int reverse, int rows, int relu) {
+    SHARED_DYN(float, state);
+    int j = blockIdx.y * UNITS + warp_index(), lane = lane_index();
+    Rows own = rows_of_group(B, rows);
+    bool mine = lane < own.count && j < H;
+    float kept[1][PARTS];
+    keep(kept, w, H, j, false);
+    for (int step = 0; step < T; step++) {
+        int t = reverse ? T - 1 - step : step;
+        long long n = ((long long)t * B + own.first + lane) * H + j;
+        float from_x = mine ? x[n] : 0.0f, from_h[1] = {};
+        if (step) grid_barrier(arrived + blockIdx.z, step * gridDim.y);
+        bring(state, step ? out + ((long long)(reverse ? t + 1 : t - 1) * B + own.first) * H : h + own.first * H, own.count, H);
+        row_products(from_h, kept, state, own.count, H);
+        float sum = from_x + from_h[0];
+        if (mine) out[n] = !relu ? tanhf(sum) : sum < 0.0f ? 0.0f : sum;  // NaN stays NaN
+    }
+}
+
+// g (T, B, H): of out; dh (B, H): of the last state, in place; d (T, B, H): before the tanh.
+extern "C" __global__ void __launch_bounds__(128, 1) rnn_sequence_backward(const float* __restrict__ g, const float* __restrict__ w,
+                                                                           const float* __restrict__ out, float* dh, float* d,
+                                                                           unsigned* arrived, int T, int B, int H, int reverse, int rows,
+                                                                           int relu) {
+    SHARED_DYN(float, given);
+    int j = blockIdx.y * UNITS + warp_index(), lane = lane_index();
+    Rows own = rows_of_group(B, rows);
+    int b = own.first + lane;
+    bool mine = lane < own.count && j < H;
+    float kept[1][PARTS], from_h = mine ? dh[b * H + j] : 0.0f;
+    keep(kept, w, H, j, true);
+    for (int step = 0; step <= T; step++) {
+        int t = reverse ? step : T - 1 - step;
+        long long n = ((long long)t * B + b) * H + j;
+        bool now = mine && step < T;
+        float grad = now ? g[n] : 0.0f, y = now ? out[n] : 0.0f;
+        if (step) {
+            grid_barrier(arrived + blockIdx.z, step * gridDim.y);
+            bring(given, d + ((long long)(reverse ? t - 1 : t + 1) * B + own.first) * H, own.count, H);
+            from_h = column_product(kept, given, own.count, H);
+        }
+        if (now) d[n] = (grad + from_h) * (relu ? (y > 0.0f ? 1.0f : 0.0f) : 1.0f - y * y);
+    }
+    if (mine) dh[b * H + j] = from_h;
 }
 
 // x (T, B, 4 H): what the input gives; w (4 H, H); h, c (B, H): the state, c in place. cells, out (T, B, H).

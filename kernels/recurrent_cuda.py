@@ -1,4 +1,4 @@
-"""The launchers of recurrent.cu: LSTM and GRU on a GPU.
+"""The launchers of recurrent.cu: LSTM, GRU and plain recurrent layers on a GPU.
 
 A time step is one product and one launch; the inputs of all steps are multiplied before. For a batch that is not large and a narrow
 state the whole sequence is one launch.
@@ -23,6 +23,8 @@ from .recurrent import (
     lstm,
     lstm_backward,
     outer,
+    rnn,
+    rnn_backward,
     steps,
     weight_gradients,
 )
@@ -31,6 +33,8 @@ REGISTERS = 176  # of a thread that keeps weights
 
 CU = Source(
     "recurrent.cu",
+    Entry("rnn_sequence", "rnn", registers=80, rtol=1e-5),
+    Entry("rnn_sequence_backward", "rnn_backward", registers=80, rtol=1e-5),
     Entry("lstm_step", "lstm", registers=48, rtol=1e-5),  # rounding adds up over the steps
     Entry("lstm_step_backward", "lstm_backward", registers=48, rtol=1e-5),
     Entry("gru_step", "gru", registers=48, rtol=1e-5),
@@ -84,11 +88,19 @@ def launch(entry: str, n: int, width: int, *arrays: Array | None) -> None:
 
 
 def launch_sequence(
-    entry: str, rows: int, each: int, T: int, B: int, H: int, reverse: bool, *arrays: Array | None
+    entry: str,
+    rows: int,
+    each: int,
+    T: int,
+    B: int,
+    H: int,
+    reverse: bool,
+    *arrays: Array | None,
+    more: tuple[int, ...] = (),
 ) -> None:
     groups = blocks(B, rows)
     arrived = array_module(arrays[0]).zeros(groups, "uint32")  # how many blocks of each have come to the barriers
-    numbers = (*arrays, arrived, T, B, H, int(reverse), rows)
+    numbers = (*arrays, arrived, T, B, H, int(reverse), rows, *more)
     CU.launch(entry, (1, blocks(H, UNITS), groups), THREADS, *numbers, shared=room(rows, H, each), together=True)
 
 
@@ -98,6 +110,46 @@ def multiply(a: Array, b: Array, out: Array, add: bool = False) -> None:
         cublas.product(a, b, out, add)
     else:
         out[...] = out + gemm(a, b, None) if add else gemm(a, b, None)
+
+
+def shift(before: Array, h0: Array, out: Array, reverse: bool) -> None:
+    """Write the states before each step: h0 and, one step later, all but the last of out (T, B, H)."""
+    first, others, earlier = (-1, slice(0, -1), slice(1, None)) if reverse else (0, slice(1, None), slice(0, -1))
+    before[first], before[others] = h0, out[earlier]
+
+
+def supports_rnn(
+    x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, sizes: Sizes, reverse: bool, relu: bool
+) -> bool:
+    return supports_cuda(x, w_ih, w_hh, bias, h0) and one_launch(h0, sizes, 1) > 0
+
+
+def supports_rnn_backward(
+    g: Array, g_last: Array, w_ih: Array, w_hh: Array, out: Array, seen: Array, sizes: Sizes, reverse: bool, relu: bool
+) -> bool:
+    return supports_cuda(g, g_last, w_ih, w_hh, out, seen) and one_launch(g_last, sizes, 1) > 0
+
+
+@rnn.variant("cuda", device="cuda", supports=supports_rnn, copies=True)
+def rnn_cuda(
+    x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, sizes: Sizes, reverse: bool, relu: bool
+) -> tuple[Array, Array, Array]:
+    (T, B, _), H, a = x.shape, h0.shape[1], gemm(x, w_ih.T, bias)
+    out, before = blank(T, B, sizes, H, H, xp=array_module(x))
+    arrays = (a, *contiguous(w_hh, h0), out)
+    launch_sequence("rnn_sequence", one_launch(h0, sizes, 1), 1, T, B, H, reverse, *arrays, more=(int(relu),))
+    shift(before, h0, out, reverse)
+    return out, out[0 if reverse else -1].copy(), see(x, before, bias)
+
+
+@rnn_backward.variant("cuda", device="cuda", supports=supports_rnn_backward, copies=True)
+def rnn_backward_cuda(
+    g: Array, g_last: Array, w_ih: Array, w_hh: Array, out: Array, seen: Array, sizes: Sizes, reverse: bool, relu: bool
+) -> tuple[Array | None, ...]:
+    da, dh, rows = array_module(g).empty_like(out), g_last.copy(), one_launch(g_last, sizes, 1)
+    arrays = (*contiguous(g, w_hh, out), dh, da)
+    launch_sequence("rnn_sequence_backward", rows, 1, *out.shape, reverse, *arrays, more=(int(relu),))
+    return gemm(da, w_ih, None), *weight_gradients(da, seen, w_ih, w_hh), dh
 
 
 @lstm.variant("cuda", device="cuda", supports=supports_cuda, copies=True)
@@ -111,8 +163,7 @@ def lstm_cuda(
     (T, B, _), H, c, a = x.shape, c0.shape[1], c0.copy(), gemm(x, w_ih.T, bias)
     out, gates, cells, before = blank(T, B, sizes, H, 4 * H, H, H, xp=array_module(x))
     launch_sequence("lstm_sequence", rows, 1, T, B, H, reverse, a, *contiguous(w_hh, h0), c, gates, cells, out)
-    first, others, earlier = (-1, slice(0, -1), slice(1, None)) if reverse else (0, slice(1, None), slice(0, -1))
-    before[first], before[others] = h0, out[earlier]
+    shift(before, h0, out, reverse)
     return out, out[0 if reverse else -1].copy(), c, see(x, before, bias), gates, cells, out
 
 

@@ -108,6 +108,11 @@ class _Recurrent(rnn.RNNBase):
         return _of_weights(cls, mod)
 
     def _check_dtype(self, x: Tensor) -> None:
+        if x.is_cuda:
+            raise RuntimeError(
+                f"quantized.dynamic.{self.mode}: recurrent layers in bytes are for the CPU, got an input on {x.device}; move it and "
+                "the layer with cpu()"
+            )
         if float_array(self.mode, x).dtype != np.float32:
             raise ValueError(
                 f"quantized.dynamic.{self.mode}: expected a float32 input, got {x.dtype}; convert it with float()"

@@ -7,11 +7,15 @@ quantized for the while of the product, with the range that it has: *dynamic* qu
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from .. import devices
 from ..autograd.op import Op, wrap
+from ..kernels import array_module
+from ..kernels.int8 import linear_int8
 from ..kernels.qlinear import qlinear
 from ..kernels.quantize import finite_range, quantize
 from ..ops.activation import ReLU
@@ -79,13 +83,20 @@ def dynamic_product(x: Any, weight: QTensor, bias: Any, relu: bool = False) -> A
 
     x is quantized to uint8 with the scale that its smallest and largest element need. Raises ValueError where one is not finite.
     """
-    weights = weight.weights()
-    N, K = weights.integers.shape
-    if x.__class__ is not np.ndarray or x.dtype != np.float32:
-        place = "" if isinstance(x, np.ndarray) else " on a GPU"
-        raise RuntimeError(f"linear with quantized weights: expected a float32 input on the CPU, got {x.dtype}{place}")
+    N, K = weight.shape
+    place = weight.device
+    if x.__class__ is not weight.integers.__class__ or x.dtype != np.float32:
+        raise RuntimeError(
+            f"linear with quantized weights: expected a float32 input on {place}, where the weights are, got {x.dtype} on "
+            f"{devices.of_array(x)}"
+        )
     if not x.ndim or x.shape[-1] != K:
         raise RuntimeError(f"linear with quantized weights: expected inputs of {K} features, got shape {list(x.shape)}")
+    if place.type == "cuda":
+        rows = x.reshape(prod(x.shape[:-1]), K)
+        out = linear_int8(rows, weight.weights_on_gpu(), bias).reshape(*x.shape[:-1], N)
+        return array_module(x).maximum(out, 0) if relu else out
+    weights = weight.weights()
     rows = np.ascontiguousarray(x).reshape(x.size // K if K else 0, K)
     low, high = finite_range(rows)
     scale, zero = affine(low, high, 0, 255)

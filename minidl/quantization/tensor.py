@@ -20,6 +20,7 @@ import numpy as np
 from .. import devices
 from ..autograd.op import SparseOperand, wrap
 from ..dtypes import QUANTIZED, qint8, quantized_dtype, quint4x2
+from ..kernels import int8
 from ..kernels import quantize as kernels
 from ..kernels.qlinear import Weights
 from ..sparse.tensor import _asking
@@ -65,7 +66,7 @@ class QTensor(Tensor):
     axis: int | None  # of the channels
     integers: Any
     kind: quantized_dtype
-    packed: Weights | None  # what `weights` made
+    packed: Weights | int8.Weights | None  # what `weights` made, or on a GPU `weights_on_gpu`
     scale: Any
     zero_point: Any
 
@@ -167,6 +168,8 @@ class QTensor(Tensor):
 
     def dequantize(self) -> Tensor:
         """The values as float32: (integers - zero_point) * scale."""
+        if self.device.type == "cuda":
+            return self.to("cpu").dequantize().to(self.device)
         scale, zero = (self._along_axis(v) for v in (self.scale, self.zero_point))
         return wrap(np.asarray((self.integers.astype(np.float32) - zero.astype(np.float32)) * scale))
 
@@ -231,14 +234,24 @@ class QTensor(Tensor):
         Raises RuntimeError for what is not int8 with zero points of 0, per tensor or per row.
         """
         if self.packed is None:
-            if self.kind is not qint8 or self.axis not in (None, 0) or self.zero_point.any():
-                raise RuntimeError(
-                    f"the weights of a quantized layer are qint8 and symmetric, with one scale or one for each output; got "
-                    f"{self.dtype}, {self.qscheme()}"
-                )
+            self._check_weights()
             rows = np.moveaxis(self.integers, 1, -1)  # of filters, as `windows` has them
             self.packed = Weights(rows.reshape(len(rows), -1), self.scale)
-        return self.packed
+        return self.packed  # type: ignore[return-value]
+
+    def _check_weights(self) -> None:
+        if self.kind is not qint8 or self.axis not in (None, 0) or self.zero_point.any():
+            raise RuntimeError(
+                f"the weights of a quantized layer are qint8 and symmetric, with one scale or one for each output; got "
+                f"{self.dtype}, {self.qscheme()}"
+            )
+
+    def weights_on_gpu(self) -> int8.Weights:
+        """The matrix (N, K), on a GPU, as gemm_int8 takes it. It is made once. Raises as `weights`."""
+        if self.packed is None:
+            self._check_weights()
+            self.packed = int8.weights(self.integers, self.scale)
+        return self.packed  # type: ignore[return-value]  # the device of a tensor does not change
 
     # -- copies, files, text -------------------------------------------------------------------------------------------
 
@@ -266,14 +279,21 @@ class QTensor(Tensor):
         return self._copy(self.integers.copy())
 
     def to(self, *args: Any, **kwargs: Any) -> QTensor:
-        """The tensor itself, on the CPU. Raises RuntimeError for another device or dtype."""
+        """The tensor itself, or a qint8 one, as weights are, on another device. Raises RuntimeError for another dtype or kind.
+
+        On a GPU it is what a linear layer with float inputs multiplies with, and nothing else.
+        """
+        target = self.device
         for arg in (*args, *kwargs.values()):
-            if arg in ("cpu", devices.CPU, self.kind, None) or isinstance(arg, bool):
+            if arg in (self.kind, None) or isinstance(arg, bool):
                 continue
-            raise RuntimeError(
-                f"to: quantized tensors stay {self.dtype} on the CPU, got {arg!r}; use dequantize() first"
-            )
-        return self
+            place = devices.device(arg) if isinstance(arg, (str, devices.device)) else None
+            if place is None or (place.type != "cpu" and self.kind is not qint8):
+                raise RuntimeError(
+                    f"to: quantized tensors stay {self.dtype} on the CPU, got {arg!r}; use dequantize() first"
+                )
+            target = place
+        return self if target == self.device else self._copy(devices.move(self.integers, target))
 
     def copy_(self, other: Tensor, non_blocking: bool = False) -> QTensor:
         """Take over integers, scale and zero point of another quantized tensor of the same shape and dtype."""

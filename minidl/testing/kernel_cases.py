@@ -363,6 +363,46 @@ def adam_rows_cases(rng: np.random.Generator) -> Iterator[Arguments]:
 THREE_LENGTHS, ALL_RUN, MANY_RUN = (4, 3, 3), (7, 7, 7), (19, 19, 19)
 
 
+def rnn_inputs(rng: np.random.Generator, H: int, relu: bool, sizes: Any) -> tuple[Any, ...]:
+    T, B = len(sizes), sizes[0]
+    bias = normal(rng, H) if H != 35 else None
+    return (
+        normal(rng, T, B, 5),
+        normal(rng, H, 5) / 4,
+        normal(rng, H, H) / 4,
+        bias,
+        normal(rng, B, H),
+        sizes,
+        H == 35,
+        relu,
+    )
+
+
+RNNS = (
+    (1, False, ALL_RUN),
+    (36, True, ALL_RUN),
+    (35, False, ALL_RUN),
+    (35, True, MANY_RUN),
+    (33, False, THREE_LENGTHS),
+)
+
+
+@cases("rnn")
+def rnn_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    for arguments in RNNS:
+        yield rnn_inputs(rng, *arguments)
+
+
+@cases("rnn_backward")
+def rnn_backward_cases(rng: np.random.Generator) -> Iterator[Arguments]:
+    from ..kernels.recurrent import rnn
+
+    for arguments in RNNS:
+        x, w_ih, w_hh, bias, h0, sizes, reverse, relu = rnn_inputs(rng, *arguments)
+        out, _, seen = rnn.reference(x, w_ih, w_hh, bias, h0, sizes, reverse, relu)
+        yield normal(rng, *out.shape), normal(rng, *h0.shape), w_ih, w_hh, out, seen, sizes, reverse, relu
+
+
 def lstm_inputs(rng: np.random.Generator, H: int, P: int | None, sizes: Any = THREE_LENGTHS) -> tuple[Any, ...]:
     T, B = len(sizes), sizes[0]
     weights = normal(rng, 4 * H, 5) / 4, normal(rng, 4 * H, P or H) / 4, normal(rng, 4 * H) if P else None

@@ -308,7 +308,7 @@ def test_mistakes():
             layer(md.tensor([[1.0, bad, 0, 0]]))
     with pytest.raises(RuntimeError, match=r"expected inputs of 4 features, got shape \[1, 3\]"):
         layer(md.ones(1, 3))
-    with pytest.raises(RuntimeError, match="expected a float32 input on the CPU, got float64"):
+    with pytest.raises(RuntimeError, match="expected a float32 input on cpu, where the weights are, got float64"):
         layer(md.ones(1, 4).double())
     with pytest.raises(TypeError, match=r"quantized.dynamic.Linear: expected a tensor of floats, got torch.quint8"):
         layer(md.quantize_per_tensor(md.ones(1, 4), 0.1, 0, md.quint8))

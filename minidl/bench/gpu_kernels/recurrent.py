@@ -1,10 +1,10 @@
-"""LSTM and GRU over whole sequences."""
+"""Recurrent layers over whole sequences."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...kernels.recurrent import gru, gru_backward, lstm, lstm_backward
+from ...kernels.recurrent import gru, gru_backward, lstm, lstm_backward, rnn, rnn_backward
 from .registry import Call, Machine, Work, versions, workload
 
 
@@ -89,3 +89,23 @@ def _gru_backward(m: Machine, *sizes: int) -> Work:
     twin = m.torch and _gradients(m, _recurrent_twin(m, "GRU", x, w_ih, w_hh, h), g)
     named = versions(gru_backward, g, m.xp.zeros_like(h), x, w_ih, w_hh, *kept, (B,) * T, False)
     return Work(named, twin, flops=12 * T * B * H * H, tolerance=1e-2)
+
+
+@workload("RNN, 64 steps, batch 32, width 256", 64, 32, 256)
+def _rnn(m: Machine, *sizes: int) -> Work:
+    x, w_ih, w_hh, h = _recurrent(m, 1, *sizes)
+    (T, B, _), H = x.shape, h.shape[1]
+    twin = m.torch and _outputs(m, _recurrent_twin(m, "RNN", x, w_ih, w_hh, h))
+    named = versions(rnn, x, w_ih, w_hh, None, h, (B,) * T, False, False)
+    return Work(named, twin, flops=2 * T * B * H * H, tolerance=1e-2)
+
+
+@workload("RNN backward, 64 steps, batch 32, width 256", 64, 32, 256)
+def _rnn_backward(m: Machine, *sizes: int) -> Work:
+    x, w_ih, w_hh, h = _recurrent(m, 1, *sizes)
+    (T, B, _), H = x.shape, h.shape[1]
+    out, _, seen = rnn.reference(x, w_ih, w_hh, None, h, (B,) * T, False, False)
+    g = m.normal(*out.shape)
+    twin = m.torch and _gradients(m, _recurrent_twin(m, "RNN", x, w_ih, w_hh, h), g)
+    named = versions(rnn_backward, g, m.xp.zeros_like(h), w_ih, w_hh, out, seen, (B,) * T, False, False)
+    return Work(named, twin, flops=4 * T * B * H * H, tolerance=1e-2)

@@ -237,7 +237,8 @@ def unique(
     device.transferring("D2H")
     if axis is not None and ar.dtype.kind == "b":
         raise TypeError("unique along an axis takes differences, which bools have none of")  # in subtract()
-    return call(lambda a: np.unique(a, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan), (ar,))
+    options: Any = {"return_index": return_index, "return_inverse": return_inverse, "return_counts": return_counts}
+    return call(lambda a: np.unique(a, axis=axis, equal_nan=equal_nan, **options), (ar,))
 
 
 def sort(a: Any, axis: Any = -1, kind: Any = None) -> Any:

@@ -23,7 +23,6 @@ UNREACHED = {
         "sgemm_coalesced", "sgemm_naive", "sgemm_registers", "sgemm_tiled", "sgemm_vectorised", "sgemm_warps", "softmax_block",
         "softmax_naive", "spmm_naive", "sum_atomic", "sum_tree", "narrow_naive", "widen_naive",
     ), LADDER),
-    "int8_mma": "quantized tensors are on the CPU, as PyTorch's: no operation multiplies bytes on a GPU",
 }  # fmt: skip
 
 
@@ -140,6 +139,12 @@ def recorded_sgd(device):
     return [p]
 
 
+def quantized(device):
+    md.manual_seed(0)
+    layer = md.ao.quantization.quantize_dynamic(nn.Linear(37, 9), {nn.Linear}).to(device)
+    return [layer(md.randn(2, 5, 37).to(device))]
+
+
 HEADS = [(1, 2, 9, 32)] * 3
 IMAGE = (2, 3, 9, 8)
 
@@ -229,6 +234,8 @@ CALLS = {
         of(attention, *HEADS, dtype="float16"),
         "attention_mma attention_delta attention_backward_kv_mma attention_backward_q_mma",
     ),
+    "RNN": (layer(lambda: nn.RNN(7, 6), 3, 19, 7), "rnn_sequence rnn_sequence_backward"),
+    "RNN, relu": (layer(lambda: nn.RNN(7, 6, nonlinearity="relu"), 3, 2, 7), "rnn_sequence rnn_sequence_backward"),
     "LSTM": (layer(lambda: nn.LSTM(7, 6), 3, 2, 7), "lstm_sequence lstm_sequence_backward"),
     "LSTM of several groups": (layer(lambda: nn.LSTM(7, 6), 3, 19, 7), "lstm_sequence lstm_sequence_backward"),
     "LSTM of a large batch": (layer(lambda: nn.LSTM(7, 6), 3, 65, 7), "lstm_step lstm_step_backward"),
@@ -236,6 +243,7 @@ CALLS = {
     "GRU of a large batch": (layer(lambda: nn.GRU(7, 6), 3, 65, 7), "gru_step gru_step_backward"),
     "sparse.mm": (sparse(3), "spmm_rows sddmm_warps"),
     "sparse.mm, a row that is long": (sparse(400), "spmm_rows spmm_merge spmm_carry sddmm_warps"),
+    "a linear layer in bytes": (quantized, "int8_mma"),
     "sum": (of(md.sum, (170, 40)), "sum_all sum_all_finish"),
     "sum of few": (of(md.sum, (70, 40)), "sum_all_finish"),
     "sum of rows": (of(lambda x: x.sum(-1), (70, 40)), "sum_rows_warp"),
