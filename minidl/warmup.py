@@ -49,6 +49,7 @@ def _more() -> Iterator[tuple[str, Callable[[], Any]]]:
     functional, x, target = m.nn.functional, m.ones(40, 64), m.zeros(40, dtype=m.int64)
     yield "cross-entropy, forward", lambda: without_gradient(functional.cross_entropy, x, target)
     yield "masked", lambda: (m.where(x > 0, x[None], x[None] + 1), x[None].masked_fill(x > 0, 0.0))
+    yield "linear, few columns", lambda: without_gradient(functional.linear, m.ones(2000, 64), x[:10], x[0, :10])
     yield "top 3 of many", lambda: m.ones(10_000).topk(3)
     yield "sum of planes", lambda: m.ones(40, 64, 64).sum(1)
     yield "largest", lambda: (x.amax(0), x.amax(1))

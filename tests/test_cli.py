@@ -262,5 +262,7 @@ def test_warmup_leaves_nothing_to_compile():
     }
     # what other kernels contain or no operation calls: it is there to be called by name
     alone = {"erf_loop", "philox_loop", "matmul", "row_step", "gemm_loops"}
+    if md.get_num_threads() == 1:
+        alone.add("watch")
     assert {f.__name__ for f in left if not f.__name__.startswith("bias_")} <= alone
     assert (md.get_rng_state() == state).all()
