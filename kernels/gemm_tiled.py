@@ -54,17 +54,22 @@ def pays(a: Array, b: Array, bias: Array | None) -> bool:
 
     With narrower registers than those of AVX-512, a BLAS takes about as long, and there its own choice is not overruled.
     """
-    if a.dtype != FLOAT32 or b.dtype != FLOAT32 or (bias is not None and bias.dtype != FLOAT32):
+    (M, K), N = a.shape, b.shape[1]
+    if M * N < 4096 or width() != 16:
         return False
-    if 4 not in a.strides or 4 not in b.strides or not (a.flags.aligned and b.flags.aligned):
-        return False
-    M, N = len(a), b.shape[1]
     if turns(a, b):
         M, N = N, M
-    elif a.strides[1] != 4 and a.strides[1] >= FAR:
+    if b.strides[0] == 4:  # with a transposed b, a BLAS leaves more to gain
+        enough = idle(N, 8)
+    else:
+        enough = idle(N, 16) and M * K * N >= 1 << 20
+    if not enough or M < 32 or N < 16:
         return False
-    filled = idle(N, 8 if b.strides[0] == 4 else 16)  # with a transposed b, a BLAS leaves more to gain
-    return filled and M >= 32 and N >= 16 and M * N >= 4096 and width() == 16
+    if a.dtype != FLOAT32 or b.dtype != FLOAT32 or (bias is not None and bias.dtype != FLOAT32):
+        return False
+    if 4 not in a.strides or 4 not in b.strides or (a.strides[1] != 4 and a.strides[1] >= FAR):
+        return False
+    return bool(a.flags.aligned and b.flags.aligned)
 
 
 def idle(n: int, most: int) -> bool:

@@ -132,9 +132,10 @@ def test_who_computes(rng, compare):
     def pays(a, b, bias=None):
         return gemm_tiled.pays(a, b, bias)
 
-    a, b = drawn(rng, 64, 48), drawn(rng, 48, 80)
+    a, b = drawn(rng, 400, 48), drawn(rng, 48, 80)
     assert all(pays(left, right) is True for left in orders(a) for right in orders(b))
-    assert not pays(a[:31], b) and not pays(a, b[:, :32]), "few rows or columns"
+    assert not pays(a[:31], np.tile(b, 10)) and not pays(a, b[:, :15]), "few rows or columns"
+    assert not pays(a[:200], b) and pays(a[:200], np.asfortranarray(b)) is True, "little work"
     assert pays(a[:16], np.ascontiguousarray(drawn(rng, 48, 400).T).T) is True, "few rows, but that is turned round"
     assert not pays(a, drawn(rng, 48, 72)) and not pays(a, drawn(rng, 65, 48).T), "8 or 15 of 80 lanes would be idle"
     assert pays(a, drawn(rng, 72, 48).T) is True, "8 are, but a BLAS is slower with what is transposed"
