@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import minidl
 from minidl import bench
-from minidl.bench import decoding, processes, sizes, small, workloads
+from minidl.bench import decoding, pieces, processes, sizes, small, workloads
 from minidl.cli import app
 
 
@@ -82,7 +82,7 @@ def test_sides_that_disagree_are_refused(monkeypatch):
 def test_values_and_gradients_that_disagree_are_refused():
     x = np.array([[1.0, -2.0]], np.float32)
     right, wrong_gradient, fewer = (
-        sizes.Piece(minidl, function, x, grad=grad)
+        pieces.Piece(minidl, function, x, grad=grad)
         for function, grad in (
             (lambda x: x * 2, True),
             (lambda x: x * 1.9 + x.detach() * 0.1, True),
