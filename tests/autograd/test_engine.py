@@ -319,3 +319,20 @@ def test_writing_without_a_graph(operator):
     (ours, dtype, version), (theirs, their_dtype, their_version) = results
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
     assert (dtype, version) == (their_dtype, their_version)
+
+
+def test_a_leaf_keeps_a_new_gradient_under_another_shape_and_copies_what_others_hold():
+    w, seen = md.zeros(2, 3, requires_grad=True), []
+    (w.view(6) * 2).backward(md.ones(6))
+    assert w.grad.array.base is not None and w.grad.tolist() == [[2.0] * 3] * 2  # the product's own memory
+    for given in (md.ones(6), md.ones(6)[None]):
+        w.grad = None
+        w.view(given.shape).backward(given)
+        given.zero_()
+        assert w.grad.tolist() == [[1.0] * 3] * 2
+    w.grad = None
+    flat = w.view(6)
+    flat.register_hook(seen.append)
+    (flat * 2).backward(md.ones(6))
+    seen[0].zero_()
+    assert w.grad.tolist() == [[2.0] * 3] * 2
