@@ -343,7 +343,7 @@ static void begin_block(int count, size_t shared) {
         f->copy_count = f->copy_groups = 0;
         if (!f->stack) f->stack = (char*)malloc(STACK);
     }
-    watch::begin_block();
+    watch::begin_block(count);
 }
 
 enum Order { FORWARD, REVERSE };  // and from 2 on shuffled, each number in its own way

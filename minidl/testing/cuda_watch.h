@@ -17,7 +17,7 @@ namespace watch {  // nothing is watched, and all of this vanishes
 struct Cells {};
 inline void in_thread(bool) {}
 inline void begin_grid() {}
-inline void begin_block() {}
+inline void begin_block(int) {}
 inline void barrier() {}
 inline void grid_barrier() {}
 inline void syncwarp(unsigned, int) {}
@@ -270,9 +270,9 @@ UNSEEN static void begin_grid() {
     grid_since = 0;
     ticks = 1;
 }
-UNSEEN static void begin_block() {
+UNSEEN static void begin_block(int threads) {
     barrier();
-    for (int i = 0; i < cpu::MAX_THREADS; i++) {
+    for (int i = 0; i < threads; i++) {
         fibres[i].clock = 0;
         memset(fibres[i].seen, 0xFF, sizeof fibres[i].seen);
     }
