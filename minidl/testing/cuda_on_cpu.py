@@ -121,7 +121,7 @@ class Launch(NamedTuple):
     values: list[Any]
     shared: int
     options: tuple[str, ...]
-    names: tuple[str, ...]  # of all kernels of the file
+    names: tuple[str, ...]  # of the kernels that are compiled
     order: int = 0
 
     def run(self, check: bool = False) -> list[str]:
@@ -261,15 +261,15 @@ def kernel(
     if order not in ORDERS:
         raise ValueError(f"cuda_on_cpu.kernel: order {order!r}; it is one of {', '.join(ORDERS)}")
     path = Path(path).resolve()
-    found = cuda.signatures(path.read_text())
+    text = path.read_text()
+    found = cuda.signatures(text)
     if entry not in found:
         raise CudaOnCpuError(f'{path.name} has no kernel {entry!r}; with extern "C" __global__ it has {sorted(found)}')
     element = found[entry].element(args)
     options = cuda.macros(element, defines)
     values = found[entry].check(args, element)
-    launch = Launch(
-        path, found[entry], cuda.three(grid), cuda.three(block), values, shared, options, tuple(found), ORDERS[order]
-    )
+    names = (entry,) if "#if" in text else tuple(found)  # under #if there may be kernels for other element types only
+    launch = Launch(path, found[entry], cuda.three(grid), cuda.three(block), values, shared, options, names, ORDERS[order])
     return launch.run(check)
 
 

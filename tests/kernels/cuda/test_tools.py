@@ -312,3 +312,15 @@ def test_importing_the_kernels_needs_neither_cupy_nor_a_compiler():
 
 def test_every_cuda_variant_is_explained():
     assert "cuda_naive [cuda]" in kernels.explain("softmax")
+
+
+@needs_compiler
+def test_kernels_for_other_elements_may_be_in_the_file(tmp_path):
+    (tmp_path / "two.cu").write_text(
+        '#include "common.cuh"\n#ifdef T_IS_HALF\n'
+        'extern "C" __global__ void half_only(T* x) { x[0] = (T)1.0f; }\n#else\n'
+        'extern "C" __global__ void ones(T* x) { x[threadIdx.x] = (T)1.0f; }\n#endif\n'
+    )
+    x = np.zeros(4, np.float32)
+    assert cuda_on_cpu.kernel(tmp_path / "two.cu", "ones", 1, 4, x) == []
+    assert (x == 1).all()
