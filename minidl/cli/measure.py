@@ -88,10 +88,8 @@ def profile(
     typer.echo(f"wall time {found.wall_time:.3f} s, of which {timed:.3f} s in the calls above")
     kernels, seconds = (now - then for now, then in zip(_compiling(), before, strict=True))
     if seconds > 0.01:
-        typer.echo(
-            f"{seconds:.3f} s of it went into {kernels} kernels that were compiled and others that were loaded, at first calls; "
-            "in a longer run they count less"
-        )
+        what = f"compiling {kernels} kernels and loading others" if kernels else "loading compiled kernels"
+        typer.echo(f"{seconds:.3f} s of it went into {what}, at first calls; in a longer run that counts less")
     if memory:
         typer.echo(f"peak of allocated memory {found.peak_bytes / 1e6:.1f} MB")
     if trace is not None:
