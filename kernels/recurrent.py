@@ -256,6 +256,25 @@ def of_inputs(x: Array, w_ih: Array, bias: Array | None, sizes: Sizes) -> Array:
     return a
 
 
+def products(
+    x: Array, w_ih: Array, w_hh: Array, bias: Array | None, h0: Array, sizes: Sizes
+) -> tuple[Array, Array, bool]:
+    """What the loop of an RNN or an LSTM multiplies with and adds to: an array (T, B, .), packed weights, and whether the
+    products of the inputs are in the array already, so that the weights are those of the states only."""
+    T, B = x.shape[:2]
+    if T > 1 and B >= MANY:
+        return blank(T, B, sizes, len(w_ih))[0], loops.packed_columns(w_ih, w_hh, bias), False
+    a = of_inputs(x, w_ih, bias, sizes)
+    if T == 1:
+        a[0] += gemm(h0, w_hh.T, None)
+    return a, packed(w_hh.T, T), True
+
+
+# Sequences from which on each step multiplies its inputs, too: products of all steps are too many for a near cache, and adding
+# to them waits for memory. With fewer sequences it is the weights that a step waits for, and they are fewer without W_ih.
+MANY = 16
+
+
 def packed(w: Array, T: int) -> Array:
     """w for the products of T steps; empty for a single one, whose product a BLAS has made before w is packed."""
     return loops.packed(w) if T > 1 else NO_WEIGHTS
@@ -281,10 +300,8 @@ def rnn_numba(
     (T, B, x_width), H, h = x.shape, len(w_ih), h0.copy()
     out, (seen,) = blank_like(x, sizes, H), blank(T, B, sizes, x_width + H + (bias is not None))
     begin(seen, x, bias)
-    a, running = of_inputs(x, w_ih, bias, sizes), np.array(sizes, np.int64)
-    if T == 1:
-        a[0] += gemm(h, w_hh.T, None)
-    share(B, loops.rnn, B * T * w_hh.size, running, reverse, relu, a, packed(w_hh.T, T), x_width, h, out, seen)
+    a, w, known = products(x, w_ih, w_hh, bias, h, sizes)
+    share(B, loops.rnn, B * T * w_hh.size, np.array(sizes, np.int64), reverse, relu, a, w, known, x_width, h, out, seen)
     return out, h, seen
 
 
@@ -322,11 +339,9 @@ def lstm_numba(
     (T, B, x_width), H, h, c = x.shape, c0.shape[1], h0.copy(), c0.copy()
     out, (seen, cells) = blank_like(x, sizes, H), blank(T, B, sizes, x_width + H + (bias is not None), H)
     begin(seen, x, bias)
-    gates, running = of_inputs(x, w_ih, bias, sizes), np.array(sizes, np.int64)
-    if T == 1:
-        gates[0] += gemm(h, w_hh.T, None)
-    arrays = packed(w_hh.T, T), x_width, h, c, out, seen, gates, cells
-    share(B, loops.lstm, B * T * w_hh.size, running, reverse, *arrays)
+    gates, w, known = products(x, w_ih, w_hh, bias, h, sizes)
+    arrays = gates, w, known, x_width, h, c, out, seen, cells
+    share(B, loops.lstm, B * T * w_hh.size, np.array(sizes, np.int64), reverse, *arrays)
     return out, h, c, seen, gates, cells, out  # which is what is hidden where nothing is projected
 
 

@@ -1,9 +1,9 @@
 """The compiled loops of recurrent.py: all time steps of some rows of the batch, forward and backward.
 
-A step is a product of the state with weights that are packed once for the whole sequence, and then one pass over the result, in
-which registers (simd.py) go through the gates of a row. Both find in the nearest caches what the other has left there. The
-products of the inputs, which all are known before, are in the arrays already to which those of the states are added. Where the
-weights are empty, for a single step, the caller makes the product.
+A step is a product with weights that are packed once for the whole sequence, and then one pass over the result, in which
+registers (simd.py) go through the gates of a row. Both find in the nearest caches what the other has left there. If `known`,
+the products of the inputs of all steps have been made before, and a step adds those of its states to them; if not, it multiplies
+all that it sees. Where the weights are empty, for a single step, the caller has made its product.
 
 Arrays with a time axis are (T, B, width). `sizes` is (T,), the rows that are running at each step; the functions work on those
 of the rows `begin` to `end`.
@@ -38,6 +38,17 @@ def packed(w: Any) -> Any:
     return out
 
 
+def packed_columns(w_ih: Any, w_hh: Any, bias: Any) -> Any:
+    """The transpose of the three side by side, packed."""
+    h, one = w_ih.shape[1], w_ih.shape[1] + w_hh.shape[1]  # where these begin in the rows that are multiplied
+    out = room(one + (bias is not None), len(w_ih))
+    pack(w_ih.T, ONE, out, 0)
+    pack(w_hh.T, ONE, out, h)
+    if bias is not None:
+        pack(bias[None], ONE, out, one)
+    return out
+
+
 @jit(forceinline=True)
 def time(s: int, T: int, reverse: bool) -> int:
     """The time of step s."""
@@ -57,28 +68,27 @@ def put_state(h: Any, begin: int, end: int, seen: Any, column: int) -> None:
             seen[b, column + j] = h[b, j]
 
 
-@jit(signature=f"void({HOW}, boolean, {KEPT}, {PACKED}, int64, {STATE}, {MADE}, {KEPT})", nogil=True)
+@jit
+def put_products(seen: Any, w: Any, x_width: int, known: bool, out: Any) -> None:
+    """Weights times what a step sees, or only times the state in it, added to what is known."""
+    if w.size:
+        first = x_width if known else 0
+        product(seen[:, first : first + w.shape[1]], w, out, known)
+
+
+@jit(signature=f"void({HOW}, boolean, {KEPT}, {PACKED}, boolean, int64, {STATE}, {MADE}, {KEPT})", nogil=True)
 def rnn(
-    begin: int,
-    end: int,
-    sizes: Any,
-    reverse: bool,
-    relu: bool,
-    a: Any,
-    w: Any,
-    x_width: int,
-    h: Any,
-    out: Any,
+    begin: int, end: int, sizes: Any, reverse: bool, relu: bool, a: Any, w: Any, known: bool, x_width: int, h: Any, out: Any,
     seen: Any,
-) -> None:
+) -> None:  # fmt: skip
     for s in range(len(sizes)):
         t = time(s, len(sizes), reverse)
         n = min(sizes[t], end)
         if n > begin:
             put_state(h, begin, n, seen[t], x_width)
-            if w.size:
-                product(h[begin:n], w, a[t, begin:n], True)
-            rnn_step(relu, a[t, begin:n], h[begin:n], out[t, begin:n])
+            products = a[t, begin:n] if known else h[begin:n]
+            put_products(seen[t, begin:n], w, x_width, known, products)
+            rnn_step(relu, products, h[begin:n], out[t, begin:n])
 
 
 @jit(fastmath={"contract"})
@@ -118,32 +128,33 @@ def rnn_gradients(relu: bool, g: Any, out: Any, dh: Any, da: Any) -> None:
             put(da, row(da, b) + j, d * slope, H - j)
 
 
-@jit(signature=f"void({HOW}, {PACKED}, int64, {STATE}, {STATE}, {MADE}, {KEPT}, {KEPT}, {KEPT})", nogil=True)
+@jit(signature=f"void({HOW}, {KEPT}, {PACKED}, boolean, int64, {STATE}, {STATE}, {MADE}, {KEPT}, {KEPT})", nogil=True)
 def lstm(
-    begin: int, end: int, sizes: Any, reverse: bool, w: Any, x_width: int, h: Any, c: Any, out: Any, seen: Any, gates: Any,
-    cells: Any,
+    begin: int, end: int, sizes: Any, reverse: bool, gates: Any, w: Any, known: bool, x_width: int, h: Any, c: Any, out: Any,
+    seen: Any, cells: Any,
 ) -> None:  # fmt: skip
+    near = np.empty((0 if known else end - begin, gates.shape[2]), np.float32)  # stays in the cache, unlike all gates
     for s in range(len(sizes)):
         t = time(s, len(sizes), reverse)
         n = min(sizes[t], end)
         if n > begin:
             put_state(h, begin, n, seen[t], x_width)
-            if w.size:
-                product(h[begin:n], w, gates[t, begin:n], True)
-            lstm_step(gates[t, begin:n], h[begin:n], c[begin:n], out[t, begin:n], cells[t, begin:n])
+            a = gates[t, begin:n] if known else near[: n - begin]
+            put_products(seen[t, begin:n], w, x_width, known, a)
+            lstm_step(a, gates[t, begin:n], h[begin:n], c[begin:n], out[t, begin:n], cells[t, begin:n])
 
 
 @jit(fastmath={"contract"})
-def lstm_step(gates: Any, h: Any, c: Any, out: Any, cells: Any) -> None:
-    """The gates take the place of the products."""
+def lstm_step(a: Any, gates: Any, h: Any, c: Any, out: Any, cells: Any) -> None:
+    """The gates may take the place of the products a."""
     H = h.shape[1]
     for b in range(h.shape[0]):
         for j in range(0, H, WIDTH):
-            some, at = first(H - j), row(gates, b) + j
-            i = sigmoid32(load(gates, at, some))
-            f = sigmoid32(load(gates, at + H, some))
-            u = tanh32(load(gates, at + 2 * H, some))
-            o = sigmoid32(load(gates, at + 3 * H, some))
+            some, by, at = first(H - j), row(a, b) + j, row(gates, b) + j
+            i = sigmoid32(load(a, by, some))
+            f = sigmoid32(load(a, by + H, some))
+            u = tanh32(load(a, by + 2 * H, some))
+            o = sigmoid32(load(a, by + 3 * H, some))
             before = load(c, row(c, b) + j, some)
             after = f * before + i * u
             y = o * tanh32(after)
