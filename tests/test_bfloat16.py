@@ -414,6 +414,31 @@ def test_autocast_chooses_pytorchs_dtypes():
     assert not found
 
 
+@pytest.mark.parametrize("cell", ["RNNCell", "LSTMCell", "GRUCell"])
+@pytest.mark.parametrize("given", ["float32", "bfloat16"])
+@pytest.mark.parametrize("state", [None, "float32", "bfloat16"])
+def test_autocast_leaves_the_states_of_a_cell(cell, given, state):
+    (x, tx), (h, th), (c, tc) = draw(3, 8), draw(3, 4, seed=1), draw(3, 4, seed=2)
+    torch.manual_seed(0)
+    ours, theirs = getattr(nn, cell)(8, 4), getattr(torch.nn, cell)(8, 4)
+    ours.load_state_dict({name: md.tensor(value.numpy()) for name, value in theirs.state_dict().items()})
+    results = []
+    for m, module, *tensors in ((md, ours, x, h, c), (torch, theirs, tx, th, tc)):
+        input = tensors[0].to(getattr(m, given))
+        states = None if state is None else tuple(s.to(getattr(m, state)) for s in tensors[1:])
+        with m.autocast("cpu", dtype=m.bfloat16):
+            after = module(input, states if cell == "LSTMCell" or states is None else states[0])
+        results.append(after if isinstance(after, tuple) else (after,))
+    for mine, wanted in zip(*results, strict=True):
+        assert str(mine.dtype) == str(wanted.dtype)
+        # 2**-7: products of bfloat16 that are rounded in another order
+        np.testing.assert_allclose(
+            mine.detach().float().numpy(), wanted.detach().float().numpy(), rtol=2**-7, atol=2**-7
+        )
+    sum(s.float().sum() for s in results[0]).backward()
+    assert all(p.grad.dtype is md.float32 for p in ours.parameters())
+
+
 def test_autocast_values_and_gradients():
     (x, tx), (w, tw) = draw(5, 16), draw(7, 16, seed=1)
     x, tx, w, tw = x.float(), tx.float(), w.float().requires_grad_(), tw.float().requires_grad_()

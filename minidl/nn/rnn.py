@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..autograd.op import Op, wrap
+from ..autograd.precision import half_of
 from ..ops.creation import zeros
 from ..ops.joining import cat, stack
 from ..ops.recurrent import GRUSequence, LSTMSequence, RNNSequence
@@ -338,6 +339,10 @@ class RNNCellBase(Module):
         )
         return result[1:]
 
+    def _products(self, input: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """The input and the state times their weights."""
+        return F.linear(input, self.weight_ih, self.bias_ih), F.linear(h, self.weight_hh, self.bias_hh)
+
     def _zeros(self, input: Tensor) -> Tensor:
         return zeros(*input.shape[:-1], self.hidden_size, dtype=input.dtype, device=input.device)
 
@@ -363,8 +368,8 @@ class RNNCell(RNNCellBase):
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         h = self._zeros(input) if hx is None else hx
         self._check(input, h)
-        a = F.linear(input, self.weight_ih, self.bias_ih) + F.linear(h, self.weight_hh, self.bias_hh)
-        return a.tanh() if self.nonlinearity == "tanh" else F.relu(a)
+        a, b = self._products(input, h)
+        return (a + b).tanh() if self.nonlinearity == "tanh" else F.relu(a + b)
 
     def extra_repr(self) -> str:
         text = super().extra_repr()
@@ -386,8 +391,17 @@ class LSTMCell(RNNCellBase):
         return self._next(input, h, c)
 
     def _next(self, input: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        if _only_products_in_half(input):
+            return self._in_parts(input, h, c)
         h, c = self._step(LSTMSequence, input, h, c, None)
         return h, c
+
+    def _in_parts(self, input: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """The same by an operation for each part."""
+        a, b = self._products(input, h)
+        i, f, g, o = (a + b).chunk(4, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
 
 
 class GRUCell(RNNCellBase):
@@ -401,5 +415,18 @@ class GRUCell(RNNCellBase):
         return self._next(input, h)
 
     def _next(self, input: Tensor, h: Tensor) -> Tensor:
+        if _only_products_in_half(input):
+            return self._in_parts(input, h)
         (h,) = self._step(GRUSequence, input, h)
         return h
+
+    def _in_parts(self, input: Tensor, h: Tensor) -> Tensor:
+        """The same by an operation for each part."""
+        (ar, az, an), (br, bz, bn) = (x.chunk(3, -1) for x in self._products(input, h))
+        z = (az + bz).sigmoid()
+        return (1 - z) * (an + (ar + br).sigmoid() * bn).tanh() + z * h
+
+
+def _only_products_in_half(input: Tensor) -> bool:
+    """Whether autocast reaches the products of a cell, but not its states: so it does on the CPU; on a GPU it reaches both."""
+    return "cpu" in (half_of.get() or ()) and not input.is_cuda

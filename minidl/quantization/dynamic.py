@@ -15,7 +15,6 @@ from ..autograd.grad_mode import no_grad
 from ..autograd.op import wrap
 from ..kernels.recurrent import logistic, steps
 from ..nn import attention, rnn
-from ..nn import functional as F
 from ..nn.module import Module
 from ..tensor import Tensor
 from .forms import dynamic_product
@@ -172,10 +171,6 @@ class _Cell(rnn.RNNCellBase):
                 )
         super()._check(input, h)
 
-    def _products(self, input: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """The input and the state times their weights."""
-        return F.linear(input, self.weight_ih, self.bias_ih), F.linear(h, self.weight_hh, self.bias_hh)
-
     def _get_name(self) -> str:
         return f"DynamicQuantized{type(self).__name__}"
 
@@ -187,20 +182,13 @@ class RNNCell(_Cell, rnn.RNNCell):
 class LSTMCell(_Cell, rnn.LSTMCell):
     """An LSTMCell with int8 weights."""
 
-    def _next(self, input: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = self._products(input, h)
-        i, f, g, o = (a + b).chunk(4, -1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c
+    _next = rnn.LSTMCell._in_parts
 
 
 class GRUCell(_Cell, rnn.GRUCell):
     """A GRUCell with int8 weights."""
 
-    def _next(self, input: Tensor, h: Tensor) -> Tensor:
-        (ar, az, an), (br, bz, bn) = (x.chunk(3, -1) for x in self._products(input, h))
-        z = (az + bz).sigmoid()
-        return (1 - z) * (an + (ar + br).sigmoid() * bn).tanh() + z * h
+    _next = rnn.GRUCell._in_parts
 
 
 class MultiheadAttention(attention.MultiheadAttention):

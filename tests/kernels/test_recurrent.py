@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minidl.kernels import cuda, parallel, recurrent_cuda
+from minidl.kernels import cuda, parallel, recurrent, recurrent_cuda
 from minidl.kernels.recurrent import gru, gru_backward, lstm, lstm_backward, rnn, rnn_backward
 from minidl.testing import strict_cupy
 
@@ -104,6 +104,12 @@ def kind(request):
     return request.param
 
 
+@pytest.fixture(params=[1, 100], ids=["inputs in the steps", "inputs before"])
+def inputs(request, monkeypatch):
+    """Where the inputs are multiplied, which otherwise depends on the batch."""
+    monkeypatch.setattr(recurrent, "MANY", request.param)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_forward_is_the_equations(kind, sizes, reverse, rng):
@@ -146,6 +152,7 @@ def agree(case, kind, compare, rng):
     compare(kernel, *args, rtol=2e-5, atol=2e-5, compiled=compiled)
 
 
+@pytest.mark.usefixtures("inputs")
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_variants_agree(kind, sizes, reverse, rng, compare):
@@ -153,13 +160,14 @@ def test_variants_agree(kind, sizes, reverse, rng, compare):
 
 
 @pytest.mark.parametrize(
-    ("B", "I", "H", "T"), [(1, 1, 1, 1), (1, 7, 13, 5), (9, 3, 16, 2), (14, 40, 33, 2), (0, 3, 4, 2)]
+    ("B", "I", "H", "T"), [(1, 1, 1, 1), (1, 7, 13, 5), (9, 3, 16, 2), (14, 40, 33, 2), (19, 6, 17, 3), (0, 3, 4, 2)]
 )
 def test_variants_agree_whatever_the_size(kind, B, I, H, T, rng, compare):  # noqa: E741
     """Rows that do and do not fill a tile, columns that do and do not fill registers."""
     agree(Case(kind, (B,) * T, False, rng, B, I, H), kind, compare, rng)
 
 
+@pytest.mark.usefixtures("inputs")
 def test_layouts(kind, rng, compare):
     """Sequences that lie in memory batch first, columns with gaps, and nothing that may be written to."""
     case = Case(kind, (5, 5, 4), False, rng, B=5, I=6, H=20)
@@ -179,6 +187,7 @@ def elsewhere(a):
     return a
 
 
+@pytest.mark.usefixtures("inputs")
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_share_the_batch(kind, threads, rng, compare, monkeypatch):
     monkeypatch.setattr(parallel, "get_num_threads", lambda: threads)
