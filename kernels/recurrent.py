@@ -263,7 +263,8 @@ def products(
     products of the inputs are in the array already, so that the weights are those of the states only."""
     T, B = x.shape[:2]
     if T > 1 and B >= MANY:
-        return blank(T, B, sizes, len(w_ih))[0], loops.packed_columns(w_ih, w_hh, bias), False
+        row = np.empty((0, len(w_ih)), FLOAT32) if bias is None else bias[None]
+        return blank(T, B, sizes, len(w_ih))[0], loops.packed_together(w_ih.T, w_hh.T, row), False
     a = of_inputs(x, w_ih, bias, sizes)
     if T == 1:
         a[0] += gemm(h0, w_hh.T, None)

@@ -38,14 +38,14 @@ def packed(w: Any) -> Any:
     return out
 
 
-def packed_columns(w_ih: Any, w_hh: Any, bias: Any) -> Any:
-    """The transpose of the three side by side, packed."""
-    h, one = w_ih.shape[1], w_ih.shape[1] + w_hh.shape[1]  # where these begin in the rows that are multiplied
-    out = room(one + (bias is not None), len(w_ih))
-    pack(w_ih.T, ONE, out, 0)
-    pack(w_hh.T, ONE, out, h)
-    if bias is not None:
-        pack(bias[None], ONE, out, one)
+@jit(signature=f"float32[:,:,::1]({MATRIX}, {MATRIX}, {MATRIX})")
+def packed_together(w_ih: Any, w_hh: Any, bias: Any) -> Any:
+    """The same for w_ih (I, N), w_hh (H, N) and bias (1, N), or (0, N) if there is none, one below the other."""
+    I, H = len(w_ih), len(w_hh)  # noqa: E741
+    out = room(I + H + len(bias), w_ih.shape[1])
+    pack(w_ih, ONE, out, 0)
+    pack(w_hh, ONE, out, I)
+    pack(bias, ONE, out, I + H)
     return out
 
 
