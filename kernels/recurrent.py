@@ -272,7 +272,8 @@ def products(
 
 
 # Sequences from which on each step multiplies its inputs, too: products of all steps are too many for a near cache, and adding
-# to them waits for memory. With fewer sequences it is the weights that a step waits for, and they are fewer without W_ih.
+# to them waits for memory. With fewer sequences a step waits for its weights, which are fewer without W_ih, and many of its rows
+# may be left over from the tiles of the product.
 MANY = 16
 
 
