@@ -216,6 +216,41 @@ def test_threads_share_the_work(rng, monkeypatch):
         assert accuracy(dx, conv_backward_input.reference(*map(wide, (out, weight)), None, x_shape, *geometry)) < 3e-6
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize(
+    "case",
+    [
+        ((2, 48, 14, 14), (48, 48, 5, 5), (1, 1), (2, 2)),
+        ((1, 100, 7, 7), (100, 100, 3, 3), (1, 1), (1, 1)),
+        ((3, 32, 14, 14), (32, 32, 5, 5), (1, 1), (2, 2)),
+        ((1, 64, 24, 24), (64, 64, 3, 3), (2, 2), (1, 1)),
+        ((9, 64, 25), (64, 64, 5), (1,), (2,)),
+    ],
+    ids=str,
+)
+def test_a_few_small_images_are_enough_for_all_threads(case, threads, rng, monkeypatch):
+    x_shape, weight_shape, stride, padding = case
+    geometry = (stride, padding, (1,) * len(stride), 1)
+    x, weight = drawn(rng, x_shape), drawn(rng, weight_shape)
+
+    def both():
+        out = conv_forward(x, weight, None, *geometry)
+        dx = convolution_direct.convolve(out, weight, None, x_shape, *geometry, True)
+        return out, dx, *conv_backward_weight(out, x, weight_shape, *geometry)
+
+    monkeypatch.setattr(parallel, "get_num_threads", lambda: 1)
+    alone = both()
+    shared, units = parallel.share, []
+    monkeypatch.setattr(parallel, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(convolution_direct, "share", lambda n, *rest: units.append(n) or shared(n, *rest))
+    together = both()
+    assert len(units) == 3 and min(units) >= threads
+    for got, right in zip(together[:2], alone[:2], strict=True):
+        np.testing.assert_array_equal(got, right)  # each number is the same sum, whoever adds it up
+    for got, right in zip(together[2:], alone[2:], strict=True):
+        assert accuracy(got, right) < 3e-6  # a sum for each thread
+
+
 def test_winograd_is_about_as_exact_as_plain_sums(rng):
     x, weight = drawn(rng, (2, 64, 40, 40)), drawn(rng, (32, 64, 3, 3))
     g = drawn(rng, (2, 32, 40, 40))
