@@ -131,14 +131,17 @@ def pack(
             for o in range(0, outside, wide):
                 begin, n = g * outside * inside * kernel + o * o_step, min(wide, outside - o)
                 panel = place_in(packed, g, groups, phases[f, 0], taps.size) + o * inside * some.size
-                if some.size == kernel and i_step == kernel:  # the numbers of an output channel lie side by side
-                    transpose(weight, begin, o_step, packed, panel, wide, n, inside * kernel)
+                if some.size == kernel:  # numbers side by side: of a channel inside, or of all of them
+                    side = inside * kernel if i_step == kernel else kernel
+                    for k in range(0, inside * kernel, side):
+                        source = begin + k // kernel * i_step
+                        transpose(weight, source, o_step, packed, panel + k * wide, wide, n, side)
                     continue
                 for k in range(inside * some.size):
-                    source = np.uintp(begin + k // some.size * i_step + some[k % some.size])
+                    number = np.uintp(begin + k // some.size * i_step + some[k % some.size])
                     for target in range(panel + k * wide, panel + k * wide + n):
-                        packed[np.uintp(target)] = weight[source]
-                        source += np.uintp(o_step)
+                        packed[np.uintp(target)] = weight[number]
+                        number += np.uintp(o_step)
 
 
 @jit(forceinline=True)
