@@ -177,6 +177,11 @@ def test_all_ways_are_taken(rng, monkeypatch):
     point = drawn(rng, (16, 8, 1, 1)), None, (1, 1), (0, 0), (1, 1), 1
     conv_forward(x, *point)
     assert taken[-1] == "convolution_pointwise.convolve"
+    large, wide_point = drawn(rng, (1, 64, 40, 40)), (drawn(rng, (64, 64, 1, 1)), *point[1:])
+    conv_forward(large, *wide_point)
+    assert taken[-1] == "convolution_pointwise.convolve"
+    conv_forward(channels_last(large), *wide_point)
+    assert taken[-1] == "convolution_direct.convolve"
     lenet = drawn(rng, (16, 6, 5, 5)), None, (2, 6, 14, 14), (1, 1), (0, 0), (1, 1), 1
     conv_backward_input(drawn(rng, (2, 16, 10, 10)), *lenet)
     assert taken[-1] == "convolution_spread.backward_input"
@@ -203,6 +208,7 @@ def test_threads_share_the_work(rng, monkeypatch):
         ((5, 8, 20, 20), (8, 8, 3, 3)),
         ((5, 3, 20, 20), (8, 3, 5, 5)),
         ((5, 3, 20, 20), (8, 3, 1, 1)),
+        ((1, 3, 9, 7), (8, 3, 1, 1)),
     ]:
         pad = (weight_shape[2] // 2,) * 2
         x, weight, geometry = drawn(rng, x_shape), drawn(rng, weight_shape), ((1, 1), pad, (1, 1), 1)
