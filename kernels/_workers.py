@@ -1,7 +1,9 @@
-"""What `look` of workers.py compiles to: a load that the compiler may not move out of the loop, and an instruction to pause."""
+"""What the instructions of workers.py compile to: a load that the compiler may not move out of the loop with an instruction to
+pause, and a call of the operating system."""
 
 from __future__ import annotations
 
+import os
 import platform
 from typing import Any
 
@@ -24,3 +26,14 @@ def look(typing: Any, flags: Any, place: Any) -> Any:
         return value
 
     return signature(types.int64, flags, types.int64), generate
+
+
+@intrinsic
+def give_way(typing: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if os.name == "posix":
+            number = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, number, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return signature(types.none), generate

@@ -224,7 +224,7 @@ def conv_forward_numba(
     shape = (x.shape[0], weight.shape[0], *output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation))
     if winograd.pays(weight.shape, x.shape[0], shape[2:], stride, padding, dilation, groups):
         return winograd.convolve(x, weight, bias, padding, False)
-    if convolution_pointwise.pays(weight.shape, x.shape[0], shape[2:], stride, padding, groups):
+    if convolution_pointwise.pays(weight.shape, x, stride, padding, groups):
         return convolution_pointwise.convolve(x, weight, bias, False)
     return convolution_direct.convolve(x, weight, bias, shape, stride, padding, dilation, groups, False)
 
@@ -242,7 +242,7 @@ def conv_backward_input_numba(
 ) -> Array:
     if winograd.pays(weight.shape, g.shape[0], x_shape[2:], stride, padding, dilation, groups):
         return winograd.convolve(g, weight, bias, padding, True)
-    if convolution_pointwise.pays(weight.shape, g.shape[0], x_shape[2:], stride, padding, groups):
+    if convolution_pointwise.pays(weight.shape, g, stride, padding, groups):
         return convolution_pointwise.convolve(g, weight, bias, True)
     if convolution_spread.pays(weight.shape, x_shape, g.shape[2:], stride, dilation, groups):
         return convolution_spread.backward_input(g, weight, bias, x_shape, stride, padding, dilation)
@@ -255,7 +255,7 @@ def conv_backward_weight_numba(
 ) -> tuple[Array, Array]:
     if winograd.pays(weight_shape, g.shape[0], g.shape[2:], stride, padding, dilation, groups):
         return winograd.weight_gradient(g, x, padding)
-    if convolution_pointwise.pays(weight_shape, g.shape[0], g.shape[2:], stride, padding, groups):
+    if convolution_pointwise.pays_for_weight(weight_shape, g, stride, padding, groups):
         return convolution_pointwise.weight_gradient(g, x, weight_shape)
     return convolution_direct.weight_gradient(g, x, weight_shape, stride, padding, dilation, groups)
 

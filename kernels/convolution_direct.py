@@ -39,7 +39,7 @@ from .common import Array
 from .convolution_tables import Sizes, Tables, Work, plan
 from .jit import jit
 from .layout import channels_last_memory, cut_out, empty_channels_last, memory, transpose
-from .parallel import share
+from .parallel import how_many, share
 from .simd import WIDTH, width
 from .tile import ROWS, add_lanewise, add_products, add_row, entries, load_tile, rows, store_tile, tile
 
@@ -57,25 +57,33 @@ def convolve(
 ) -> Array:  # fmt: skip
     """conv_forward of x or, with `back`, conv_backward_input of the gradient x; the result has the shape `shape`."""
     numbers, last = memory(x)
+    cost = (x.size if back else prod(shape)) * prod(weight.shape[1:])
+    threads = how_many(image_rows(shape), cost)
     work, table, size, count, low, lanewise, inside, outside, groups = plan(
-        x.shape, shape, weight.shape[2:], stride, padding, dilation, groups, back, last
+        x.shape, shape, weight.shape[2:], stride, padding, dilation, groups, back, last, threads
     )
-    packed = packed_weight(weight, inside, outside, groups, back, table, width() * (1 if lanewise else 2))
     start = np.zeros(shape[1] + 2 * width(), np.float32)
     if bias is not None:
         start[: shape[1]] = bias
     out = empty_channels_last(shape)
-    target, y = channels_last_memory(out), work.axes[1]
+    target, y, weight = channels_last_memory(out), work.axes[1], np.ascontiguousarray(weight)
 
     def run(first: int, end: int) -> None:
+        # each thread for itself: what another core has just written takes longer to fetch than to make
+        packed = packed_weight(weight, inside, outside, groups, back, table, width() * (1 if lanewise else 2))
         convolve_units(
             first, end, work.bands, work.many, work.band, x.shape[0], numbers, last, size, x.shape[1], low, work.extent,
             work.pitch, y.read_step, y.write_step, piece_for(work), table.windows, table.targets, table.steps, table.phases,
             packed, start, target, count, inside, outside, groups, lanewise,
         )  # fmt: skip
 
-    share(work.units, run, out.size * table.steps.size)
+    share(work.units, run, cost)
     return out
+
+
+def image_rows(shape: Sizes) -> int:
+    """How many rows the images of an array (B, C, *S) have: more threads than that have nothing to share."""
+    return shape[0] * prod(shape[2:-1])
 
 
 def piece_for(work: Work) -> Array:
@@ -89,7 +97,7 @@ def packed_weight(weight: Array, inside: int, outside: int, groups: int, back: b
     taps = prod(weight.shape[2:])
     steps = (taps, outside * taps) if back else (inside * taps, taps)
     pack(
-        np.ascontiguousarray(weight).reshape(-1),
+        weight.reshape(-1),
         *steps,
         inside,
         outside,
@@ -102,7 +110,7 @@ def packed_weight(weight: Array, inside: int, outside: int, groups: int, back: b
     return packed
 
 
-@jit
+@jit(nogil=True)
 def pack(
     weight: Any,
     o_step: int,
@@ -123,14 +131,17 @@ def pack(
             for o in range(0, outside, wide):
                 begin, n = g * outside * inside * kernel + o * o_step, min(wide, outside - o)
                 panel = place_in(packed, g, groups, phases[f, 0], taps.size) + o * inside * some.size
-                if some.size == kernel and i_step == kernel:  # the numbers of an output channel lie side by side
-                    transpose(weight, begin, o_step, packed, panel, wide, n, inside * kernel)
+                if some.size == kernel:  # numbers side by side: of a channel inside, or of all of them
+                    side = inside * kernel if i_step == kernel else kernel
+                    for k in range(0, inside * kernel, side):
+                        source = begin + k // kernel * i_step
+                        transpose(weight, source, o_step, packed, panel + k * wide, wide, n, side)
                     continue
                 for k in range(inside * some.size):
-                    source = np.uintp(begin + k // some.size * i_step + some[k % some.size])
+                    number = np.uintp(begin + k // some.size * i_step + some[k % some.size])
                     for target in range(panel + k * wide, panel + k * wide + n):
-                        packed[np.uintp(target)] = weight[source]
-                        source += np.uintp(o_step)
+                        packed[np.uintp(target)] = weight[number]
+                        number += np.uintp(o_step)
 
 
 @jit(forceinline=True)
@@ -252,8 +263,10 @@ def weight_gradient(
     """conv_backward_weight: the gradients of the weight, of the shape `shape`, and of the bias."""
     numbers, last = memory(x)
     slopes, slopes_last = memory(g)
+    cost = g.size * prod(shape[1:])
+    threads = how_many(image_rows(g.shape), cost)
     work, table, size, count, low, lanewise, inside, outside, groups = plan(
-        x.shape, g.shape, shape[2:], stride, padding, dilation, groups, False, last
+        x.shape, g.shape, shape[2:], stride, padding, dilation, groups, False, last, threads
     )
     steps = np.concatenate([table.steps, np.repeat(table.steps[-1:], -table.steps.size % rows())])  # for whole tiles
     wide = -(-outside // (2 * width())) * 2 * width()
@@ -272,7 +285,7 @@ def weight_gradient(
         )  # fmt: skip
         results.append((dweight, dbias))
 
-    share(work.units, run, g.size * table.steps.size)
+    share(work.units, run, cost)
     dweight, dbias = (sum(parts[1:], parts[0]) for parts in zip(*results, strict=True))
     out = np.empty(shape, np.float32)
     unpack(dweight, groups, table.steps.size, steps.size * wide, wide, outside, out.reshape(-1))

@@ -8,7 +8,7 @@ for each combination of sizes.
 from __future__ import annotations
 
 from functools import lru_cache, reduce
-from math import prod
+from math import gcd, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,8 @@ from .common import Array
 from .simd import width
 
 Sizes = tuple[int, ...]
-POSITIONS, MOST = 256, 4096  # of the output in a unit of work: at least and, of one image, at most
+# of the output in a unit of work: at least, unless threads then had none, and, of one image, at most
+POSITIONS, MOST = 256, 4096
 # numbers that a unit copies, at most, if the positions allow: 128 KB, which the second-level cache holds
 PIECE = 32 * 1024
 
@@ -64,14 +65,17 @@ class Work(NamedTuple):
     pitch: Sizes  # in what is read, from one image, and along each dimension, to the next position
 
 
-def divided(axes: tuple[Axis, ...], batch: int, channels: int, last: bool) -> Work:
+def divided(axes: tuple[Axis, ...], batch: int, channels: int, last: bool, threads: int) -> Work:
+    """The work for so many threads, each of which is to get about as many positions, be they less than POSITIONS."""
     z, y, x = axes
     row, count = x.reach(x.positions) * channels, z.positions * y.positions * x.positions
-    many, band = min(batch, -(-POSITIONS // count)), y.positions
+    many, band = min(-(-batch // threads), -(-POSITIONS // count)), y.positions
     if many == 1 and z.positions == 1:
         fitting = (PIECE // row - (y.high - y.low)) // y.read_step * y.write_step
         wanted = max(min(fitting, MOST // x.positions), -(-POSITIONS // x.positions))
-        band = min(band, -(-wanted // y.write_step) * y.write_step)
+        even = threads // gcd(batch, threads)  # a multiple of so many bands is as many units for each thread
+        bands = -(-y.positions // (wanted * even)) * even
+        band = min(band, -(-y.positions // (bands * y.write_step)) * y.write_step)
     bands = -(-y.positions // band)
     extent = tuple(a.reach(n) for a, n in zip(axes, (z.positions, band, x.positions), strict=True))
     in_place = last and all(a.low >= 0 and a.low + a.reach(a.positions) <= a.size for a in axes)
@@ -144,7 +148,7 @@ class Plan(NamedTuple):
 @lru_cache(256)  # networks repeat their sizes; the tables of a plan are some 100 KB at most
 def plan(
     read: Sizes, written: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int, back: bool,
-    last: bool,
+    last: bool, threads: int,
 ) -> Plan:  # fmt: skip
     """For arrays of the shapes `read` and `written`; last: what is read is channels-last. One channel a group on both sides
     is one group of channels that are lanes."""
@@ -154,6 +158,6 @@ def plan(
     geometry = (three(stride, 1), three(padding, 0), three(dilation, 1))
     axes = tuple(map(axis, size, count, kernel, *geometry, (back,) * 3))
     # lanes are loaded as whole registers, which must not reach beyond the array
-    work = divided(axes, read[0], read[1], last and not (lanewise and read[1] % width()))
+    work = divided(axes, read[0], read[1], last and not (lanewise and read[1] % width()), threads)
     table = tables(work, inside, written[1], kernel)
     return Plan(work, table, size, count, tuple(a.low for a in axes), lanewise, inside, outside, groups)

@@ -22,6 +22,7 @@ from .jit import instruction, jit
 
 CALLED, FINISHED, FLAGS = 0, 8, 16  # 64 bytes apart, so that the two flags lie on cache lines of their own
 LOOKS = 8000  # a fraction of a millisecond
+TURN = 100  # looks, then the core goes to who waits for it: it may be the very thread that is looked out for
 MORE = 50  # looks after the flag is up: meanwhile the other thread lets go of the interpreter's lock
 
 
@@ -77,17 +78,24 @@ def look_out(flags: Any, place: int) -> None:
 @jit(signature="void(int64[::1], int64)", nogil=True)
 def watch(flags: Any, place: int) -> None:
     more = MORE
-    for _ in range(LOOKS):
+    for i in range(LOOKS):
         if look(flags, place) != 0:
             more -= 1
             if more == 0:
                 break
+        elif i % TURN == TURN - 1:
+            give_way()
 
 
 @instruction
 def look(flags: Any, place: int) -> int:
     """flags[place] as another thread may just have written it, and a pause for what shares the core."""
     return int(flags[place])
+
+
+@instruction
+def give_way() -> None:
+    """Let another thread have the core, if one waits for it."""
 
 
 _idle: dict[int, list[Worker]] = {}  # by process: a forked one does not have the threads of its parent

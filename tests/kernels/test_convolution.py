@@ -177,6 +177,11 @@ def test_all_ways_are_taken(rng, monkeypatch):
     point = drawn(rng, (16, 8, 1, 1)), None, (1, 1), (0, 0), (1, 1), 1
     conv_forward(x, *point)
     assert taken[-1] == "convolution_pointwise.convolve"
+    large, wide_point = drawn(rng, (1, 64, 40, 40)), (drawn(rng, (64, 64, 1, 1)), *point[1:])
+    conv_forward(large, *wide_point)
+    assert taken[-1] == "convolution_pointwise.convolve"
+    conv_forward(channels_last(large), *wide_point)
+    assert taken[-1] == "convolution_direct.convolve"
     lenet = drawn(rng, (16, 6, 5, 5)), None, (2, 6, 14, 14), (1, 1), (0, 0), (1, 1), 1
     conv_backward_input(drawn(rng, (2, 16, 10, 10)), *lenet)
     assert taken[-1] == "convolution_spread.backward_input"
@@ -203,6 +208,7 @@ def test_threads_share_the_work(rng, monkeypatch):
         ((5, 8, 20, 20), (8, 8, 3, 3)),
         ((5, 3, 20, 20), (8, 3, 5, 5)),
         ((5, 3, 20, 20), (8, 3, 1, 1)),
+        ((1, 3, 9, 7), (8, 3, 1, 1)),
     ]:
         pad = (weight_shape[2] // 2,) * 2
         x, weight, geometry = drawn(rng, x_shape), drawn(rng, weight_shape), ((1, 1), pad, (1, 1), 1)
@@ -214,6 +220,41 @@ def test_threads_share_the_work(rng, monkeypatch):
             assert accuracy(got, right) < 3e-6
         dx = conv_backward_input(out, weight, None, x_shape, *geometry)
         assert accuracy(dx, conv_backward_input.reference(*map(wide, (out, weight)), None, x_shape, *geometry)) < 3e-6
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize(
+    "case",
+    [
+        ((2, 48, 14, 14), (48, 48, 5, 5), (1, 1), (2, 2)),
+        ((1, 100, 7, 7), (100, 100, 3, 3), (1, 1), (1, 1)),
+        ((3, 32, 14, 14), (32, 32, 5, 5), (1, 1), (2, 2)),
+        ((1, 64, 24, 24), (64, 64, 3, 3), (2, 2), (1, 1)),
+        ((9, 64, 25), (64, 64, 5), (1,), (2,)),
+    ],
+    ids=str,
+)
+def test_a_few_small_images_are_enough_for_all_threads(case, threads, rng, monkeypatch):
+    x_shape, weight_shape, stride, padding = case
+    geometry = (stride, padding, (1,) * len(stride), 1)
+    x, weight = drawn(rng, x_shape), drawn(rng, weight_shape)
+
+    def both():
+        out = conv_forward(x, weight, None, *geometry)
+        dx = convolution_direct.convolve(out, weight, None, x_shape, *geometry, True)
+        return out, dx, *conv_backward_weight(out, x, weight_shape, *geometry)
+
+    monkeypatch.setattr(parallel, "get_num_threads", lambda: 1)
+    alone = both()
+    shared, units = parallel.share, []
+    monkeypatch.setattr(parallel, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(convolution_direct, "share", lambda n, *rest: units.append(n) or shared(n, *rest))
+    together = both()
+    assert len(units) == 3 and min(units) >= threads
+    for got, right in zip(together[:2], alone[:2], strict=True):
+        np.testing.assert_array_equal(got, right)  # each number is the same sum, whoever adds it up
+    for got, right in zip(together[2:], alone[2:], strict=True):
+        assert accuracy(got, right) < 3e-6  # a sum for each thread
 
 
 def test_winograd_is_about_as_exact_as_plain_sums(rng):
