@@ -269,7 +269,9 @@ def kernel(
     options = cuda.macros(element, defines)
     values = found[entry].check(args, element)
     names = (entry,) if "#if" in text else tuple(found)  # under #if there may be kernels for other element types only
-    launch = Launch(path, found[entry], cuda.three(grid), cuda.three(block), values, shared, options, names, ORDERS[order])
+    launch = Launch(
+        path, found[entry], cuda.three(grid), cuda.three(block), values, shared, options, names, ORDERS[order]
+    )
     return launch.run(check)
 
 
