@@ -255,7 +255,7 @@ def conv_backward_weight_numba(
 ) -> tuple[Array, Array]:
     if winograd.pays(weight_shape, g.shape[0], g.shape[2:], stride, padding, dilation, groups):
         return winograd.weight_gradient(g, x, padding)
-    if convolution_pointwise.pays_for_weight(weight_shape, g, stride, padding, groups):
+    if convolution_pointwise.pays(weight_shape, g, stride, padding, groups, convolution_pointwise.MOST_SUMMED):
         return convolution_pointwise.weight_gradient(g, x, weight_shape)
     return convolution_direct.weight_gradient(g, x, weight_shape, stride, padding, dilation, groups)
 
