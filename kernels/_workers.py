@@ -1,5 +1,6 @@
-"""What the instructions of workers.py compile to: a load that the compiler may not move out of the loop with an instruction to
-pause, and a call of the operating system."""
+"""What the instructions of workers.py compile to: a load that the compiler may not move out of the loop, with an
+instruction to pause, and a call of the operating system.
+"""
 
 from __future__ import annotations
 

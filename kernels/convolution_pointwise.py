@@ -18,14 +18,15 @@ from .parallel import share
 from .threads import hold_blas
 
 Sizes = tuple[int, ...]
-# Multiply-adds up to which it is faster, and up to which for the weight's gradient, which is not shared between threads. Measured
-# at 978 shapes of 3 to 256 channels with one thread and with two. For row-major images alone there is no such limit; but then
-# the output is row-major too, and a 3x3 convolution after it has to reorder it: in one thread the two took up to a quarter longer.
+# Multiply-adds up to which it is faster, and up to which for the weight's gradient, which is not shared between threads.
+# Measured at 978 shapes of 3 to 256 channels with one thread and with two. For row-major images alone there is no such
+# limit; but then the output is row-major too, and a 3x3 convolution after it has to reorder it: in one thread the two
+# took up to a quarter longer.
 MOST, MOST_SUMMED = 4_000_000, 2_000_000
 
 
 def pays(weight: Sizes, x: Array, stride: Sizes, padding: Sizes, groups: int, most: int = MOST) -> bool:
-    """Whether this is a product of that kind, for a weight of that shape and x or the gradient of the output, and a small one."""
+    """Whether this is such a product and a small one, for a weight of that shape and x, or the gradient of the output."""
     if groups != 1 or prod(weight[2:]) != 1 or max(stride) > 1 or max(padding) > 0:
         return False
     return x.size // x.shape[1] * weight[0] * weight[1] <= most
