@@ -19,9 +19,8 @@ from .threads import hold_blas
 
 Sizes = tuple[int, ...]
 # Multiply-adds up to which it is faster, and up to which for the weight's gradient, which is not shared between threads.
-# Measured at 978 shapes of 3 to 256 channels with one thread and with two. For row-major images alone there is no such
-# limit; but then the output is row-major too, and a 3x3 convolution after it has to reorder it: in one thread the two
-# took up to a quarter longer.
+# Measured with 3 to 256 channels, with one thread and with two. For row-major images alone there is no such limit; but then
+# the output is row-major too, and a 3x3 convolution after it has to reorder it: the two together took longer.
 MOST, MOST_SUMMED = 4_000_000, 2_000_000
 
 
