@@ -153,8 +153,9 @@ extern "C" __global__ void gru_step_backward(const float* __restrict__ g, const 
 }
 
 // ---- 2 and 3 --------------------------------------------------------------------------------------------------------
-// Blocks of 4 warps, numbered along y, a warp for a unit j; groups along z, each with `rows` rows of the batch. A block waits for the others in the middle of its work, so all of them must
-// be on the GPU at once: the launch is "cooperative", which the driver refuses where they do not fit.
+// Blocks of 4 warps, numbered along y, a warp for a unit j; groups along z, each with `rows` rows of the batch. A block waits for
+// the others of its group in the middle of its work, so all of them must be on the GPU at once: the launch is "cooperative", which
+// the driver refuses where they do not fit.
 
 constexpr int LONGEST = 512, PARTS = LONGEST / 32, UNITS = 4;  // of H; numbers of a row that a lane keeps; of a block
 
