@@ -5,6 +5,9 @@
 // thread owns a number of the input and adds up the windows that it lies in - of maxima, those which chose it - so that no two
 // threads add to the same place, and the order is fixed.
 //
+// The floor is one read of the plane and one write of the result. A maximum comes with its index of 8 bytes, so that a window of 2 x 2
+// float32 reads 16 bytes and writes 12; for float16 the indices alone are as much as what is read.
+//
 // P x Q windows of a plane begin every sh, sw numbers, after a padding of ph, pw; dh, dw is the distance within a window.
 //
 // Adaptive windows cover the plane evenly, however many there are: often it is one, of the whole plane. Then a thread for each would

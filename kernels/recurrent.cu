@@ -25,7 +25,8 @@
 #include "common.cuh"
 #include "mma.cuh"
 
-__device__ inline float logistic(float x) { return 0.5f * tanhf(0.5f * x) + 0.5f; }
+// By the hyperbolic tangent, as in recurrent.py: e^-x may overflow.
+__device__ inline float sigmoid(float x) { return 0.5f * tanhf(0.5f * x) + 0.5f; }
 
 // ---- the gates of an element ------------------------------------------------------------------------------------------------
 
@@ -37,7 +38,7 @@ __device__ inline float after(const Cell& at) { return at.f * at.before + at.i *
 
 // x: what the gates get from the input; product: from the state before.
 __device__ inline Cell lstm_gates(const float (&x)[4], const float (&product)[4], float c) {
-    return {logistic(x[0] + product[0]), logistic(x[1] + product[1]), tanhf(x[2] + product[2]), logistic(x[3] + product[3]), c};
+    return {sigmoid(x[0] + product[0]), sigmoid(x[1] + product[1]), tanhf(x[2] + product[2]), sigmoid(x[3] + product[3]), c};
 }
 
 // d: the gradients before the gates' functions, from g, that of the state, and dc; dc becomes that of c before the step.
@@ -57,8 +58,8 @@ struct Gru {
 __device__ inline float after(const Gru& at) { return (1.0f - at.z) * at.u + at.z * at.before; }
 
 __device__ inline Gru gru_gates(const float (&x)[3], const float (&product)[3], float h) {
-    float r = logistic(x[0] + product[0]);
-    return {r, logistic(x[1] + product[1]), tanhf(x[2] + r * product[2]), product[2], h};
+    float r = sigmoid(x[0] + product[0]);
+    return {r, sigmoid(x[1] + product[1]), tanhf(x[2] + r * product[2]), product[2], h};
 }
 
 // dx, dw: the gradients of what the input and the state before give; dh comes with all of it, and leaves with what goes on through z.

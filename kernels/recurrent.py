@@ -28,7 +28,7 @@ def steps(sizes: Sizes, reverse: bool) -> list[tuple[int, int]]:
     return order[::-1] if reverse else order
 
 
-def logistic(x: Array) -> Array:
+def sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x), by the hyperbolic tangent, which does not overflow."""
     return 0.5 * array_module(x).tanh(0.5 * x) + 0.5
 
@@ -81,7 +81,7 @@ def lstm(
 ) -> tuple[Array, ...]:
     """i, f, g, o = W [x_t, h_{t-1}, 1];  c_t = s(f) c_{t-1} + s(i) tanh(g);  h_t = s(o) tanh(c_t), projected by w_hr if given.
 
-    x (T, B, I), w_ih (4H, I), w_hh (4H, P), bias (4H,), h0 (B, P), c0 (B, H), w_hr (P, H); s is the logistic function.
+    x (T, B, I), w_ih (4H, I), w_hh (4H, P), bias (4H,), h0 (B, P), c0 (B, H), w_hr (P, H); s is the sigmoid function.
     Returns the outputs (T, B, P), the last h and c, and for lstm_backward: what each step has seen, the gates, the c before
     each step, and s(o) tanh(c_t), which is h_t before its projection.
     Source: Hochreiter & Schmidhuber 1997; the forget gate of Gers, Schmidhuber & Cummins 2000.
@@ -95,7 +95,7 @@ def lstm(
     for t, n in steps(sizes, reverse):
         seen[t, :n, known : known + P], cells[t, :n] = h[:n], c[:n]
         a = gemm(seen[t, :n], w.T, None)
-        a[:, : 2 * H], a[:, 3 * H :] = logistic(a[:, : 2 * H]), logistic(a[:, 3 * H :])
+        a[:, : 2 * H], a[:, 3 * H :] = sigmoid(a[:, : 2 * H]), sigmoid(a[:, 3 * H :])
         a[:, 2 * H : 3 * H] = xp.tanh(a[:, 2 * H : 3 * H])
         i, f, g, o = (a[:, k * H : (k + 1) * H] for k in range(4))
         gates[t, :n] = a
@@ -153,7 +153,7 @@ def gru(
 ) -> tuple[Array, ...]:
     """With a = W_ih x_t + b_ih, w = W_hh h_{t-1} + b_hh:  r, z = s(a + w);  n = tanh(a + r w);  h_t = (1 - z) n + z h_{t-1}.
 
-    x (T, B, I), w_ih (3H, I), w_hh (3H, H), b_ih and b_hh (3H,), in the order r, z, n; h0 (B, H); s is the logistic function.
+    x (T, B, I), w_ih (3H, I), w_hh (3H, H), b_ih and b_hh (3H,), in the order r, z, n; h0 (B, H); s is the sigmoid function.
     Returns the outputs (T, B, H), the last states, and for gru_backward: the states before each step, r, z and n, and w of n.
     Source: Cho et al. 2014, with the reset gate behind the product, as in cuDNN and PyTorch.
     """
@@ -164,7 +164,7 @@ def gru(
     for t, n in steps(sizes, reverse):
         before[t, :n] = h[:n]
         w = gemm(h[:n], w_hh.T, b_hh)
-        r, z = (logistic(a[t, :n, k * H : (k + 1) * H] + w[:, k * H : (k + 1) * H]) for k in range(2))
+        r, z = (sigmoid(a[t, :n, k * H : (k + 1) * H] + w[:, k * H : (k + 1) * H]) for k in range(2))
         inner[t, :n] = w[:, 2 * H :]
         u = xp.tanh(a[t, :n, 2 * H :] + r * inner[t, :n])
         gates[t, :n, :H], gates[t, :n, H : 2 * H], gates[t, :n, 2 * H :] = r, z, u

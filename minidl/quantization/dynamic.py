@@ -13,7 +13,7 @@ import numpy as np
 
 from ..autograd.grad_mode import no_grad
 from ..autograd.op import wrap
-from ..kernels.recurrent import logistic, steps
+from ..kernels.recurrent import sigmoid, steps
 from ..nn import attention, rnn
 from ..nn.module import Module
 from ..tensor import Tensor
@@ -132,8 +132,8 @@ class LSTM(_Recurrent, rnn.LSTM):
         out = np.zeros((*x.shape[:2], self.hidden_size), np.float32)
         for t, n in steps(sizes, reverse):
             i, f, g, o = np.split(made[t, :n] + dynamic_product(h[:n], w_hh, None), 4, axis=1)
-            c[:n] = logistic(f) * c[:n] + logistic(i) * np.tanh(g)
-            h[:n] = out[t, :n] = logistic(o) * np.tanh(c[:n])
+            c[:n] = sigmoid(f) * c[:n] + sigmoid(i) * np.tanh(g)
+            h[:n] = out[t, :n] = sigmoid(o) * np.tanh(c[:n])
         return wrap(out), wrap(h), wrap(c)
 
 
@@ -149,8 +149,8 @@ class GRU(_Recurrent, rnn.GRU):
         for t, n in steps(sizes, reverse):
             xr, xz, xn = np.split(made[t, :n], 3, axis=1)
             hr, hz, hn = np.split(dynamic_product(h[:n], w_hh, b_hh), 3, axis=1)
-            z = logistic(xz + hz)
-            h[:n] = out[t, :n] = (1 - z) * np.tanh(xn + logistic(xr + hr) * hn) + z * h[:n]
+            z = sigmoid(xz + hz)
+            h[:n] = out[t, :n] = (1 - z) * np.tanh(xn + sigmoid(xr + hr) * hn) + z * h[:n]
         return wrap(out), wrap(h)
 
 
