@@ -69,9 +69,7 @@ class Kernel:
         for device, name in REFERENCE.items():
             self.variants[device, name] = Variant(name, device, reference, None, "" if name == "numpy" else name)
         self.takes_bfloat16 = False  # whether the reference does, on a GPU
-        self.statistics: tuple[
-            int, ...
-        ] = ()  # which of its results stay float32 where the others are rounded to bfloat16
+        self.statistics: tuple[int, ...] = ()  # the results that stay float32 where others are rounded to bfloat16
         self.choice: dict[str, str | Callable[..., Any]] = {}  # device -> what `use` asked for
         self._resolved: dict[type, tuple[Any, Any, Any]] = {}  # array type -> what runs, for which arguments, what else
         self.__name__, self.__doc__, self.__wrapped__ = reference.__name__, reference.__doc__, reference

@@ -38,7 +38,7 @@ class Home(caching.UserWideCacheLocator):
             Path.home()
         except RuntimeError:
             return None
-        return super().from_function(py_func, py_file)  # type: ignore[no-untyped-call]
+        return super().from_function(py_func, py_file)  # type: ignore[no-untyped-call]  # as all of Numba
 
 
 class Places(caching.CompileResultCacheImpl):
@@ -83,9 +83,8 @@ class Files:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-        for old in self.folder.glob(
-            f"{escape(self.name)}.*"
-        ):  # of another source, and what a killed process left of it
+        # of another source, and what a killed process left of it
+        for old in self.folder.glob(f"{escape(self.name)}.*"):
             if not old.name.startswith(f"{self.name}.{self.source}."):
                 old.unlink(missing_ok=True)
 
@@ -96,7 +95,7 @@ class KernelCache(caching.FunctionCache):
     _impl_class = Places
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)  # type: ignore[no-untyped-call]
+        super().__init__(function)  # type: ignore[no-untyped-call]  # as all of Numba
         place: Any = self._impl
         self._cache_file: Any = Files(self.cache_path, place.filename_base, place.locator.get_source_stamp())
 
@@ -163,9 +162,7 @@ class Announcer(event.Listener):
     def __init__(self) -> None:
         self.count = 0
         self.seconds = self.loading = 0.0  # of compiling, and of loading what was compiled before
-        self.begins: list[
-            list[float]
-        ] = []  # of each function that is being compiled: when it began, what its callees took
+        self.begins: list[list[float]] = []  # of each function in work: when it began, what its callees took
         self.table: list[tuple[float, str, str]] = []  # seconds without those of callees, name, types
         self.collects = False
         self.listening: Callable[[str], None] | None = None  # is told the names instead of the terminal

@@ -275,7 +275,7 @@ def gelu_tanh_backward_loop(g: Any, x: Any, dx: Any) -> None:
         dx[i] = g[i] * gelu_tanh_derivative32(x[i])
 
 
-F_ZERO, F_ONE, F_HALF, F_ROOT_HALF = (np.float32(n) for n in (0, 1, 0.5, math.sqrt(0.5)))
+F_ONE, F_HALF, F_ROOT_HALF = (np.float32(n) for n in (1, 0.5, math.sqrt(0.5)))
 F_DENSITY = np.float32(1 / math.sqrt(2 * math.pi))  # the normal density at 0
 U1, U3 = np.float32(2 * ROOT_2_OVER_PI), np.float32(2 * ROOT_2_OVER_PI * CUBIC)  # 2u = U1 x + U3 x^3
 DU3 = np.float32(3 * U3)

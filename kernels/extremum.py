@@ -128,9 +128,8 @@ def place_in_rows(x: Any, sign: Any, out: Any, index: Any) -> None:
 @jit
 def place_in_columns(x: Any, sign: Any, out: Any, index: Any) -> None:
     for i in range(x.shape[0]):
-        for k in range(
-            x.shape[2]
-        ):  # not out[i] = x[i, 0]: an assignment of arrays compiles for a second, its errors most of all
+        # not out[i] = x[i, 0]: an assignment of arrays compiles for a second, its errors most of all
+        for k in range(x.shape[2]):
             out[i, k], index[i, k] = x[i, 0, k], 0
         for j in range(1, x.shape[1]):
             for k in range(x.shape[2]):

@@ -205,9 +205,7 @@ def supports_cublas(a: Array, b: Array, bias: Array | None) -> bool:
 
 @gemm.variant("cublas", device="cuda", supports=supports_cublas)
 def gemm_cublas(a: Array, b: Array, bias: Array | None) -> Array:
-    if (
-        bias is not None and a.dtype.kind == "V"
-    ):  # the biases first, and the product added to them: there is one rounding
+    if bias is not None and a.dtype.kind == "V":  # the biases first, and the product added to them: one rounding
         out = empty(cublas.result_shape(a.shape, b.shape), a.dtype, a)
         out.view(np.uint16)[...] = bias.view(np.uint16)
         return cublas.product(a, b, out, add=True)

@@ -60,9 +60,9 @@ def pays(a: Array, b: Array, bias: Array | None) -> bool:
     if turns(a, b):
         M, N = N, M
     if b.strides[0] == 4:  # with a transposed b, a BLAS leaves more to gain
-        enough = idle(N, 8)
+        enough = fills(N, 8)
     else:
-        enough = idle(N, 16) and M * K * N >= 1 << 20
+        enough = fills(N, 16) and M * K * N >= 1 << 20
     if not enough or M < 32 or N < 16:
         return False
     if a.dtype != FLOAT32 or b.dtype != FLOAT32 or (bias is not None and bias.dtype != FLOAT32):
@@ -72,8 +72,8 @@ def pays(a: Array, b: Array, bias: Array | None) -> bool:
     return bool(a.flags.aligned and b.flags.aligned)
 
 
-def idle(n: int, most: int) -> bool:
-    """Whether at most one in `most` lanes has nothing to do where n numbers fill registers of 16."""
+def fills(n: int, most: int) -> bool:
+    """Whether n numbers fill registers of 16 so far that at most one lane in `most` has nothing to do."""
     return -n % 16 * most <= n
 
 
@@ -81,7 +81,7 @@ def turns(a: Array, b: Array) -> bool:
     """Whether to compute out.T = b.T @ a.T. If b lies transposed, it is the smaller a that is packed then, and the result that
     has to be transposed: this pays where a has few rows, and they fill registers."""
     (M, K), N = a.shape, b.shape[1]
-    return b.strides[0] == 4 and a.strides[1] == 4 and (N - M) * K > 2 * M * N and idle(M, 16)
+    return b.strides[0] == 4 and a.strides[1] == 4 and (N - M) * K > 2 * M * N and fills(M, 16)
 
 
 def product(a: Array, b: Array, bias: Array | None = None) -> Array:

@@ -32,11 +32,10 @@ def supports_many_cuda(params: list[Array], *rest: Any) -> bool:
     return bool(params) and all(supports_cuda(*arrays) for arrays in zip(params, *lists, strict=True))
 
 
-def launch_table(entry: str, lists: list[list[Array] | None], scalars: tuple[float, ...]) -> None:
+def launch_table(entry: str, scalars: tuple[float, ...], params: list[Array], *states: list[Array] | None) -> None:
     """One launch for all arrays: their addresses, the first chunk of each, and their sizes go to the device as tables."""
-    params = lists[0]
-    assert params is not None
     xp = array_module(params[0])
+    lists = (params, *states)
     addresses = [[0] * len(params) if arrays is None else [address(a) for a in arrays] for arrays in lists]
     sizes = np.array([p.size for p in params])
     chunks = np.concatenate(([0], np.cumsum(-(-sizes // CHUNK)))).astype(np.int32)
@@ -95,7 +94,7 @@ def adam_many_cuda(
     maximize: bool,
 ) -> None:
     scalars = adam_scalars(step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
-    launch_table("adam_table", [params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs], scalars)
+    launch_table("adam_table", scalars, params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs)
 
 
 @sgd.variant("cuda", device="cuda", supports=supports_cuda)
@@ -129,4 +128,4 @@ def sgd_many_cuda(
     first: bool,
 ) -> None:
     scalars = sgd_scalars(lr, momentum, dampening, weight_decay, nesterov, maximize, first)
-    launch_table("sgd_table", [params, grads, momentum_buffers], scalars)
+    launch_table("sgd_table", scalars, params, grads, momentum_buffers)

@@ -41,7 +41,7 @@ def packed(w: Any) -> Any:
 @jit(signature=f"float32[:,:,::1]({MATRIX}, {MATRIX}, {MATRIX})")
 def packed_together(w_ih: Any, w_hh: Any, bias: Any) -> Any:
     """The same for w_ih (I, N), w_hh (H, N) and bias (1, N), or (0, N) if there is none, one below the other."""
-    I, H = len(w_ih), len(w_hh)  # noqa: E741
+    I, H = len(w_ih), len(w_hh)  # noqa: E741  # the letters of the shapes
     out = room(I + H + len(bias), w_ih.shape[1])
     pack(w_ih, ONE, out, 0)
     pack(w_hh, ONE, out, I)

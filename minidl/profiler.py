@@ -119,9 +119,8 @@ class profile:
         # by thread, of each call under way the time of the timed calls inside
         self._open: dict[int, list[list[float]]] = {}
         self._undo: list[Callable[[], None]] = []
-        self._paths: weakref.WeakKeyDictionary[Any, str] = (
-            weakref.WeakKeyDictionary()
-        )  # a module's place in the outermost one
+        # a module's place in the outermost one
+        self._paths: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
         self._counted: dict[int, tuple[Any, int]] = {}  # by id, the nodes of operations and the flops of their forward
 
     # -- beginning and end

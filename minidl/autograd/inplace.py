@@ -68,9 +68,9 @@ def check_writable(x: Tensor, name: str) -> None:
                     "Do it under no_grad(), as optimizers do, or on a clone()."
                 )
     a = x.array
-    if not getattr(a.flags, "writeable", True) or (  # CuPy's arrays always are
-        0 in a.strides and a.size and any(n > 1 and s == 0 for n, s in zip(a.shape, a.strides, strict=True))
-    ):  # an array without elements may have any strides
+    # CuPy's arrays always are writeable; an array without elements may have any strides
+    repeated = 0 in a.strides and a.size and any(n > 1 and s == 0 for n, s in zip(a.shape, a.strides, strict=True))
+    if repeated or not getattr(a.flags, "writeable", True):
         raise RuntimeError(
             f"unsupported operation ({name}_): more than one element of the written-to tensor refers to a single memory "
             "location, or the memory is read-only. Please clone() the tensor before performing the operation."

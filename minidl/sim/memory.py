@@ -168,9 +168,8 @@ class Array:
         try:
             self.data[index] = value
         except (OverflowError, ValueError):  # NumPy refuses what C and Numba cut off, and to make an integer of NaN
-            if value.__class__ is int and (
-                self.dtype.kind == "i" or self.itemsize < 4
-            ):  # what is unsigned and wide is meant to go round: hashes, random bits
+            # what is unsigned and wide is meant to go round: hashes, random bits
+            if value.__class__ is int and (self.dtype.kind == "i" or self.itemsize < 4):
                 self.note_cut(frame, value)
             self.data[index] = wrapped(int(value), self.dtype) if math.isfinite(value) else 0
 
